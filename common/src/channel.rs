@@ -1,0 +1,327 @@
+//! Frames on streams: what every conversation is made of.
+//!
+//! [`FrameSender`] and [`FrameReceiver`] put length-prefixed messages on one QUIC stream; [`Channel`] is a pair of them after the
+//! opening handshake, which [`open`] does for the controller and [`accept`] for the gateway. Deadlines are the caller's, save
+//! that both handshakes end within `limits::REPLY_TIMEOUT`.
+
+use quinn::{Connection, ReadExactError, RecvStream, SendStream, WriteError};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::timeout;
+
+use crate::{
+    codec::{self, DecodeError},
+    escape::escape_str,
+    limits,
+    wire::{
+        self,
+        open::{Open, Reply},
+        status::{Status, StatusCode},
+    },
+};
+
+/// One bidirectional stream after its opening handshake.
+#[derive(Debug)]
+pub struct Channel {
+    /// Towards the peer.
+    pub send: FrameSender,
+    /// From the peer.
+    pub recv: FrameReceiver,
+}
+
+impl Channel {
+    /// The QUIC stream id, which data streams name in their preamble.
+    pub fn id(&self) -> u64 {
+        u64::from(quinn::VarInt::from(self.send.stream.id()))
+    }
+}
+
+/// Opens a channel to `service` and waits for the gateway's reply; gives the channel and the reply's body.
+///
+/// Not cancel-safe: a dropped future resets the stream.
+pub async fn open<R: Serialize + Sync>(
+    connection: &Connection,
+    service: &str,
+    request: &R,
+) -> Result<(Channel, Vec<u8>), OpenError> {
+    let (send, recv) = connection.open_bi().await.map_err(|err| OpenError::Lost(err.into()))?;
+    let mut channel = Channel { send: FrameSender::new(send), recv: FrameReceiver::new(recv) };
+    // Conversations come before bulk on the same connection; data streams stay at 0.
+    channel.send.set_priority(1);
+    let open = Open { version: wire::VERSION, service: service.to_owned(), request: codec::encode(request) };
+    channel.send.send(&open).await.map_err(OpenError::Lost)?;
+    let reply: Reply =
+        timeout(limits::REPLY_TIMEOUT, channel.recv.recv::<_, { limits::OPEN_FRAME_BYTES_MAX }>())
+            .await
+            .map_err(|_| OpenError::NoReply)?
+            .map_err(OpenError::Lost)?;
+    match Status::from(reply.status) {
+        Status::Ok => Ok((channel, reply.body)),
+        status => Err(OpenError::Refused {
+            status,
+            detail: escape_str(&reply.detail).into_owned(),
+            retry_after_ms: reply.retry_after_ms,
+        }),
+    }
+}
+
+/// Reads the opening frame of a stream that the controller has just opened.
+///
+/// The channel is not answered yet: the gateway says [`Channel::reply_ok`] or [`Channel::refuse`].
+pub async fn accept(send: SendStream, recv: RecvStream) -> Result<(Channel, Open), FrameError> {
+    let mut channel = Channel { send: FrameSender::new(send), recv: FrameReceiver::new(recv) };
+    channel.send.set_priority(1);
+    let open = timeout(limits::REPLY_TIMEOUT, channel.recv.recv::<Open, { limits::OPEN_FRAME_BYTES_MAX }>())
+        .await
+        .map_err(|_| FrameError::Silent)??;
+    Ok((channel, open))
+}
+
+impl Channel {
+    /// Accepts the request, with the service's reply.
+    pub async fn reply_ok<R: Serialize + Sync>(&mut self, body: &R) -> Result<(), FrameError> {
+        let reply = Reply {
+            status: Status::Ok.into(),
+            detail: String::new(),
+            retry_after_ms: 0,
+            body: codec::encode(body),
+        };
+        self.send.send(&reply).await
+    }
+
+    /// Declines the request and finishes the stream.
+    pub async fn refuse(
+        mut self,
+        status: Status,
+        detail: &str,
+        retry_after_ms: u32,
+    ) -> Result<(), FrameError> {
+        let detail = detail.to_owned();
+        let reply = Reply { status: StatusCode::from(status), detail, retry_after_ms, body: Vec::new() };
+        self.send.send(&reply).await?;
+        self.send.finish();
+        Ok(())
+    }
+}
+
+/// The sending half of a stream of frames.
+#[derive(Debug)]
+pub struct FrameSender {
+    stream: SendStream,
+}
+
+impl FrameSender {
+    /// Frames on `stream`.
+    pub fn new(stream: SendStream) -> Self {
+        Self { stream }
+    }
+
+    /// Sends one message. Waits for flow control; not cancel-safe.
+    pub async fn send<T: Serialize + Sync>(&mut self, message: &T) -> Result<(), FrameError> {
+        self.send_bytes(&codec::encode(message)).await
+    }
+
+    /// Sends one frame of raw bytes.
+    pub async fn send_bytes(&mut self, body: &[u8]) -> Result<(), FrameError> {
+        let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
+        let mut frame = Vec::with_capacity(4 + body.len());
+        frame.extend_from_slice(&length.to_be_bytes());
+        frame.extend_from_slice(body);
+        self.stream.write_chunk(frame.into()).await?;
+        Ok(())
+    }
+
+    /// Sends raw bytes that a frame before them has announced, without a copy.
+    pub async fn send_raw(&mut self, bytes: bytes::Bytes) -> Result<(), FrameError> {
+        Ok(self.stream.write_chunk(bytes).await?)
+    }
+
+    /// Says that nothing follows. What was sent still arrives.
+    pub fn finish(&mut self) {
+        if self.stream.finish().is_err() {
+            tracing::trace!("finished a stream that the peer had closed");
+        }
+    }
+
+    /// Breaks the stream off with a status.
+    pub fn reset(&mut self, status: Status) {
+        if self.stream.reset(status.into()).is_err() {
+            tracing::trace!("reset a stream that was closed");
+        }
+    }
+
+    /// Waits until the peer has acknowledged everything up to [`Self::finish`], or has stopped reading.
+    pub async fn acknowledged(&mut self) {
+        if let Err(err) = self.stream.stopped().await {
+            tracing::trace!(%err, "the connection ended before a stream was acknowledged");
+        }
+    }
+
+    /// Where the stream stands among the others: higher goes first.
+    pub fn set_priority(&mut self, priority: i32) {
+        if self.stream.set_priority(priority).is_err() {
+            tracing::trace!("set the priority of a closed stream");
+        }
+    }
+}
+
+/// The receiving half of a stream of frames.
+#[derive(Debug)]
+pub struct FrameReceiver {
+    stream: RecvStream,
+}
+
+impl FrameReceiver {
+    /// Frames on `stream`.
+    pub fn new(stream: RecvStream) -> Self {
+        Self { stream }
+    }
+
+    /// Receives one message of at most `LIMIT` bytes. Not cancel-safe: a dropped future may leave half a frame.
+    pub async fn recv<T: DeserializeOwned, const LIMIT: usize>(&mut self) -> Result<T, FrameError> {
+        match self.try_recv::<T, LIMIT>().await? {
+            Some(message) => Ok(message),
+            None => Err(FrameError::Ended),
+        }
+    }
+
+    /// As [`Self::recv`], but `None` when the stream was finished between two frames.
+    pub async fn try_recv<T: DeserializeOwned, const LIMIT: usize>(
+        &mut self,
+    ) -> Result<Option<T>, FrameError> {
+        match self.try_recv_bytes(LIMIT).await? {
+            Some(body) => Ok(Some(codec::decode::<T, LIMIT>(&body)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The body of the next frame, at most `limit` bytes; `None` when the stream was finished between two frames.
+    pub async fn try_recv_bytes(&mut self, limit: usize) -> Result<Option<Vec<u8>>, FrameError> {
+        let mut length = [0; 4];
+        match self.stream.read_exact(&mut length).await {
+            Ok(()) => {}
+            Err(ReadExactError::FinishedEarly(0)) => return Ok(None),
+            Err(err) => return Err(err.into()),
+        }
+        let size = usize::try_from(u32::from_be_bytes(length)).expect("usize has 32 bits or more");
+        if size > limit {
+            return Err(DecodeError::TooLarge { size, limit }.into());
+        }
+        let mut body = Vec::new();
+        self.recv_raw(size, &mut body).await?;
+        Ok(Some(body))
+    }
+
+    /// Appends exactly `size` raw bytes to `buffer`. Memory is claimed as bytes arrive, not as they are announced.
+    pub async fn recv_raw(&mut self, size: usize, buffer: &mut Vec<u8>) -> Result<(), FrameError> {
+        let mut left = size;
+        while left > 0 {
+            let chunk = self.stream.read_chunk(left, true).await.map_err(FrameError::from_read)?;
+            let Some(chunk) = chunk else { return Err(FrameError::Ended) };
+            left -= chunk.bytes.len();
+            buffer.extend_from_slice(&chunk.bytes);
+        }
+        Ok(())
+    }
+
+    /// Tells the peer that nothing more will be read.
+    pub fn stop(&mut self, status: Status) {
+        if self.stream.stop(status.into()).is_err() {
+            tracing::trace!("stopped a stream that was closed");
+        }
+    }
+}
+
+/// Why a frame could not be sent or received.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The connection is gone.
+    #[error("the connection was lost: {0}")]
+    Connection(#[from] quinn::ConnectionError),
+    /// The peer broke the stream off.
+    #[error("the peer broke the channel off: {}", .0.meaning())]
+    Reset(Status),
+    /// The peer finished the stream where more was due.
+    #[error("the peer ended the channel too early")]
+    Ended,
+    /// The peer did not say anything in time.
+    #[error("the peer said nothing in time")]
+    Silent,
+    /// The peer sent something that is not the message due.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+    /// The stream was used after its end: a defect of ours.
+    #[error("the stream is closed")]
+    Closed,
+}
+
+impl FrameError {
+    /// What the peer said when it ended the channel or the whole connection; none if it did not.
+    pub fn peer_status(&self) -> Option<Status> {
+        match self {
+            Self::Reset(status) => Some(*status),
+            Self::Connection(quinn::ConnectionError::ApplicationClosed(close)) => {
+                Some(Status::from_code(u16::try_from(u64::from(close.error_code)).unwrap_or(u16::MAX)))
+            }
+            _ => None,
+        }
+    }
+
+    fn from_code(code: quinn::VarInt) -> Self {
+        Self::Reset(Status::from_code(u16::try_from(u64::from(code)).unwrap_or(u16::MAX)))
+    }
+
+    fn from_read(err: quinn::ReadError) -> Self {
+        match err {
+            quinn::ReadError::Reset(code) => Self::from_code(code),
+            quinn::ReadError::ConnectionLost(err) => Self::Connection(err),
+            _ => Self::Closed,
+        }
+    }
+}
+
+impl From<ReadExactError> for FrameError {
+    fn from(err: ReadExactError) -> Self {
+        match err {
+            ReadExactError::FinishedEarly(_) => Self::Ended,
+            ReadExactError::ReadError(err) => Self::from_read(err),
+        }
+    }
+}
+
+impl From<WriteError> for FrameError {
+    fn from(err: WriteError) -> Self {
+        match err {
+            WriteError::Stopped(code) => Self::from_code(code),
+            WriteError::ConnectionLost(err) => Self::Connection(err),
+            _ => Self::Closed,
+        }
+    }
+}
+
+/// Why a channel was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The gateway declined.
+    #[error("{}", refusal(*status, detail))]
+    Refused {
+        /// Its reason, from the table.
+        status: Status,
+        /// Its sentence about this request, escaped.
+        detail: String,
+        /// With `busy`: milliseconds after which trying again makes sense.
+        retry_after_ms: u32,
+    },
+    /// The gateway did not answer in time.
+    #[error("the gateway accepted the connection but did not answer the request in time")]
+    NoReply,
+    /// The connection or the channel broke.
+    #[error(transparent)]
+    Lost(FrameError),
+}
+
+fn refusal(status: Status, detail: &str) -> String {
+    if detail.is_empty() {
+        return format!("{}: {}", status.as_str(), status.meaning());
+    }
+    format!("{}: {detail}", status.as_str())
+}

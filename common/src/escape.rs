@@ -1,0 +1,67 @@
+//! Names from a peer or a disk, made fit for a terminal.
+//!
+//! Control characters, terminal escapes, direction overrides and bytes that are not UTF-8 are shown as `\x1b`-style
+//! escapes and a backslash as `\\`, so that what is printed is unambiguous and does nothing to the terminal. Printable text passes as it is.
+
+use std::borrow::Cow;
+
+/// Shows `bytes` as one line of harmless text.
+pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.chars().all(is_plain) => Cow::Borrowed(text),
+        _ => Cow::Owned(bytes.utf8_chunks().fold(String::new(), |mut out, chunk| {
+            chunk.valid().chars().for_each(|c| push_char(&mut out, c));
+            chunk.invalid().iter().for_each(|&b| push_byte(&mut out, b));
+            out
+        })),
+    }
+}
+
+/// As [`escape`], for text that is known to be UTF-8.
+pub fn escape_str(text: &str) -> Cow<'_, str> {
+    escape(text.as_bytes())
+}
+
+fn push_char(out: &mut String, c: char) {
+    if is_plain(c) {
+        out.push(c);
+    } else if c == '\\' {
+        out.push_str("\\\\");
+    } else {
+        c.encode_utf8(&mut [0; 4]).bytes().for_each(|b| push_byte(out, b));
+    }
+}
+
+fn push_byte(out: &mut String, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push_str("\\x");
+    out.push(char::from(HEX[usize::from(byte >> 4)]));
+    out.push(char::from(HEX[usize::from(byte & 15)]));
+}
+
+/// Neither a control, nor invisible, nor able to reorder what stands around it (Unicode TR 36 §3.6).
+fn is_plain(c: char) -> bool {
+    !c.is_control()
+        && c != '\\'
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn nothing_that_could_move_a_cursor_passes() {
+        for (raw, shown) in [
+            (&b"app.log"[..], "app.log"),
+            ("größe 大".as_bytes(), "größe 大"),
+            (b"\x1b[2Jgone", "\\x1b[2Jgone"),
+            (b"two\nlines", "two\\x0alines"),
+            (b"not\xffutf8", "not\\xffutf8"),
+            (b"back\\slash", "back\\\\slash"),
+            ("\u{202e}fdp".as_bytes(), "\\xe2\\x80\\xaefdp"),
+        ] {
+            assert_eq!(escape(raw), shown);
+        }
+    }
+}

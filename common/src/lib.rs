@@ -1,0 +1,19 @@
+//! What both ends of a swarm must agree on: names, messages, hashes, bounds, and the sync engine.
+//!
+//! The pure half (`path`, `entry`, `hash`, `codec`, `wire`, `limits`) turns bytes into values and decides; it knows no
+//! clock, file system, socket or randomness. The other half acts: `root` is the only way to the disk, `transport` the
+//! only place that builds QUIC configuration, `channel` puts frames on a stream, and `sync` moves a tree.
+//!
+//! Nothing here prints, and nothing here decides who may do what: that is the gateway's (`server::grants`).
+
+pub mod channel;
+pub mod codec;
+pub mod entry;
+pub mod escape;
+pub mod hash;
+pub mod limits;
+pub mod path;
+pub mod root;
+pub mod sync;
+pub mod transport;
+pub mod wire;

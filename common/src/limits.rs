@@ -1,0 +1,136 @@
+//! Every bound of the protocol and the engine, with its unit, its derivation and its source.
+//!
+//! A bound that a peer can run into is part of the contract and stands in WIRE.md too. Bounds that an operator may move
+//! are options of the component that owns them; their defaults are here.
+
+use std::time::Duration;
+
+/// Bytes of one channel-opening frame and of its reply. A path (4,096) and a token fit many times.
+pub const OPEN_FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of one control frame (listing block, want list, list page). Chosen so that a block of 500 entries with
+/// ordinary names takes one frame and one wake-up, while a peer cannot make us hold more than this per frame.
+pub const CONTROL_FRAME_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes at which a writer closes a listing block and starts the next: small enough that planning starts early.
+pub const LISTING_BLOCK_BYTES_TARGET: usize = 32 * 1024;
+
+/// Bytes of one unit header on a data stream: a pack of `PACK_FILES_MAX` items of at most 40 bytes each.
+pub const UNIT_HEADER_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that one `ping` may carry (the contract).
+pub const PING_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a file-name component: `NAME_MAX` of Linux file systems (POSIX `limits.h`).
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Bytes of a relative path: Linux `PATH_MAX` (4,096) less the terminating NUL.
+pub const PATH_BYTES_MAX: usize = 4095;
+
+/// Bytes of a symbolic link's target: Linux `PATH_MAX` less the terminating NUL.
+pub const LINK_TARGET_BYTES_MAX: usize = 4095;
+
+/// Entries of one tree. At about 100 bytes each this is 1.6 GiB on a machine that really has so many.
+pub const ENTRIES_MAX: u32 = 16 * 1024 * 1024;
+
+/// Bytes of a large file's chunk, and the size up to which a file travels whole in a pack. 1 MiB is 1,024 BLAKE3 chunks,
+/// a whole subtree of the hash, and 70 to 160 datagrams.
+pub const CHUNK_BYTES: u64 = 1024 * 1024;
+
+/// Payload bytes at which a pack is closed. Packs of 64 KiB to 1 MiB measured alike on tmpfs; 256 KiB keeps wake-ups
+/// under 4,000 per GB.
+pub const PACK_BYTES_TARGET: usize = 256 * 1024;
+
+/// Payload bytes of a pack at most: just under the target, then one file of `CHUNK_BYTES`.
+pub const PACK_BYTES_MAX: usize = PACK_BYTES_TARGET + 1024 * 1024;
+
+/// Files of one pack.
+pub const PACK_FILES_MAX: usize = 1024;
+
+/// Unidirectional data streams of one sync. Each has a window of its own, so a lost packet holds up a quarter of them.
+pub const DATA_STREAMS: usize = 4;
+
+/// Data streams that a peer may open for one sync.
+pub const DATA_STREAMS_MAX: usize = 16;
+
+/// Units (packs or chunks) waiting between the threads that read or write files and the streams: 8 × 1.25 MiB at most.
+pub const UNITS_QUEUED_MAX: usize = 8;
+
+/// Listing blocks waiting for the planner: 16 × 32 KiB, of an honest peer.
+pub const BLOCKS_QUEUED_MAX: usize = 16;
+
+/// Control messages waiting to be written.
+pub const CONTROL_QUEUED_MAX: usize = 64;
+
+/// Chunk hashes of one file that may be ahead of its first gap: 4 streams × a window of 4 chunks, many times over.
+pub const CHUNKS_AHEAD_MAX: usize = 4096;
+
+/// Large files that one sync receives at the same time. An honest source has one per reading thread.
+pub const FILES_OPEN_MAX: usize = 64;
+
+/// Files that are written but not yet renamed in one batch of `--durability batch`.
+pub const BATCH_FILES_MAX: usize = 8192;
+
+/// Bytes that are written but not yet renamed in one batch: half a second of a fast disk.
+pub const BATCH_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// How long a written file waits for its batch to fill: bounds what a crash can cost on a slow link.
+pub const BATCH_AGE_MAX: Duration = Duration::from_secs(2);
+
+/// Directory handles that one side keeps open, under the usual soft limit of 1,024 descriptors.
+pub const DIR_HANDLES_MAX: usize = 128;
+
+/// Times a file that changes under the reader is tried before it is named as failed.
+pub const READ_ATTEMPTS_MAX: u32 = 3;
+
+/// Failures and skipped entries that are kept by name; beyond it they are only counted.
+pub const NAMED_OUTCOMES_MAX: usize = 10_000;
+
+/// Bytes of a reason that one side tells the other.
+pub const REASON_BYTES_MAX: usize = 512;
+
+/// How long a peer may take to say the next thing in a conversation that waits for it alone.
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a sync may pass without any frame from the peer. Each side says `Alive` every `HEARTBEAT_INTERVAL`, so
+/// only a peer that hangs runs into it.
+pub const SYNC_SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How often a side that has nothing to say says that it lives.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often the destination reports its counts while it works. The metrics promise an advance every second.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Silence after which a connection is given up (RFC 9000 §10.1): a killed peer frees its handler within this.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Four keep-alives fit into `IDLE_TIMEOUT`, so three may be lost.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long dialling a gateway may take, handshake included: two retransmissions of the first flight.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bidirectional streams a controller may hold open: more than any handler pool, so that a full pool answers `busy`
+/// instead of letting the peer hang on the stream limit.
+pub const CHANNELS_MAX: u32 = 16_384;
+
+/// Bytes one stream may be ahead of its reader. quinn closes the connection at about 1,024 gaps in one stream;
+/// 2 MiB of 1,200-byte packets, every second one lost, is 874 gaps.
+pub const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+
+/// Bytes all streams of one connection may be ahead of their readers: `DATA_STREAMS` windows and room for control.
+pub const CONNECTION_WINDOW_BYTES: u32 = 12 * 1024 * 1024;
+
+/// Bytes written to a connection and not yet acknowledged.
+pub const SEND_WINDOW_BYTES: u64 = 12 * 1024 * 1024;
+
+/// Bytes asked of the kernel for each direction of the UDP socket: 776 MB/s against 560–640 with the default.
+pub const SOCKET_BUFFER_BYTES: usize = 2 * 1024 * 1024;
+
+/// Largest UDP payload that is looked for and accepted. Ten datagrams of it (quinn's batch for segmentation offload)
+/// just fit the 65,535 bytes of one send; beyond that the path falls back to 1,200 (measured).
+pub const DATAGRAM_BYTES_MAX: u16 = 6500;
+
+/// First UDP payload size before discovery: what every Ethernet path carries over IPv4 and IPv6 (1,500 − 48).
+pub const DATAGRAM_BYTES_INITIAL: u16 = 1200;

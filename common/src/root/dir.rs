@@ -1,0 +1,352 @@
+//! One open directory, and everything that is done to its entries.
+//!
+//! Calls take a single `Name` relative to the handle and never follow a link there. They retry `EINTR`, leave other errors to the
+//! caller, and do not log.
+
+use std::{
+    ffi::OsStr,
+    fmt, io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    sync::Arc,
+};
+
+use rustix::{
+    buffer::spare_capacity,
+    fs::{AtFlags, FileType, Mode, OFlags, RawDir, Timespec, Timestamps, UTIME_OMIT},
+    io::retry_on_intr,
+};
+
+use super::{
+    gate::{DiskOp, Gate},
+    resolve::DIR_FLAGS,
+};
+use crate::{
+    entry::{Metadata, SpecialKind, Timestamp},
+    path::Name,
+};
+
+/// Permission bits that are ours to carry; setuid, setgid and sticky are not.
+const PERMISSION_BITS: u32 = 0o777;
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    gate: Option<Arc<dyn Gate>>,
+}
+
+/// What `fstatat` says of an entry, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Its type.
+    pub entry_type: EntryType,
+    /// Bytes of content.
+    pub size: u64,
+    /// Permission bits and modification time.
+    pub metadata: Metadata,
+    /// Time of the last change of content or metadata, by the kernel's clock.
+    pub ctime: Timestamp,
+    /// File system.
+    pub device: u64,
+    /// Number within the file system.
+    pub inode: u64,
+}
+
+/// Type of an entry on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryType {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// Anything else.
+    Special(SpecialKind),
+}
+
+impl Dir {
+    pub(super) fn new(fd: OwnedFd, gate: Option<Arc<dyn Gate>>) -> Self {
+        Self { fd, gate }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(super) fn gate(&self) -> Option<Arc<dyn Gate>> {
+        self.gate.clone()
+    }
+
+    /// A second handle to the same directory.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self::new(self.fd.try_clone()?, self.gate()))
+    }
+
+    /// The subdirectory `name`.
+    pub fn open_dir(&self, name: Name<'_>) -> io::Result<Self> {
+        let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, name.as_os_str(), DIR_FLAGS, Mode::empty()))?;
+        Ok(Self::new(fd, self.gate()))
+    }
+
+    /// The file `name`, for reading. Does not wait on a FIFO; the caller checks the type by [`File::stat`].
+    pub fn open_file(&self, name: Name<'_>) -> io::Result<File> {
+        const FLAGS: OFlags = OFlags::RDONLY
+            .union(OFlags::NOFOLLOW)
+            .union(OFlags::NONBLOCK)
+            .union(OFlags::NOCTTY)
+            .union(OFlags::CLOEXEC);
+        let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, name.as_os_str(), FLAGS, Mode::empty()))?;
+        Ok(File { fd, gate: self.gate() })
+    }
+
+    /// A new file `name` with mode 0600; fails if anything has that name.
+    pub fn create_file(&self, name: Name<'_>) -> io::Result<File> {
+        const FLAGS: OFlags = OFlags::WRONLY
+            .union(OFlags::CREATE)
+            .union(OFlags::EXCL)
+            .union(OFlags::NOFOLLOW)
+            .union(OFlags::CLOEXEC);
+        self.pass(DiskOp::CreateFile, name)?;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, name.as_os_str(), FLAGS, mode))?;
+        Ok(File { fd, gate: self.gate() })
+    }
+
+    /// A new subdirectory; the umask applies to `mode`.
+    pub fn create_dir(&self, name: Name<'_>, mode: u32) -> io::Result<()> {
+        self.pass(DiskOp::CreateDir, name)?;
+        Ok(rustix::fs::mkdirat(&self.fd, name.as_os_str(), Mode::from_raw_mode(mode))?)
+    }
+
+    /// A new symbolic link.
+    pub fn create_symlink(&self, name: Name<'_>, target: &[u8]) -> io::Result<()> {
+        self.pass(DiskOp::CreateSymlink, name)?;
+        Ok(rustix::fs::symlinkat(OsStr::from_bytes(target), &self.fd, name.as_os_str())?)
+    }
+
+    /// What `name` is.
+    pub fn stat(&self, name: Name<'_>) -> io::Result<Stat> {
+        let stat =
+            retry_on_intr(|| rustix::fs::statat(&self.fd, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW))?;
+        Ok(Stat::from_raw(&stat))
+    }
+
+    /// What the directory itself is.
+    pub fn stat_self(&self) -> io::Result<Stat> {
+        Ok(Stat::from_raw(&retry_on_intr(|| rustix::fs::fstat(&self.fd))?))
+    }
+
+    /// The text of the symbolic link `name`.
+    pub fn read_link(&self, name: Name<'_>) -> io::Result<Vec<u8>> {
+        Ok(rustix::fs::readlinkat(&self.fd, name.as_os_str(), Vec::new())?.into_bytes())
+    }
+
+    /// The names in the directory, sorted, without `.`, `..` and the names that Swarmwire keeps for itself.
+    pub fn names(&self) -> io::Result<Vec<Vec<u8>>> {
+        let mut names = self.names_where(|name| !name.is_reserved())?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The names in the directory that Swarmwire keeps for itself.
+    pub fn reserved_names(&self) -> io::Result<Vec<Vec<u8>>> {
+        self.names_where(|name| name.is_reserved())
+    }
+
+    fn names_where(&self, keep: impl Fn(Name<'_>) -> bool) -> io::Result<Vec<Vec<u8>>> {
+        let listing = self.reopen()?;
+        let mut buffer = Vec::with_capacity(LISTING_BUFFER_BYTES);
+        let mut entries = RawDir::new(&listing, buffer.spare_capacity_mut());
+        let mut names = Vec::new();
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            // `.` and `..` are no names.
+            if let Ok(name) = Name::new(entry.file_name().to_bytes())
+                && keep(name)
+            {
+                names.push(name.as_bytes().to_vec());
+            }
+        }
+        Ok(names)
+    }
+
+    /// A handle with a position of its own, at the start.
+    fn reopen(&self) -> io::Result<OwnedFd> {
+        Ok(retry_on_intr(|| rustix::fs::openat(&self.fd, ".", DIR_FLAGS, Mode::empty()))?)
+    }
+
+    /// Gives `name` here the name `to_name` in `to`, replacing a file or link of that name in one step.
+    pub fn rename(&self, name: Name<'_>, to: &Self, to_name: Name<'_>) -> io::Result<()> {
+        self.pass(DiskOp::Rename, to_name)?;
+        Ok(rustix::fs::renameat(&self.fd, name.as_os_str(), &to.fd, to_name.as_os_str())?)
+    }
+
+    /// Removes the file or link `name`.
+    pub fn remove_file(&self, name: Name<'_>) -> io::Result<()> {
+        self.pass(DiskOp::Remove, name)?;
+        Ok(rustix::fs::unlinkat(&self.fd, name.as_os_str(), AtFlags::empty())?)
+    }
+
+    /// Removes the empty directory `name`.
+    pub fn remove_dir(&self, name: Name<'_>) -> io::Result<()> {
+        self.pass(DiskOp::Remove, name)?;
+        Ok(rustix::fs::unlinkat(&self.fd, name.as_os_str(), AtFlags::REMOVEDIR)?)
+    }
+
+    /// Sets the modification time of the link `name` itself.
+    pub fn set_link_mtime(&self, name: Name<'_>, mtime: Timestamp) -> io::Result<()> {
+        self.pass(DiskOp::SetMetadata, name)?;
+        let times = timestamps(mtime);
+        Ok(rustix::fs::utimensat(&self.fd, name.as_os_str(), &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Sets mode and modification time of the directory itself.
+    pub fn set_metadata(&self, metadata: Metadata) -> io::Result<()> {
+        set_metadata(&self.fd, self.gate.as_deref(), metadata)
+    }
+
+    /// Waits until the directory's entries are on the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        pass(self.gate.as_deref(), DiskOp::SyncDir, b"")?;
+        Ok(retry_on_intr(|| rustix::fs::fsync(&self.fd))?)
+    }
+
+    /// Waits until everything written to this directory's file system is on the disk.
+    pub fn sync_file_system(&self) -> io::Result<()> {
+        pass(self.gate.as_deref(), DiskOp::SyncFileSystem, b"")?;
+        Ok(retry_on_intr(|| rustix::fs::syncfs(&self.fd))?)
+    }
+
+    /// Takes the directory's lock for as long as the handle lives; false if another handle has it.
+    pub fn try_lock(&self) -> io::Result<bool> {
+        match rustix::fs::flock(&self.fd, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    fn pass(&self, op: DiskOp, name: Name<'_>) -> io::Result<()> {
+        pass(self.gate.as_deref(), op, name.as_bytes())
+    }
+}
+
+/// Bytes for `getdents64` in one call: about 1,000 entries.
+const LISTING_BUFFER_BYTES: usize = 32 * 1024;
+
+/// An open file below a root.
+pub struct File {
+    fd: OwnedFd,
+    gate: Option<Arc<dyn Gate>>,
+}
+
+impl File {
+    /// What the open file is now.
+    pub fn stat(&self) -> io::Result<Stat> {
+        Ok(Stat::from_raw(&retry_on_intr(|| rustix::fs::fstat(&self.fd))?))
+    }
+
+    /// Appends up to `limit` bytes from `offset` on to `buffer`, fewer only at the end of the file; says how many.
+    ///
+    /// The buffer's memory is not zeroed first.
+    pub fn read_at(&self, offset: u64, limit: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let start = buffer.len();
+        buffer.reserve(limit);
+        while buffer.len() - start < limit {
+            let at = offset + u64::try_from(buffer.len() - start).expect("usize has 64 bits or fewer");
+            if retry_on_intr(|| rustix::io::pread(&self.fd, spare_capacity(buffer), at))? == 0 {
+                break;
+            }
+        }
+        // The buffer may have had more room than the caller wants bytes.
+        buffer.truncate(start + limit);
+        Ok(buffer.len() - start)
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        pass(self.gate.as_deref(), DiskOp::Write, b"")?;
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = offset + u64::try_from(done).expect("usize has 64 bits or fewer");
+            match retry_on_intr(|| rustix::io::pwrite(&self.fd, &bytes[done..], at))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => done += written,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets permission bits and modification time.
+    pub fn set_metadata(&self, metadata: Metadata) -> io::Result<()> {
+        set_metadata(&self.fd, self.gate.as_deref(), metadata)
+    }
+
+    /// Waits until the content is on the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        pass(self.gate.as_deref(), DiskOp::SyncFile, b"")?;
+        Ok(retry_on_intr(|| rustix::fs::fsync(&self.fd))?)
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("fd", &self.fd).finish_non_exhaustive()
+    }
+}
+
+fn pass(gate: Option<&dyn Gate>, op: DiskOp, name: &[u8]) -> io::Result<()> {
+    gate.map_or(Ok(()), |gate| gate.pass(op, name))
+}
+
+fn set_metadata(fd: &OwnedFd, gate: Option<&dyn Gate>, metadata: Metadata) -> io::Result<()> {
+    pass(gate, DiskOp::SetMetadata, b"")?;
+    let mode = u32::from(metadata.mode) & PERMISSION_BITS;
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
+    Ok(rustix::fs::futimens(fd, &timestamps(metadata.mtime))?)
+}
+
+fn timestamps(mtime: Timestamp) -> Timestamps {
+    let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT.into() };
+    let mtime = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.min(999_999_999).into() };
+    Timestamps { last_access: omit, last_modification: mtime }
+}
+
+impl Stat {
+    fn from_raw(raw: &rustix::fs::Stat) -> Self {
+        let mode = u16::try_from(raw.st_mode & PERMISSION_BITS).expect("nine bits fit");
+        let time = |seconds, nanoseconds| Timestamp {
+            seconds,
+            nanoseconds: u32::try_from(nanoseconds).unwrap_or_default(),
+        };
+        Self {
+            entry_type: entry_type(FileType::from_raw_mode(raw.st_mode)),
+            size: u64::try_from(raw.st_size).unwrap_or_default(),
+            metadata: Metadata { mode, mtime: time(raw.st_mtime, raw.st_mtime_nsec) },
+            ctime: time(raw.st_ctime, raw.st_ctime_nsec),
+            device: raw.st_dev,
+            inode: raw.st_ino,
+        }
+    }
+
+    /// Whether two looks at an open file saw it unchanged.
+    pub fn same_content(&self, other: &Self) -> bool {
+        self.size == other.size && self.metadata.mtime == other.metadata.mtime && self.ctime == other.ctime
+    }
+}
+
+fn entry_type(raw: FileType) -> EntryType {
+    match raw {
+        FileType::RegularFile => EntryType::File,
+        FileType::Directory => EntryType::Directory,
+        FileType::Symlink => EntryType::Symlink,
+        FileType::Fifo => EntryType::Special(SpecialKind::Fifo),
+        FileType::Socket => EntryType::Special(SpecialKind::Socket),
+        FileType::CharacterDevice | FileType::BlockDevice => EntryType::Special(SpecialKind::Device),
+        FileType::Unknown => EntryType::Special(SpecialKind::Unknown),
+    }
+}

@@ -1,0 +1,111 @@
+//! The private place where files are written before they take their names.
+//!
+//! A staging place is a directory `.swarmwire-<16 hex digits>` of mode 0700 that one sync makes and holds locked (`flock`) as long as it
+//! lives. A place that nobody holds is what a crash left behind: [`clean`] removes it. Its names are reserved: they are never listed,
+//! and a peer's entry of such a name is refused. Nothing here is ever visible under a final name.
+
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use super::Dir;
+use crate::path::{Name, RESERVED_PREFIX};
+
+/// A staging place that this process holds.
+#[derive(Debug)]
+pub struct Staging {
+    parent: Dir,
+    name: Vec<u8>,
+    dir: Dir,
+    next: AtomicU64,
+}
+
+impl Staging {
+    /// Makes a place in `parent`. `seed` gives its names, one after another until one is free.
+    pub fn create(parent: &Dir, mut seed: impl FnMut() -> u64) -> io::Result<Self> {
+        loop {
+            let name = [RESERVED_PREFIX, &hex(seed())].concat();
+            let valid = Name::new(&name).expect("prefix and hex digits are a name");
+            match parent.create_dir(valid, 0o700) {
+                Err(err) if err.kind() == io::ErrorKind::AlreadyExists => continue,
+                other => other?,
+            }
+            // Another process may take the place for abandoned before it is locked; then it is gone, and the next name is tried.
+            match Self::hold(parent, valid) {
+                Ok(Some(dir)) => {
+                    return Ok(Self { parent: parent.try_clone()?, name, dir, next: AtomicU64::new(0) });
+                }
+                Ok(None) => {}
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                Err(err) => return Err(err),
+            }
+        }
+    }
+
+    fn hold(parent: &Dir, name: Name<'_>) -> io::Result<Option<Dir>> {
+        let dir = parent.open_dir(name)?;
+        if !dir.try_lock()? {
+            return Ok(None);
+        }
+        let (held, named) = (dir.stat_self()?, parent.stat(name)?);
+        Ok((held.inode == named.inode && held.device == named.device).then_some(dir))
+    }
+
+    /// The place itself.
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// A name within the place that was not given before.
+    pub fn next_name(&self) -> TempName {
+        TempName(hex(self.next.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Removes the place and whatever is still in it.
+    pub fn remove(self) -> io::Result<()> {
+        remove_place(&self.parent, &self.dir, Name::new(&self.name).expect("it was made with this name"))
+    }
+}
+
+/// Removes the staging places in `parent` that no living process holds; says how many.
+pub fn clean(parent: &Dir) -> io::Result<usize> {
+    let mut cleaned = 0;
+    for name in parent.reserved_names()? {
+        let name = Name::new(&name).expect("listed as a name");
+        match Staging::hold(parent, name) {
+            Ok(Some(dir)) => remove_place(parent, &dir, name)?,
+            // Somebody's living place, somebody else's file, or already gone.
+            Ok(None) => continue,
+            Err(err) => {
+                tracing::debug!(%err, ?name, "left a reserved name alone");
+                continue;
+            }
+        }
+        cleaned += 1;
+    }
+    Ok(cleaned)
+}
+
+fn remove_place(parent: &Dir, dir: &Dir, name: Name<'_>) -> io::Result<()> {
+    for leftover in dir.names()? {
+        dir.remove_file(Name::new(&leftover).expect("listed as a name"))?;
+    }
+    parent.remove_dir(name)
+}
+
+/// Name of a file within a staging place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TempName([u8; 16]);
+
+impl TempName {
+    /// The name as a component.
+    pub fn as_name(&self) -> Name<'_> {
+        Name::new(&self.0).expect("hex digits are a name")
+    }
+}
+
+fn hex(number: u64) -> [u8; 16] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    std::array::from_fn(|at| DIGITS[usize::try_from((number >> (60 - 4 * at)) & 15).expect("four bits")])
+}

@@ -1,0 +1,158 @@
+//! Where a sync takes from and where it lands, opened and checked before the first byte moves.
+
+use std::{io, sync::Arc};
+
+use crate::{
+    entry::Kind,
+    path::{Name, PathError, RelPath},
+    root::{self, Dir, EntryType, Root, Stat},
+    wire::status::Status,
+};
+
+/// A file or directory to sync from.
+#[derive(Debug)]
+pub struct Source {
+    pub(super) root: Arc<Root>,
+    pub(super) path: RelPath,
+    pub(super) name: Vec<u8>,
+    pub(super) top: Stat,
+    pub(super) kind: Kind,
+}
+
+impl Source {
+    /// Opens what is at `path` below `root`. Blocks.
+    ///
+    /// `name` is what a directory is called when it lands inside another; none when its contents are meant. A single file keeps the
+    /// name it has in `path`.
+    pub fn open(root: Arc<Root>, path: RelPath, name: Option<Name<'_>>) -> Result<Self, PlaceError> {
+        let fail = |err: io::Error| PlaceError::from_io(&path, &err);
+        let top = root.stat(&path).map_err(fail)?;
+        let kind = match top.entry_type {
+            EntryType::File => Kind::File { size: top.size },
+            EntryType::Directory => {
+                root.dir(&path).map_err(fail)?;
+                Kind::Directory
+            }
+            EntryType::Symlink => {
+                return Err(PlaceError::new(
+                    Status::Denied,
+                    &path,
+                    "is a symbolic link, which is not followed",
+                ));
+            }
+            EntryType::Special(kind) => {
+                let reason = format!("is a {}, which cannot be synced", kind.as_str());
+                return Err(PlaceError::new(Status::Invalid, &path, &reason));
+            }
+        };
+        let name = match (&kind, path.split_last()) {
+            (Kind::File { .. }, Some((_, own))) => own.as_bytes().to_vec(),
+            _ => name.map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
+        };
+        Ok(Self { root, path, name, top, kind })
+    }
+}
+
+/// A place to sync into. What exists there decides where a source lands: see `landing`.
+#[derive(Debug)]
+pub struct Destination {
+    pub(super) root: Arc<Root>,
+    pub(super) path: RelPath,
+    pub(super) is_directory: bool,
+    pub(super) stage_at_top: bool,
+}
+
+impl Destination {
+    /// Checks what is at `path` below `root`. Nothing is made yet. Blocks.
+    ///
+    /// `is_directory` says that the path was typed with a trailing slash. With `stage_at_top` the staging place is at the top of `root`
+    /// (a gateway's), otherwise where the source lands.
+    pub fn open(
+        root: Arc<Root>,
+        path: RelPath,
+        is_directory: bool,
+        stage_at_top: bool,
+    ) -> Result<Self, PlaceError> {
+        let mut above = path.clone();
+        loop {
+            match root.stat(&above) {
+                Ok(stat) => {
+                    let is_last = above == path;
+                    check_way(&above, stat, is_last, is_directory)?;
+                }
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                Err(err) => return Err(PlaceError::from_io(&above, &err)),
+            }
+            let Some((parent, _)) = above.split_last() else { break };
+            above = parent;
+        }
+        Ok(Self { root, path, is_directory, stage_at_top })
+    }
+
+    /// The directory in which a file called `name` lands, and the name it gets there; see DESIGN §8.
+    pub(super) fn exists_as_directory(&self) -> bool {
+        matches!(self.root.stat(&self.path), Ok(Stat { entry_type: EntryType::Directory, .. }))
+    }
+
+    pub(super) fn staging_parent(&self, base: &Dir) -> io::Result<Dir> {
+        let top = self.root.top();
+        if self.stage_at_top && top.stat_self()?.device == base.stat_self()?.device {
+            return top.try_clone();
+        }
+        base.try_clone()
+    }
+}
+
+fn check_way(path: &RelPath, stat: Stat, is_last: bool, is_directory: bool) -> Result<(), PlaceError> {
+    match stat.entry_type {
+        EntryType::Directory => Ok(()),
+        EntryType::Symlink if !is_last || is_directory => {
+            Err(PlaceError::new(Status::Denied, path, "is a symbolic link, which is not followed"))
+        }
+        _ if !is_last || is_directory => Err(PlaceError::new(Status::Conflict, path, "is not a directory")),
+        _ => Ok(()),
+    }
+}
+
+/// Why a sync cannot begin at a place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{path}` {reason}")]
+pub struct PlaceError {
+    /// What the peer is told.
+    pub status: Status,
+    /// Below the root.
+    pub path: RelPath,
+    /// Continues the path: "is not a directory".
+    pub reason: String,
+}
+
+impl PlaceError {
+    fn new(status: Status, path: &RelPath, reason: &str) -> Self {
+        Self { status, path: path.clone(), reason: reason.to_owned() }
+    }
+
+    /// Puts a failed call into words.
+    pub fn from_io(path: &RelPath, err: &io::Error) -> Self {
+        use rustix::io::Errno;
+        let (status, reason) = match Errno::from_io_error(err) {
+            Some(Errno::NOENT) => (Status::NotFound, "does not exist".to_owned()),
+            Some(Errno::LOOP) => {
+                (Status::Denied, "leads through a symbolic link, which is not followed".to_owned())
+            }
+            Some(Errno::NOTDIR) => {
+                (Status::Conflict, "leads through something that is not a directory".to_owned())
+            }
+            _ => (Status::Unavailable, format!("cannot be opened: {}", root::describe(err))),
+        };
+        Self { status, path: path.clone(), reason }
+    }
+
+    /// A path that is none.
+    pub fn from_path(err: PathError) -> Self {
+        Self {
+            status: Status::Invalid,
+            path: RelPath::root(),
+            reason: format!("is not what was asked for: {err}"),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The only place that builds QUIC configuration: endpoints, windows, timers, datagram sizes.
+//!
+//! It takes finished TLS configurations (`swarmwire_certs::verify`) and gives quinn endpoints. Trust is not decided here.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use quinn::{
+    ClientConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
+    crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::limits;
+
+/// Binds a listening endpoint. Must be called within a tokio runtime, which then drives the endpoint.
+pub fn bind_gateway(address: SocketAddr, tls: rustls::ServerConfig) -> Result<Endpoint, TransportError> {
+    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport_config()));
+    Ok(Endpoint::new(endpoint_config(), Some(config), udp_socket(address)?, Arc::new(TokioRuntime))?)
+}
+
+/// Binds a dialling endpoint on a port of the system's choice, of the family of `remote`.
+pub fn bind_controller(remote: SocketAddr) -> Result<Endpoint, TransportError> {
+    let local = match remote {
+        SocketAddr::V4(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
+        SocketAddr::V6(_) => SocketAddr::from(([0u16; 8], 0)),
+    };
+    Ok(Endpoint::new(endpoint_config(), None, udp_socket(local)?, Arc::new(TokioRuntime))?)
+}
+
+/// The configuration of one outgoing connection.
+pub fn client_config(tls: rustls::ClientConfig) -> Result<ClientConfig, TransportError> {
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport_config()));
+    Ok(config)
+}
+
+fn endpoint_config() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    config.max_udp_payload_size(limits::DATAGRAM_BYTES_MAX).expect("a constant above the minimum of 1,200");
+    config
+}
+
+fn transport_config() -> TransportConfig {
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(limits::DATAGRAM_BYTES_MAX);
+    let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("a constant below 2^62 ms");
+    let mut config = TransportConfig::default();
+    config
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(limits::KEEP_ALIVE_INTERVAL))
+        .max_concurrent_bidi_streams(VarInt::from_u32(limits::CHANNELS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(limits::CHANNELS_MAX))
+        .stream_receive_window(VarInt::from_u32(limits::STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES))
+        .send_window(limits::SEND_WINDOW_BYTES)
+        .initial_mtu(limits::DATAGRAM_BYTES_INITIAL)
+        .mtu_discovery_config(Some(discovery))
+        .datagram_receive_buffer_size(None);
+    config
+}
+
+/// A UDP socket with large buffers; the kernel may grant less (`net.core.rmem_max`), which costs speed and nothing else.
+fn udp_socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // One socket for both families where the address is the wildcard, as operators expect of `[::]`.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    for result in [
+        socket.set_recv_buffer_size(limits::SOCKET_BUFFER_BYTES),
+        socket.set_send_buffer_size(limits::SOCKET_BUFFER_BYTES),
+    ] {
+        if let Err(err) = result {
+            tracing::debug!(%err, "the kernel keeps its own socket buffer size");
+        }
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Why there is no endpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The socket could not be made or bound.
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+    /// The TLS configuration lacks the cipher suite that protects QUIC's first packets (RFC 9001 §5).
+    #[error("the TLS configuration has no AES-128-GCM suite")]
+    Tls(#[from] NoInitialCipherSuite),
+}

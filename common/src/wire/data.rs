@@ -1,0 +1,69 @@
+//! Data streams: unidirectional, from the source, each bound to a sync channel.
+//!
+//! A stream begins with a [`Preamble`] frame. Units follow until the stream is finished: a [`UnitHeader`] frame and, for packs and
+//! chunks, the raw bytes that it announces. Units of one file may come on any of the sync's streams, in any order.
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::Metadata;
+
+/// First frame of a data stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preamble {
+    /// QUIC stream id (RFC 9000 §2.1) of the channel that owns the stream.
+    pub channel: u64,
+}
+
+/// What the next bytes of the stream are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UnitHeader {
+    /// Whole small files, back to back.
+    Pack {
+        /// BLAKE3 of all the bytes that follow.
+        hash: [u8; 32],
+        /// The files, in the order of their bytes.
+        files: Vec<PackFile>,
+    },
+    /// A piece of a large file.
+    Chunk {
+        /// Which file and which reading of it.
+        file: FileAttempt,
+        /// Number of the chunk: its offset divided by `CHUNK_BYTES`.
+        number: u64,
+        /// Bytes that follow: `CHUNK_BYTES`, or what is left at the end of the file.
+        size: u32,
+        /// Chaining value of the chunk as a BLAKE3 subtree at its offset (BLAKE3 specification §2.1).
+        chaining_value: [u8; 32],
+    },
+    /// A large file has been sent completely; no bytes follow.
+    FileEnd {
+        /// Which file and which reading of it.
+        file: FileAttempt,
+        /// BLAKE3 of the whole content.
+        hash: [u8; 32],
+        /// Mode and modification time that belong to this content.
+        metadata: Metadata,
+    },
+}
+
+/// A file of a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackFile {
+    /// Index in the listing.
+    pub index: u32,
+    /// Bytes of content.
+    pub size: u32,
+    /// Mode and modification time of this content, where they are not those of the listing.
+    pub metadata: Option<Metadata>,
+}
+
+/// One reading of a large file. When it changes under the reader, a new attempt replaces all that came of the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileAttempt {
+    /// Index in the listing.
+    pub index: u32,
+    /// 0 for the first reading, then one more each time.
+    pub attempt: u32,
+    /// Bytes of content of this reading, more than `CHUNK_BYTES`.
+    pub size: u64,
+}
