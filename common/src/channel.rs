@@ -1,7 +1,7 @@
 //! Frames on streams: what every conversation is made of.
 //!
 //! [`FrameSender`] and [`FrameReceiver`] put length-prefixed messages on one QUIC stream; [`Channel`] is a pair of them after the
-//! opening handshake, which [`open`] does for the controller and [`accept`] for the gateway. Deadlines are the caller's, save
+//! opening handshake, which [`Opening`] does for the controller and [`accept`] for the gateway. Deadlines are the caller's, save
 //! that both handshakes end within `limits::REPLY_TIMEOUT`.
 
 use quinn::{Connection, ReadExactError, RecvStream, SendStream, WriteError};
@@ -35,7 +35,60 @@ impl Channel {
     }
 }
 
-/// Opens a channel to `service` and waits for the gateway's reply; gives the channel and the reply's body.
+/// A channel that is about to be opened: it has its id, and the gateway has heard nothing of it.
+///
+/// Whoever expects data streams registers the id with the connection's router before [`Opening::reply`], since the gateway may
+/// open them right behind its reply.
+#[derive(Debug)]
+pub struct Opening {
+    channel: Channel,
+    open: Open,
+}
+
+impl Opening {
+    /// Takes a stream of `connection` for a request to `service`. Nothing is sent. Cancel-safe.
+    pub async fn begin<R: Serialize + Sync>(
+        connection: &Connection,
+        service: &str,
+        request: &R,
+    ) -> Result<Self, OpenError> {
+        let (send, recv) = connection.open_bi().await.map_err(|err| OpenError::Lost(err.into()))?;
+        let mut channel = Channel { send: FrameSender::new(send), recv: FrameReceiver::new(recv) };
+        // Conversations come before bulk on the same connection; data streams stay at 0.
+        channel.send.set_priority(1);
+        let open =
+            Open { version: wire::VERSION, service: service.to_owned(), request: codec::encode(request) };
+        Ok(Self { channel, open })
+    }
+
+    /// The id that the channel will have.
+    pub fn id(&self) -> u64 {
+        self.channel.id()
+    }
+
+    /// Sends the request and waits for the gateway's reply; gives the channel and the reply's body.
+    ///
+    /// Not cancel-safe: a dropped future resets the stream.
+    pub async fn reply(self) -> Result<(Channel, Vec<u8>), OpenError> {
+        let Self { mut channel, open } = self;
+        channel.send.send(&open).await.map_err(OpenError::Lost)?;
+        let reply: Reply =
+            timeout(limits::REPLY_TIMEOUT, channel.recv.recv::<_, { limits::OPEN_FRAME_BYTES_MAX }>())
+                .await
+                .map_err(|_| OpenError::NoReply)?
+                .map_err(OpenError::Lost)?;
+        match Status::from(reply.status) {
+            Status::Ok => Ok((channel, reply.body)),
+            status => Err(OpenError::Refused {
+                status,
+                detail: escape_str(&reply.detail).into_owned(),
+                retry_after_ms: reply.retry_after_ms,
+            }),
+        }
+    }
+}
+
+/// Opens a channel to `service` that has no data streams: [`Opening::begin`] and [`Opening::reply`] in one.
 ///
 /// Not cancel-safe: a dropped future resets the stream.
 pub async fn open<R: Serialize + Sync>(
@@ -43,25 +96,7 @@ pub async fn open<R: Serialize + Sync>(
     service: &str,
     request: &R,
 ) -> Result<(Channel, Vec<u8>), OpenError> {
-    let (send, recv) = connection.open_bi().await.map_err(|err| OpenError::Lost(err.into()))?;
-    let mut channel = Channel { send: FrameSender::new(send), recv: FrameReceiver::new(recv) };
-    // Conversations come before bulk on the same connection; data streams stay at 0.
-    channel.send.set_priority(1);
-    let open = Open { version: wire::VERSION, service: service.to_owned(), request: codec::encode(request) };
-    channel.send.send(&open).await.map_err(OpenError::Lost)?;
-    let reply: Reply =
-        timeout(limits::REPLY_TIMEOUT, channel.recv.recv::<_, { limits::OPEN_FRAME_BYTES_MAX }>())
-            .await
-            .map_err(|_| OpenError::NoReply)?
-            .map_err(OpenError::Lost)?;
-    match Status::from(reply.status) {
-        Status::Ok => Ok((channel, reply.body)),
-        status => Err(OpenError::Refused {
-            status,
-            detail: escape_str(&reply.detail).into_owned(),
-            retry_after_ms: reply.retry_after_ms,
-        }),
-    }
+    Opening::begin(connection, service, request).await?.reply().await
 }
 
 /// Reads the opening frame of a stream that the controller has just opened.
