@@ -1,10 +1,17 @@
 //! Messages to bytes and back: the only module that knows bincode.
 //!
 //! bincode's standard configuration (little-endian, variable-length integers). A value must use up its bytes exactly, and
-//! cannot make the decoder reserve more than the limit it was given. Swapping the codec means changing this file and the
-//! golden bytes.
+//! what it claims to hold reserves at most a constant before it has come. Swapping the codec means changing this file and
+//! the golden bytes.
 
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::limits::CONTROL_FRAME_BYTES_MAX;
+
+/// Bytes that bincode may count while it decodes one message. It counts every integer at its full width (8 for a length
+/// that takes one byte), so eight times the largest message lets every message of legal length pass. A text may reserve this
+/// much before its bytes are missed; serde reserves at most 1 MiB for any other collection.
+const COUNTED_BYTES_MAX: usize = 8 * CONTROL_FRAME_BYTES_MAX;
 
 /// Encodes `message`.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
@@ -14,14 +21,17 @@ pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 
 /// Decodes one `T` that takes up all of `bytes`.
 ///
-/// `LIMIT` bounds both the bytes read and the memory that collections may claim before their content has arrived.
+/// `LIMIT` bounds the bytes alone: whatever encodes within it decodes. At most `CONTROL_FRAME_BYTES_MAX`.
 pub fn decode<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, DecodeError> {
+    const { assert!(LIMIT <= CONTROL_FRAME_BYTES_MAX) };
     if bytes.len() > LIMIT {
         return Err(DecodeError::TooLarge { size: bytes.len(), limit: LIMIT });
     }
-    let (value, used) =
-        bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<LIMIT>())
-            .map_err(|err| DecodeError::Malformed(err.to_string()))?;
+    let (value, used) = bincode::serde::decode_from_slice(
+        bytes,
+        bincode::config::standard().with_limit::<COUNTED_BYTES_MAX>(),
+    )
+    .map_err(|err| DecodeError::Malformed(err.to_string()))?;
     if used != bytes.len() {
         return Err(DecodeError::TrailingBytes { count: bytes.len() - used });
     }
@@ -63,11 +73,22 @@ mod tests {
     }
 
     #[test]
+    fn whatever_fits_the_limit_decodes() {
+        // One byte each on the wire, eight in bincode's own count.
+        let many = vec![7u64; 1021];
+        let bytes = encode(&many);
+        assert_eq!(bytes.len(), 1024);
+        assert_eq!(decode::<Vec<u64>, 1024>(&bytes), Ok(many));
+        assert_eq!(decode::<Vec<u64>, 1023>(&bytes), Err(DecodeError::TooLarge { size: 1024, limit: 1023 }));
+    }
+
+    #[test]
     fn a_claimed_length_reserves_nothing() {
         // A vector that claims 2^62 bytes: marker 253 (a u64 follows), then the count.
         let mut bytes = vec![253];
         bytes.extend_from_slice(&(1u64 << 62).to_le_bytes());
         assert!(matches!(decode::<Vec<u8>, 1024>(&bytes), Err(DecodeError::Malformed(_))));
+        assert!(matches!(decode::<String, 1024>(&bytes), Err(DecodeError::Malformed(_))));
         assert!(matches!(decode::<Vec<u8>, 4>(&bytes), Err(DecodeError::TooLarge { size: 9, limit: 4 })));
     }
 }

@@ -1,0 +1,299 @@
+//! The bytes of every message and every variant, field by field.
+//!
+//! They are written by hand from WIRE.md. A difference is a break with every peer in the field: undo it, or change `ALPN`.
+
+use std::fmt::Debug;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{from_hex, to_hex};
+use crate::{
+    codec::{decode, encode},
+    entry::{Kind, Metadata, SpecialKind, Timestamp},
+    limits::CONTROL_FRAME_BYTES_MAX,
+    wire::{
+        data::{FileAttempt, PackFile, Preamble, UnitHeader},
+        list::{ListEntry, ListKind, ListMessage, ListRequest},
+        open::{JoinReply, JoinRequest, Open, Reply},
+        status::Status,
+        sync::{
+            Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage, SyncOptions,
+            SyncRequest,
+        },
+    },
+};
+
+/// 0o644 and half a second past 2020-09-13T12:26:40Z.
+const METADATA: Metadata =
+    Metadata { mode: 0o644, mtime: Timestamp { seconds: 1_600_000_000, nanoseconds: 500_000_000 } };
+
+/// [`METADATA`]: mode, seconds (zigzag, so doubled), nanoseconds.
+const METADATA_HEX: &str = "fb a401  fc 0020bcbe  fc 0065cd1d";
+
+/// A hash of 32 equal bytes, so that it stands out.
+fn hash_hex(byte: u8) -> String {
+    to_hex(&[byte; 32])
+}
+
+/// `message` is exactly the bytes in `hex`, both ways. `$M` stands for [`METADATA_HEX`], `$H` for 32 bytes `aa`.
+fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T, hex: &str) {
+    let hex = hex.replace("$M", METADATA_HEX).replace("$H", &hash_hex(0xaa));
+    let expected = from_hex(&hex);
+    let encoded = encode(message);
+    assert_eq!(to_hex(&encoded), to_hex(&expected), "encoding of {message:?}");
+    assert_eq!(decode::<T, CONTROL_FRAME_BYTES_MAX>(&expected).as_ref(), Ok(message));
+}
+
+#[test]
+fn integers_take_as_many_bytes_as_they_need() {
+    for (number, hex) in [
+        (0u64, "00"),
+        (250, "fa"),
+        (251, "fb fb00"),
+        (0xffff, "fb ffff"),
+        (0x1_0000, "fc 00000100"),
+        (0xffff_ffff, "fc ffffffff"),
+        (0x1_0000_0000, "fd 0000000001000000"),
+        (u64::MAX, "fd ffffffffffffffff"),
+    ] {
+        golden(&number, hex);
+    }
+    for (number, hex) in [
+        (0i64, "00"),
+        (-1, "01"),
+        (1, "02"),
+        (125, "fa"),
+        (-126, "fb fb00"),
+        (i64::MAX, "fd feffffffffffffff"),
+        (i64::MIN, "fd ffffffffffffffff"),
+    ] {
+        golden(&number, hex);
+    }
+}
+
+#[test]
+fn opening() {
+    golden(
+        &Open { version: 1, service: "ping".into(), request: vec![] },
+        "01               # version
+         04 70696e67      # service
+         00               # request",
+    );
+    golden(
+        &Reply {
+            status: Status::Busy.into(),
+            detail: "64 of 64".into(),
+            retry_after_ms: 250,
+            body: vec![1, 2],
+        },
+        "01                      # status
+         08 3634206f66203634     # detail
+         fa                      # retry_after_ms
+         02 0102                 # body",
+    );
+    golden(
+        &JoinRequest { token: "s3cret".into(), name: "web1".into() },
+        "06 733363726574  # token
+         04 77656231      # name",
+    );
+    golden(
+        &JoinReply { allow: "list,pull".into(), path: b"logs".to_vec() },
+        "09 6c6973742c70756c6c  # allow
+         04 6c6f6773            # path",
+    );
+}
+
+#[test]
+fn listing_a_directory() {
+    golden(
+        &ListRequest { path: b"a/b".to_vec(), recursive: true, hash: false },
+        "03 612f62  # path
+         01         # recursive
+         00         # hash",
+    );
+    let entry = |path: &[u8], kind, hash| ListEntry { path: path.to_vec(), kind, metadata: METADATA, hash };
+    golden(
+        &ListMessage::Page(vec![
+            entry(b"f", ListKind::Plain(Kind::File { size: 300 }), Some([0xaa; 32])),
+            entry(b"d", ListKind::Plain(Kind::Directory), None),
+            entry(b"l", ListKind::Plain(Kind::Symlink { target: b"f".to_vec() }), None),
+            entry(b"p", ListKind::Special(SpecialKind::Fifo), None),
+        ]),
+        "00 04                           # Page, 4 entries
+         01 66  00 00 fb 2c01  $M 01 $H  # path, Plain File size, metadata, hash
+         01 64  00 01          $M 00     # path, Plain Directory, metadata, no hash
+         01 6c  00 02 01 66    $M 00     # path, Plain Symlink target, metadata, no hash
+         01 70  01 01          $M 00     # path, Special Fifo, metadata, no hash",
+    );
+    golden(
+        &ListMessage::Failed { path: vec![0xff], reason: "no".into() },
+        "01         # Failed
+         01 ff      # path
+         02 6e6f    # reason",
+    );
+    golden(&ListMessage::End, "02");
+}
+
+#[test]
+fn types_that_are_not_synced() {
+    for (kind, hex) in [
+        (SpecialKind::Device, "00"),
+        (SpecialKind::Fifo, "01"),
+        (SpecialKind::Socket, "02"),
+        (SpecialKind::Unknown, "03"),
+    ] {
+        golden(&kind, hex);
+    }
+}
+
+#[test]
+fn opening_a_sync() {
+    for (direction, number) in [(Direction::Push, "00"), (Direction::Pull, "01")] {
+        for (durability, level) in
+            [(Durability::None, "00"), (Durability::Batch, "01"), (Durability::File, "02")]
+        {
+            let options = SyncOptions { checksum: true, durability };
+            golden(
+                &SyncRequest { direction, path: b"logs".to_vec(), trailing_slash: true, options },
+                &format!(
+                    "{number}      # direction
+                     04 6c6f6773   # path
+                     01            # trailing_slash
+                     01            # checksum
+                     {level}       # durability"
+                ),
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_source_says() {
+    golden(
+        &SourceMessage::Top { name: b"logs".to_vec(), entry: Kind::Directory, metadata: METADATA },
+        "00           # Top
+         04 6c6f6773  # name
+         01           # Directory
+         $M           # metadata",
+    );
+    let entry = |name: &[u8], kind| ListingEntry { name: name.to_vec(), kind, metadata: METADATA };
+    golden(
+        &SourceMessage::Listing {
+            directory: 0,
+            entries: vec![
+                entry(b"a", Kind::File { size: 1 << 40 }),
+                entry(b"b", Kind::Directory),
+                entry(b"c", Kind::Symlink { target: b"../x".to_vec() }),
+            ],
+        },
+        "01                               # Listing
+         00                               # directory
+         03                               # entries
+         01 61  00 fd 0000000000010000 $M # name, File size, metadata
+         01 62  01                     $M # name, Directory, metadata
+         01 63  02 04 2e2e2f78         $M # name, Symlink target, metadata",
+    );
+    golden(
+        &SourceMessage::Failed { index: Some(7), path: b"a".to_vec(), reason: "gone".into() },
+        "02           # Failed
+         01 07        # index
+         01 61        # path
+         04 676f6e65  # reason",
+    );
+    golden(
+        &SourceMessage::Failed { index: None, path: vec![], reason: String::new() },
+        "02           # Failed
+         00           # never listed
+         00           # path
+         00           # reason",
+    );
+    golden(
+        &SourceMessage::Skipped { path: b"tty".to_vec(), kind: SpecialKind::Device },
+        "03           # Skipped
+         03 747479    # path
+         00           # Device",
+    );
+    golden(
+        &SourceMessage::ListingEnd { entries: 1000, bytes: 70_000 },
+        "04           # ListingEnd
+         fb e803      # entries
+         fc 70110100  # bytes",
+    );
+    golden(
+        &SourceMessage::Same(vec![1, 251]),
+        "05           # Same
+         02           # indexes
+         01 fb fb00",
+    );
+    golden(&SourceMessage::Alive, "06");
+}
+
+#[test]
+fn what_a_destination_says() {
+    golden(
+        &DestinationMessage::Want(vec![Run { first: 1, count: 250 }, Run { first: 300, count: 1 }]),
+        "00           # Want
+         02           # runs
+         01 fa        # first, count
+         fb 2c01 01   # first, count",
+    );
+    golden(
+        &DestinationMessage::WantUnless(vec![(9, [0xaa; 32])]),
+        "01           # WantUnless
+         01           # files
+         09 $H        # index, hash",
+    );
+    golden(&DestinationMessage::PlanEnd, "02");
+    golden(
+        &DestinationMessage::Failed { index: 3, reason: "full".into() },
+        "03           # Failed
+         03           # index
+         04 66756c6c  # reason",
+    );
+    let counts = Counts {
+        files_unchanged: 1,
+        bytes_received: 2,
+        received: 3,
+        verified: 4,
+        committed: 5,
+        durable: 300,
+    };
+    let fields = "01 02 03 04 05 fb 2c01  # files_unchanged … durable";
+    golden(&DestinationMessage::Progress(counts), &format!("04 {fields}"));
+    golden(&DestinationMessage::Done(counts), &format!("05 {fields}"));
+}
+
+#[test]
+fn what_a_data_stream_carries() {
+    golden(&Preamble { channel: 4 }, "04");
+    golden(
+        &UnitHeader::Pack {
+            hash: [0xaa; 32],
+            files: vec![
+                PackFile { index: 1, size: 0, metadata: None },
+                PackFile { index: 2, size: 4096, metadata: Some(METADATA) },
+            ],
+        },
+        "00                # Pack
+         $H                # hash
+         02                # files
+         01 00      00     # index, size, metadata as listed
+         02 fb 0010 01 $M  # index, size, metadata",
+    );
+    let file = FileAttempt { index: 5, attempt: 1, size: 1_048_577 };
+    golden(
+        &UnitHeader::Chunk { file, number: 1, size: 1, chaining_value: [0xaa; 32] },
+        "01                 # Chunk
+         05 01 fc 01001000  # index, attempt, size of the file
+         01                 # number
+         01                 # size
+         $H                 # chaining_value",
+    );
+    golden(
+        &UnitHeader::FileEnd { file, hash: [0xaa; 32], metadata: METADATA },
+        "02                 # FileEnd
+         05 01 fc 01001000  # index, attempt, size of the file
+         $H                 # hash
+         $M                 # metadata",
+    );
+}

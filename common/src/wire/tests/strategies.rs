@@ -1,0 +1,182 @@
+//! Any value of every message: the whole range of each field, not only what an honest peer says.
+//!
+//! One function per message or part, named after it. They use nothing of the tests around them, so a fuzz target can take
+//! this file as it is.
+
+use proptest::{array::uniform32, collection::vec, option, prelude::*};
+
+use crate::{
+    entry::{Kind, Metadata, SpecialKind, Timestamp},
+    wire::{
+        data::{FileAttempt, PackFile, Preamble, UnitHeader},
+        list::{ListEntry, ListKind, ListMessage, ListRequest},
+        open::{JoinReply, JoinRequest, Open, Reply},
+        status::StatusCode,
+        sync::{
+            Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage, SyncOptions,
+            SyncRequest,
+        },
+    },
+};
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 0..80)
+}
+
+fn text() -> impl Strategy<Value = String> {
+    any::<String>()
+}
+
+fn hash() -> impl Strategy<Value = [u8; 32]> {
+    uniform32(any::<u8>())
+}
+
+fn metadata() -> impl Strategy<Value = Metadata> {
+    (any::<u16>(), any::<i64>(), any::<u32>())
+        .prop_map(|(mode, seconds, nanoseconds)| Metadata { mode, mtime: Timestamp { seconds, nanoseconds } })
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        any::<u64>().prop_map(|size| Kind::File { size }),
+        Just(Kind::Directory),
+        bytes().prop_map(|target| Kind::Symlink { target }),
+    ]
+}
+
+fn special_kind() -> impl Strategy<Value = SpecialKind> {
+    prop_oneof![
+        Just(SpecialKind::Device),
+        Just(SpecialKind::Fifo),
+        Just(SpecialKind::Socket),
+        Just(SpecialKind::Unknown),
+    ]
+}
+
+pub(super) fn open() -> impl Strategy<Value = Open> {
+    (any::<u16>(), text(), bytes()).prop_map(|(version, service, request)| Open { version, service, request })
+}
+
+pub(super) fn reply() -> impl Strategy<Value = Reply> {
+    (any::<u16>(), text(), any::<u32>(), bytes()).prop_map(|(status, detail, retry_after_ms, body)| Reply {
+        status: StatusCode(status),
+        detail,
+        retry_after_ms,
+        body,
+    })
+}
+
+pub(super) fn join_request() -> impl Strategy<Value = JoinRequest> {
+    (text(), text()).prop_map(|(token, name)| JoinRequest { token, name })
+}
+
+pub(super) fn join_reply() -> impl Strategy<Value = JoinReply> {
+    (text(), bytes()).prop_map(|(allow, path)| JoinReply { allow, path })
+}
+
+pub(super) fn list_request() -> impl Strategy<Value = ListRequest> {
+    (bytes(), any::<bool>(), any::<bool>()).prop_map(|(path, recursive, hash)| ListRequest {
+        path,
+        recursive,
+        hash,
+    })
+}
+
+fn list_entry() -> impl Strategy<Value = ListEntry> {
+    let kind = prop_oneof![kind().prop_map(ListKind::Plain), special_kind().prop_map(ListKind::Special)];
+    (bytes(), kind, metadata(), option::of(hash())).prop_map(|(path, kind, metadata, hash)| ListEntry {
+        path,
+        kind,
+        metadata,
+        hash,
+    })
+}
+
+pub(super) fn list_message() -> impl Strategy<Value = ListMessage> {
+    prop_oneof![
+        vec(list_entry(), 0..8).prop_map(ListMessage::Page),
+        (bytes(), text()).prop_map(|(path, reason)| ListMessage::Failed { path, reason }),
+        Just(ListMessage::End),
+    ]
+}
+
+pub(super) fn sync_request() -> impl Strategy<Value = SyncRequest> {
+    let direction = prop_oneof![Just(Direction::Push), Just(Direction::Pull)];
+    let durability = prop_oneof![Just(Durability::None), Just(Durability::Batch), Just(Durability::File)];
+    (direction, bytes(), any::<bool>(), any::<bool>(), durability).prop_map(
+        |(direction, path, trailing_slash, checksum, durability)| SyncRequest {
+            direction,
+            path,
+            trailing_slash,
+            options: SyncOptions { checksum, durability },
+        },
+    )
+}
+
+fn listing_entry() -> impl Strategy<Value = ListingEntry> {
+    (bytes(), kind(), metadata()).prop_map(|(name, kind, metadata)| ListingEntry { name, kind, metadata })
+}
+
+pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
+    prop_oneof![
+        (bytes(), kind(), metadata()).prop_map(|(name, entry, metadata)| SourceMessage::Top {
+            name,
+            entry,
+            metadata
+        }),
+        (any::<u32>(), vec(listing_entry(), 0..8))
+            .prop_map(|(directory, entries)| SourceMessage::Listing { directory, entries }),
+        (option::of(any::<u32>()), bytes(), text()).prop_map(|(index, path, reason)| SourceMessage::Failed {
+            index,
+            path,
+            reason
+        }),
+        (bytes(), special_kind()).prop_map(|(path, kind)| SourceMessage::Skipped { path, kind }),
+        (any::<u32>(), any::<u64>())
+            .prop_map(|(entries, bytes)| SourceMessage::ListingEnd { entries, bytes }),
+        vec(any::<u32>(), 0..40).prop_map(SourceMessage::Same),
+        Just(SourceMessage::Alive),
+    ]
+}
+
+fn counts() -> impl Strategy<Value = Counts> {
+    any::<[u64; 6]>().prop_map(|[files_unchanged, bytes_received, received, verified, committed, durable]| {
+        Counts { files_unchanged, bytes_received, received, verified, committed, durable }
+    })
+}
+
+pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage> {
+    let run = any::<(u32, u32)>().prop_map(|(first, count)| Run { first, count });
+    prop_oneof![
+        vec(run, 0..40).prop_map(DestinationMessage::Want),
+        vec((any::<u32>(), hash()), 0..8).prop_map(DestinationMessage::WantUnless),
+        Just(DestinationMessage::PlanEnd),
+        (any::<u32>(), text()).prop_map(|(index, reason)| DestinationMessage::Failed { index, reason }),
+        counts().prop_map(DestinationMessage::Progress),
+        counts().prop_map(DestinationMessage::Done),
+    ]
+}
+
+pub(super) fn preamble() -> impl Strategy<Value = Preamble> {
+    any::<u64>().prop_map(|channel| Preamble { channel })
+}
+
+fn file_attempt() -> impl Strategy<Value = FileAttempt> {
+    any::<(u32, u32, u64)>().prop_map(|(index, attempt, size)| FileAttempt { index, attempt, size })
+}
+
+pub(super) fn unit_header() -> impl Strategy<Value = UnitHeader> {
+    let pack_file = (any::<u32>(), any::<u32>(), option::of(metadata()))
+        .prop_map(|(index, size, metadata)| PackFile { index, size, metadata });
+    prop_oneof![
+        (hash(), vec(pack_file, 0..16)).prop_map(|(hash, files)| UnitHeader::Pack { hash, files }),
+        (file_attempt(), any::<u64>(), any::<u32>(), hash()).prop_map(
+            |(file, number, size, chaining_value)| UnitHeader::Chunk { file, number, size, chaining_value }
+        ),
+        (file_attempt(), hash(), metadata()).prop_map(|(file, hash, metadata)| UnitHeader::FileEnd {
+            file,
+            hash,
+            metadata
+        }),
+    ]
+}
