@@ -250,12 +250,17 @@ impl FrameReceiver {
     pub async fn recv_raw(&mut self, size: usize, buffer: &mut Vec<u8>) -> Result<(), FrameError> {
         let mut left = size;
         while left > 0 {
-            let chunk = self.stream.read_chunk(left, true).await.map_err(FrameError::from_read)?;
-            let Some(chunk) = chunk else { return Err(FrameError::Ended) };
-            left -= chunk.bytes.len();
-            buffer.extend_from_slice(&chunk.bytes);
+            left -= self.recv_some(left, buffer).await?;
         }
         Ok(())
+    }
+
+    /// Appends what has arrived to `buffer`, at least one byte and at most `limit`; says how many. Waits for the first.
+    pub async fn recv_some(&mut self, limit: usize, buffer: &mut Vec<u8>) -> Result<usize, FrameError> {
+        let chunk = self.stream.read_chunk(limit, true).await.map_err(FrameError::from_read)?;
+        let Some(chunk) = chunk else { return Err(FrameError::Ended) };
+        buffer.extend_from_slice(&chunk.bytes);
+        Ok(chunk.bytes.len())
     }
 
     /// Tells the peer that nothing more will be read.

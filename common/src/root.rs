@@ -21,7 +21,7 @@ use std::{
 
 use rustix::fs::{Mode, OFlags};
 
-pub use dir::{Dir, EntryType, Stat};
+pub use dir::{Dir, EntryType, File, Stat};
 use gate::Gate;
 use resolve::Resolver;
 

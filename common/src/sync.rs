@@ -8,19 +8,24 @@
 //! Grants, dialling and retrying are not done here, and nothing is printed: a [`Tally`] counts while it runs and an [`Outcome`] tells
 //! what became of it.
 
+mod destination;
 mod place;
+mod plan;
 mod report;
 mod router;
+mod source;
 mod tally;
+mod tree;
+mod unit;
 
 pub use place::{Destination, PlaceError, Source};
 pub use report::{Failure, Outcome, Report, SyncError};
 pub use router::{DataStreams, Router};
 pub use tally::{Stage, Tally};
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
-use crate::{channel::Channel, wire::sync::SyncOptions};
+use crate::{channel::Channel, path::RelPath, wire::sync::SyncOptions};
 
 /// What a sync runs over: an accepted channel, its connection, and the data streams that arrive for it.
 #[derive(Debug)]
@@ -35,8 +40,7 @@ pub struct Link {
 
 /// Runs the source's half to its end. Dropping the future breaks the sync off: its threads end, the streams are reset.
 pub async fn send(link: Link, source: Source, options: SyncOptions, tally: Arc<Tally>) -> Outcome {
-    let _ = (link, source, options);
-    Outcome { report: report::Named::default().report(&tally), error: Some(SyncError::Worker) }
+    source::run(link, source, options, tally).await
 }
 
 /// Runs the destination's half to its end. Dropping the future breaks the sync off: its threads end, the streams are reset, nothing
@@ -47,6 +51,12 @@ pub async fn receive(
     options: SyncOptions,
     tally: Arc<Tally>,
 ) -> Outcome {
-    let _ = (link, destination, options);
-    Outcome { report: report::Named::default().report(&tally), error: Some(SyncError::Worker) }
+    destination::run(link, destination, options, tally).await
+}
+
+/// `path` below `base`.
+fn join(base: &RelPath, path: &RelPath) -> io::Result<RelPath> {
+    path.components()
+        .try_fold(base.clone(), |joined, name| joined.join(name))
+        .map_err(|err| io::Error::new(io::ErrorKind::InvalidFilename, err))
 }

@@ -61,10 +61,15 @@ impl Staging {
     pub fn next_name(&self) -> TempName {
         TempName(hex(self.next.fetch_add(1, Ordering::Relaxed)))
     }
+}
 
-    /// Removes the place and whatever is still in it.
-    pub fn remove(self) -> io::Result<()> {
-        remove_place(&self.parent, &self.dir, Name::new(&self.name).expect("it was made with this name"))
+impl Drop for Staging {
+    /// Removes the place and whatever is still in it. What stays because of an error is cleaned by the next sync.
+    fn drop(&mut self) {
+        let name = Name::new(&self.name).expect("it was made with this name");
+        if let Err(err) = remove_place(&self.parent, &self.dir, name) {
+            tracing::warn!(%err, ?name, "a staging place could not be removed");
+        }
     }
 }
 

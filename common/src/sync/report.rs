@@ -63,9 +63,20 @@ pub enum SyncError {
     /// The peer broke the rules of the protocol.
     #[error("the peer broke the protocol: {0}")]
     Protocol(&'static str),
-    /// The destination could not be prepared or made durable at all.
+    /// The destination cannot be used at all.
+    #[error(transparent)]
+    Place(#[from] super::PlaceError),
+    /// The disk of this side no longer takes what it is given.
     #[error("{0}")]
     Disk(String),
+    /// The peer gave up, and said why.
+    #[error("the other side gave up: {reason}")]
+    Aborted {
+        /// Its status.
+        status: Status,
+        /// Its reason; escape it before showing it.
+        reason: String,
+    },
     /// The listing has more entries than this side takes.
     #[error("the tree has more than {} entries", limits::ENTRIES_MAX)]
     TooManyEntries,
@@ -81,7 +92,9 @@ impl SyncError {
             Self::Link(FrameError::Silent) => Status::Timeout,
             Self::Link(FrameError::Malformed(_)) | Self::Protocol(_) => Status::Invalid,
             Self::Link(_) => Status::Cancelled,
+            Self::Place(err) => err.status,
             Self::Disk(_) => Status::Unavailable,
+            Self::Aborted { .. } => Status::Cancelled,
             Self::TooManyEntries => Status::TooLarge,
             Self::Worker => Status::Internal,
         }

@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::status::StatusCode;
 use crate::entry::{Kind, Metadata, SpecialKind};
 
 /// Opens a sync.
@@ -103,6 +104,13 @@ pub enum SourceMessage {
     Same(Vec<u32>),
     /// The source lives.
     Alive,
+    /// The source cannot go on; the last message.
+    Aborted {
+        /// Number of the status table.
+        status: StatusCode,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// An entry within its directory.
@@ -136,6 +144,13 @@ pub enum DestinationMessage {
     Progress(Counts),
     /// All is in place that could be; the last message.
     Done(Counts),
+    /// The destination cannot go on; the last message.
+    Aborted {
+        /// Number of the status table.
+        status: StatusCode,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// `count` indexes from `first` on.

@@ -1,0 +1,430 @@
+//! The destination's half: what is planned, received, written and put in place.
+//!
+//! ```text
+//! peer ──listing──▶ control reader ──blocks──▶ planner thread ──wants──▶ control writer ──▶ peer
+//! peer ──units──▶ stream tasks ──units──▶ writer threads ──written files──▶ committer thread
+//! ```
+//!
+//! A file is written in the staging place under a temporary name; its content is checked before anything else happens to it; then it is
+//! given its metadata and, as `--durability` asks, made durable; then it is renamed. A sync that ends early leaves only what has
+//! been renamed; the staging place goes with it.
+
+mod assembly;
+mod commit;
+mod landing;
+mod pending;
+mod planner;
+mod writer;
+
+use std::{
+    io,
+    sync::{Arc, Mutex, RwLock, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use async_channel::{Receiver, Sender};
+use tokio::{
+    task::JoinSet,
+    time::{interval, timeout},
+};
+
+use super::{
+    DataStreams, Destination, Link, Outcome, Stage, SyncError, Tally,
+    report::Named,
+    tree::Tree,
+    unit::{IncomingUnit, Pool},
+};
+use crate::{
+    channel::{FrameError, FrameReceiver, FrameSender},
+    limits,
+    path::RelPath,
+    root::{Dir, describe},
+    wire::{
+        data::UnitHeader,
+        status::Status,
+        sync::{Counts, DestinationMessage, SourceMessage, SyncOptions},
+    },
+};
+use assembly::Assemblies;
+use commit::Committer;
+use landing::Landing;
+use pending::Pending;
+
+/// Threads that check and write. Two overlap on a real disk; on tmpfs the second is idle.
+const WRITERS: usize = 2;
+
+/// The source sent something that was never asked for, or has come already.
+const UNWANTED: SyncError = SyncError::Protocol("it sent a file that was not wanted");
+
+/// What the writer threads are given.
+#[derive(Debug)]
+enum Work {
+    /// Content.
+    Unit(IncomingUnit),
+    /// This file has the right content already.
+    Same(u32),
+}
+
+/// What the threads and tasks of a destination share.
+#[derive(Debug)]
+struct Shared {
+    options: SyncOptions,
+    tree: RwLock<Tree>,
+    landing: Landing,
+    pending: Pending,
+    assemblies: Assemblies,
+    control: Sender<DestinationMessage>,
+    tally: Arc<Tally>,
+    named: Named,
+    pool: Pool,
+    /// The first error that ends the sync, from whichever thread meets it.
+    fatal: Mutex<Option<SyncError>>,
+}
+
+impl Shared {
+    /// Notes an entry that cannot be put in place and tells the source. Blocks while the control stream is behind.
+    fn fail(&self, index: u32, reason: &str) {
+        self.named.failed(&self.tally, self.path_of(index), reason.to_owned());
+        // A closed channel means that the sync has ended, and then nobody waits for this.
+        let _ended =
+            self.control.send_blocking(DestinationMessage::Failed { index, reason: reason.to_owned() });
+    }
+
+    fn fail_io(&self, index: u32, doing: &str, err: &io::Error) {
+        self.fail(index, &format!("{doing}: {}", describe(err)));
+    }
+
+    fn path_of(&self, index: u32) -> RelPath {
+        self.tree.read().expect("no holder panics").path(index).unwrap_or_default()
+    }
+
+    /// The entry's name; the top's is the one under which it lands.
+    fn name_of(&self, index: u32) -> Vec<u8> {
+        let tree = self.tree.read().expect("no holder panics");
+        match tree.name(index) {
+            Some(name) => name.as_bytes().to_vec(),
+            None => self.landing.top_name().unwrap_or_default(),
+        }
+    }
+
+    /// The source will not send this file, though it was wanted.
+    fn withdraw(&self, index: u32) -> Result<(), SyncError> {
+        if self.pending.take(index) || self.assemblies.has(index) {
+            self.assemblies.give_up(index);
+            self.pending.delivered();
+            return Ok(());
+        }
+        // A file that was refused here may have been on its way.
+        if self.assemblies.was_given_up(index) { Ok(()) } else { Err(UNWANTED) }
+    }
+
+    fn take_fatal(&self) -> Result<(), SyncError> {
+        self.fatal.lock().expect("no holder panics").take().map_or(Ok(()), Err)
+    }
+
+    /// Ends the sync from a thread.
+    fn abort(&self, err: SyncError) {
+        self.fatal.lock().expect("no holder panics").get_or_insert(err);
+        self.pending.abort();
+    }
+
+    /// The directory that holds the entry.
+    fn parent_dir(&self, index: u32) -> io::Result<Arc<Dir>> {
+        let tree = self.tree.read().expect("no holder panics");
+        if index == 0 {
+            return self.landing.parent_of_top();
+        }
+        self.landing.dir(&tree, tree.parent(index))
+    }
+}
+
+pub(super) async fn run(
+    link: Link,
+    destination: Destination,
+    options: SyncOptions,
+    tally: Arc<Tally>,
+) -> Outcome {
+    let (control, outgoing) = async_channel::bounded(limits::CONTROL_QUEUED_MAX);
+    let shared = Arc::new(Shared {
+        landing: Landing::new(destination),
+        options,
+        tree: RwLock::default(),
+        pending: Pending::default(),
+        assemblies: Assemblies::default(),
+        control,
+        tally: tally.clone(),
+        named: Named::default(),
+        pool: Pool::default(),
+        fatal: Mutex::default(),
+    });
+    let closer = CloseOnDrop(shared.clone());
+    let result = converse(link, &shared, outgoing).await;
+    drop(closer);
+    shared.landing.remove_staging();
+    Outcome { report: shared.named.report(&tally), error: result.err() }
+}
+
+/// Ends the waits of all threads when the sync ends in any way.
+struct CloseOnDrop(Arc<Shared>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.control.close();
+        self.0.pending.abort();
+    }
+}
+
+/// Runs the sync and tells the source how it ended.
+async fn converse(
+    link: Link,
+    shared: &Arc<Shared>,
+    outgoing: Receiver<DestinationMessage>,
+) -> Result<(), SyncError> {
+    let Link { mut channel, data, connection } = link;
+    let mut threads = JoinSet::new();
+    let writing = write_control(&mut channel.send, shared, outgoing);
+    tokio::pin!(writing);
+    let result = tokio::select! {
+        result = drive(&mut channel.recv, data, shared, &mut threads) => result,
+        result = &mut writing => result.and(Err(SyncError::Worker)),
+    };
+    let result = wind_up(result, shared, &mut threads).await;
+    let last = match &result {
+        Ok(()) => Some(DestinationMessage::Done(shared.tally.counts())),
+        Err(SyncError::Link(_) | SyncError::Aborted { .. }) => None,
+        Err(err) => {
+            Some(DestinationMessage::Aborted { status: err.status().into(), reason: err.to_string() })
+        }
+    };
+    if let Some(last) = last {
+        let queued = async {
+            // The queue is only ever closed here and when the sync is dropped.
+            let _closed = shared.control.send(last).await;
+            shared.control.close();
+        };
+        let sent = async { tokio::join!(queued, writing).1 };
+        timeout(limits::REPLY_TIMEOUT, sent).await.map_err(|_| FrameError::Silent)??;
+    }
+    if result.is_ok() {
+        await_farewell(&mut channel.recv, &connection).await;
+    }
+    result
+}
+
+/// Lets the threads end: after a success they have, otherwise what was written and checked still gets its name.
+async fn wind_up(
+    result: Result<(), SyncError>,
+    shared: &Shared,
+    threads: &mut JoinSet<()>,
+) -> Result<(), SyncError> {
+    if result.is_err() {
+        shared.pending.abort();
+    }
+    while let Some(ended) = threads.join_next().await {
+        ended.map_err(|_| SyncError::Worker)?;
+    }
+    result
+}
+
+/// Waits until the source has closed its side: then it has our last message, and the connection may go.
+async fn await_farewell(recv: &mut FrameReceiver, connection: &quinn::Connection) {
+    let farewell =
+        async { while let Ok(Some(_)) = recv.try_recv_bytes(limits::CONTROL_FRAME_BYTES_MAX).await {} };
+    tokio::select! {
+        _ = timeout(limits::REPLY_TIMEOUT, farewell) => {}
+        _ = connection.closed() => {}
+    }
+}
+
+/// Runs until all that is wanted has its name and the directories their metadata.
+async fn drive(
+    recv: &mut FrameReceiver,
+    data: DataStreams,
+    shared: &Arc<Shared>,
+    threads: &mut JoinSet<()>,
+) -> Result<(), SyncError> {
+    let (blocks, block_queue) = async_channel::bounded(limits::BLOCKS_QUEUED_MAX);
+    let (work, work_queue) = async_channel::bounded(limits::UNITS_QUEUED_MAX);
+    let planning = shared.clone();
+    threads.spawn_blocking(move || planner::plan(&planning, &block_queue));
+    let committer = Committer::start(shared, threads);
+    for _ in 0..WRITERS {
+        let (shared, queue, committer) = (shared.clone(), work_queue.clone(), committer.clone());
+        threads.spawn_blocking(move || writer::write(&shared, &queue, &committer));
+    }
+    drop((work_queue, committer));
+
+    let reading = read_control(recv, shared, blocks, work.clone());
+    tokio::pin!(reading);
+    let writing = async {
+        shared.pending.all_written().await;
+        shared.take_fatal()
+    };
+    tokio::select! {
+        result = &mut reading => return result,
+        result = receive_streams(data, shared, work.clone()) => return result,
+        result = writing => result?,
+    }
+    work.close();
+    work_done(shared, threads, reading).await
+}
+
+/// Waits for the last batch and finishes the directories, still listening to the source.
+async fn work_done(
+    shared: &Arc<Shared>,
+    threads: &mut JoinSet<()>,
+    reading: impl Future<Output = Result<(), SyncError>>,
+) -> Result<(), SyncError> {
+    let finishing = async {
+        while let Some(ended) = threads.join_next().await {
+            ended.map_err(|_| SyncError::Worker)?;
+        }
+        shared.take_fatal()?;
+        let finishing = shared.clone();
+        tokio::task::spawn_blocking(move || landing::finish(&finishing))
+            .await
+            .map_err(|_| SyncError::Worker)?
+    };
+    tokio::select! {
+        result = reading => result,
+        result = finishing => result,
+    }
+}
+
+/// Takes what the source says. Ends only with the sync.
+async fn read_control(
+    recv: &mut FrameReceiver,
+    shared: &Shared,
+    blocks: Sender<SourceMessage>,
+    work: Sender<Work>,
+) -> Result<(), SyncError> {
+    loop {
+        let message =
+            timeout(limits::SYNC_SILENCE_MAX, recv.recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>())
+                .await
+                .map_err(|_| FrameError::Silent)??;
+        match message {
+            SourceMessage::Top { .. } | SourceMessage::Listing { .. } | SourceMessage::ListingEnd { .. } => {
+                blocks
+                    .send(message)
+                    .await
+                    .map_err(|_| SyncError::Protocol("it lists entries after the end"))?;
+            }
+            SourceMessage::Failed { index, path, reason } => {
+                let path =
+                    RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;
+                if let Some(index) = index {
+                    shared.withdraw(index)?;
+                }
+                shared.named.failed(&shared.tally, path, reason);
+            }
+            SourceMessage::Skipped { path, kind } => {
+                let path =
+                    RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;
+                shared.named.skipped(&shared.tally, path, kind);
+            }
+            SourceMessage::Same(files) => {
+                for index in files {
+                    work.send(Work::Same(index))
+                        .await
+                        .map_err(|_| SyncError::Protocol("it spoke after the end"))?;
+                }
+            }
+            SourceMessage::Alive => {}
+            SourceMessage::Aborted { status, reason } => {
+                return Err(SyncError::Aborted { status: Status::from(status), reason });
+            }
+        }
+    }
+}
+
+/// Writes what the threads have to say and, in between, the counts.
+async fn write_control(
+    send: &mut FrameSender,
+    shared: &Shared,
+    outgoing: Receiver<DestinationMessage>,
+) -> Result<(), SyncError> {
+    let mut ticks = interval(limits::PROGRESS_INTERVAL);
+    let (mut told, mut told_at) = (Counts::default(), Instant::now());
+    loop {
+        tokio::select! {
+            message = outgoing.recv() => match message {
+                Ok(message) => send.send(&message).await?,
+                Err(_) => {
+                    send.finish();
+                    return Ok(());
+                }
+            },
+            _ = ticks.tick() => {
+                let counts = shared.tally.counts();
+                if counts != told || told_at.elapsed() >= limits::HEARTBEAT_INTERVAL {
+                    send.send(&DestinationMessage::Progress(counts)).await?;
+                    (told, told_at) = (counts, Instant::now());
+                }
+            }
+        }
+    }
+}
+
+/// Receives the units of every data stream that arrives. Ends only with an error.
+async fn receive_streams(
+    mut data: DataStreams,
+    shared: &Arc<Shared>,
+    work: Sender<Work>,
+) -> Result<(), SyncError> {
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(stream) = data.next() => {
+                if streams.len() >= limits::DATA_STREAMS_MAX {
+                    return Err(SyncError::Protocol("it opened too many data streams"));
+                }
+                streams.spawn(receive_units(stream, shared.clone(), work.clone()));
+            }
+            Some(ended) = streams.join_next() => ended.map_err(|_| SyncError::Worker)??,
+        }
+    }
+}
+
+/// Receives the units of one data stream until it is finished.
+async fn receive_units(
+    mut stream: FrameReceiver,
+    shared: Arc<Shared>,
+    work: Sender<Work>,
+) -> Result<(), SyncError> {
+    while let Some(header) = stream.try_recv::<UnitHeader, { limits::UNIT_HEADER_BYTES_MAX }>().await? {
+        let size = payload_size(&header)?;
+        let mut payload = shared.pool.take();
+        payload.bytes.reserve(size);
+        while payload.bytes.len() < size {
+            let got = stream.recv_some(size - payload.bytes.len(), &mut payload.bytes).await?;
+            shared.tally.bytes_moved.fetch_add(u64::try_from(got).expect("at most a pack"), Relaxed);
+        }
+        let waiting = Instant::now();
+        shared.tally.bytes_queued.fetch_add(u64::try_from(size).expect("at most a pack"), Relaxed);
+        // The queue is closed when the sync has ended; its owner knows why.
+        if work.send(Work::Unit(IncomingUnit { header, payload })).await.is_err() {
+            return Ok(());
+        }
+        shared.tally.charge(Stage::WaitDisk, waiting.elapsed());
+    }
+    Ok(())
+}
+
+/// Bytes that follow a header, if it is one that may be.
+fn payload_size(header: &UnitHeader) -> Result<usize, SyncError> {
+    let (size, limit) = match header {
+        UnitHeader::Pack { files, .. } => {
+            if files.len() > limits::PACK_FILES_MAX {
+                return Err(SyncError::Protocol("a pack has too many files"));
+            }
+            (files.iter().map(|file| u64::from(file.size)).sum(), limits::PACK_BYTES_MAX)
+        }
+        UnitHeader::Chunk { size, .. } => (u64::from(*size), limits::PACK_BYTES_MAX),
+        UnitHeader::FileEnd { .. } => (0, 0),
+    };
+    usize::try_from(size)
+        .ok()
+        .filter(|&size| size <= limit)
+        .ok_or(SyncError::Protocol("a unit is larger than units may be"))
+}

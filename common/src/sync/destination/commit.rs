@@ -1,0 +1,180 @@
+//! From a written file to a visible one, and to a durable one.
+//!
+//! With `batch`, files wait in the staging place until a batch is full, old or the last; then, in this order: one barrier makes their
+//! content durable (`syncfs`), each is renamed, the directories they went into are made durable, and only then are they counted as
+//! durable. A barrier that fails poisons the sync: what depended on it is not renamed, and no later barrier is trusted, because the
+//! kernel reports a lost write once.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{
+        Arc,
+        atomic::Ordering::Relaxed,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    time::Instant,
+};
+
+use tokio::task::JoinSet;
+
+use super::Shared;
+use crate::{
+    limits,
+    path::Name,
+    root::{Dir, describe, staging::TempName},
+    sync::{Stage, SyncError},
+    wire::sync::Durability,
+};
+
+/// A file that is complete, checked and closed under a temporary name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) index: u32,
+    pub(super) temp: TempName,
+    pub(super) bytes: u64,
+}
+
+/// Takes written files, as the durability asks.
+#[derive(Clone, Debug)]
+pub(super) enum Committer {
+    /// Renamed at once by the thread that wrote it.
+    AtOnce,
+    /// Handed to the thread that collects batches.
+    Batches(SyncSender<Written>),
+}
+
+impl Committer {
+    pub(super) fn start(shared: &Arc<Shared>, threads: &mut JoinSet<()>) -> Self {
+        if shared.options.durability != Durability::Batch {
+            return Self::AtOnce;
+        }
+        let (sender, receiver) = sync_channel(limits::BATCH_FILES_MAX);
+        let shared = shared.clone();
+        threads.spawn_blocking(move || collect(&shared, &receiver));
+        Self::Batches(sender)
+    }
+
+    /// Blocks while a batch is being made durable and the next is full.
+    pub(super) fn commit(&self, shared: &Shared, written: Written) {
+        match self {
+            Self::AtOnce => commit_at_once(shared, written),
+            // The collector ends only after all senders, so this cannot fail while we live.
+            Self::Batches(sender) => sender.send(written).unwrap_or_default(),
+        }
+    }
+}
+
+fn commit_at_once(shared: &Shared, written: Written) {
+    let renamed = shared.tally.timed(Stage::Write, || rename(shared, written));
+    let dir = match renamed {
+        Ok(dir) => dir,
+        Err(err) => return fail(shared, written, &err),
+    };
+    if shared.options.durability == Durability::File {
+        match shared.tally.timed(Stage::Sync, || dir.sync()) {
+            Ok(()) => drop(shared.tally.durable.fetch_add(1, Relaxed)),
+            Err(err) => shared.abort(lost(&err)),
+        }
+    }
+}
+
+/// Collects batches until all writers are gone.
+fn collect(shared: &Shared, written: &Receiver<Written>) {
+    let mut batch: Vec<Written> = Vec::new();
+    let mut bytes = 0;
+    let mut oldest = Instant::now();
+    loop {
+        let patience = limits::BATCH_AGE_MAX.saturating_sub(oldest.elapsed());
+        let next = if batch.is_empty() {
+            written.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            written.recv_timeout(patience)
+        };
+        if let Ok(file) = next {
+            if batch.is_empty() {
+                oldest = Instant::now();
+            }
+            bytes += file.bytes;
+            batch.push(file);
+            if batch.len() < limits::BATCH_FILES_MAX && bytes < limits::BATCH_BYTES_MAX {
+                continue;
+            }
+        }
+        if let Err(err) = commit_batch(shared, &batch) {
+            let reason = lost(&err);
+            batch.iter().for_each(|file| shared.fail(file.index, &reason.to_string()));
+            shared.abort(reason);
+            return written.iter().for_each(|file| shared.fail(file.index, "an earlier barrier failed"));
+        }
+        batch.clear();
+        bytes = 0;
+        if matches!(next, Err(RecvTimeoutError::Disconnected)) {
+            return;
+        }
+    }
+}
+
+/// Barrier, renames, directories, receipts. An error means that nothing of the batch may count as durable.
+fn commit_batch(shared: &Shared, batch: &[Written]) -> io::Result<()> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let staging = shared.landing.staging()?;
+    shared.tally.timed(Stage::Sync, || staging.dir().sync_file_system())?;
+    let mut dirs: HashMap<u32, Arc<Dir>> = HashMap::new();
+    let mut renamed = 0;
+    shared.tally.timed(Stage::Write, || {
+        for &written in batch {
+            match rename(shared, written) {
+                Ok(dir) => {
+                    renamed += 1;
+                    if dirs.len() <= DIRS_SYNCED_ONE_BY_ONE_MAX {
+                        dirs.insert(shared.tree.read().expect("no holder panics").parent(written.index), dir);
+                    }
+                }
+                Err(err) => fail(shared, written, &err),
+            }
+        }
+    });
+    shared.tally.timed(Stage::Sync, || {
+        if dirs.len() > DIRS_SYNCED_ONE_BY_ONE_MAX {
+            return staging.dir().sync_file_system();
+        }
+        dirs.values().try_for_each(|dir| dir.sync())
+    })?;
+    shared.tally.durable.fetch_add(renamed, Relaxed);
+    Ok(())
+}
+
+/// Directories up to which each is synced by itself; beyond it one `syncfs` is cheaper. Chosen, not measured.
+const DIRS_SYNCED_ONE_BY_ONE_MAX: usize = 16;
+
+/// Gives the file its name; gives the directory that it went into.
+fn rename(shared: &Shared, written: Written) -> io::Result<Arc<Dir>> {
+    let staging = shared.landing.staging()?;
+    let dir = shared.parent_dir(written.index)?;
+    let name = shared.name_of(written.index);
+    staging.dir().rename(written.temp.as_name(), &dir, Name::new(&name).expect("listed as a name"))?;
+    shared.tally.committed.fetch_add(1, Relaxed);
+    shared.landing.note_change();
+    Ok(dir)
+}
+
+fn fail(shared: &Shared, written: Written, err: &io::Error) {
+    let reason = match err.kind() {
+        io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
+            "a directory is in the way of the file".to_owned()
+        }
+        _ => format!("cannot be given its name: {}", describe(err)),
+    };
+    shared.fail(written.index, &reason);
+    if let Ok(staging) = shared.landing.staging() {
+        // What cannot be removed goes with the staging place.
+        let _gone = staging.dir().remove_file(written.temp.as_name());
+    }
+}
+
+fn lost(err: &io::Error) -> SyncError {
+    SyncError::Disk(format!("the disk failed to make files durable: {}", describe(err)))
+}

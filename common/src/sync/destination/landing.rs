@@ -1,0 +1,203 @@
+//! Where the source's top lands, the directories below it, and the staging place.
+//!
+//! The rules are those of DESIGN §8: a directory lands inside the destination under its own name, or, when its contents are meant,
+//! becomes the destination; a file goes into an existing directory under its own name and otherwise takes the destination's.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use super::Shared;
+use crate::{
+    entry::Kind,
+    limits,
+    path::{Name, RelPath},
+    root::{
+        Dir,
+        staging::{self, Staging},
+    },
+    sync::{Destination, PlaceError, Stage, SyncError, tree::Tree},
+    wire::sync::Durability,
+};
+
+/// The destination once it is known what comes.
+#[derive(Debug)]
+pub(super) struct Landing {
+    destination: Destination,
+    /// Path of the top entry below the root.
+    base: OnceLock<RelPath>,
+    handles: Mutex<Handles>,
+    staging: Mutex<Option<Arc<Staging>>>,
+    /// Directories that are in place and get their metadata in the end, in the order of the listing.
+    directories: Mutex<Vec<u32>>,
+    /// Whether anything below the top was changed.
+    changed: AtomicBool,
+}
+
+/// Open directories by index, the oldest going first.
+#[derive(Debug, Default)]
+struct Handles {
+    open: HashMap<u32, Arc<Dir>>,
+    order: VecDeque<u32>,
+}
+
+impl Landing {
+    pub(super) fn new(destination: Destination) -> Self {
+        Self {
+            destination,
+            base: OnceLock::new(),
+            handles: Mutex::default(),
+            staging: Mutex::default(),
+            directories: Mutex::default(),
+            changed: AtomicBool::new(false),
+        }
+    }
+
+    /// Decides where the top lands and makes the directories above it.
+    pub(super) fn land(&self, name: &[u8], kind: &Kind) -> Result<(), SyncError> {
+        let Destination { root, path, is_directory, .. } = &self.destination;
+        let fail = |err: &io::Error| SyncError::Place(PlaceError::from_io(path, err));
+        let inside = match kind {
+            Kind::Directory => !name.is_empty(),
+            _ => *is_directory || path.is_root() || self.destination.exists_as_directory(),
+        };
+        let base = if inside {
+            let name = Name::new(name).map_err(|_| SyncError::Protocol("the top has no valid name"))?;
+            if name.is_reserved() {
+                return Err(SyncError::Protocol("the top has a reserved name"));
+            }
+            path.join(name).map_err(|err| SyncError::Place(PlaceError::from_path(err)))?
+        } else {
+            path.clone()
+        };
+        let above = if *kind == Kind::Directory && !inside {
+            base.clone()
+        } else {
+            base.split_last().map(|(parent, _)| parent).unwrap_or_default()
+        };
+        root.create_dir_all(&above).map_err(|err| fail(&err))?;
+        self.base.set(base).map_err(|_| SyncError::Protocol("it names the top twice"))?;
+        self.clean_staging().map_err(|err| fail(&err))
+    }
+
+    /// The directory that holds the top entry.
+    pub(super) fn parent_of_top(&self) -> io::Result<Arc<Dir>> {
+        let parent = self.base().split_last().map(|(parent, _)| parent).unwrap_or_default();
+        Ok(Arc::new(self.destination.root.dir(&parent)?))
+    }
+
+    /// The top's own name; `None` where the top is the root.
+    pub(super) fn top_name(&self) -> Option<Vec<u8>> {
+        self.base().split_last().map(|(_, name)| name.as_bytes().to_vec())
+    }
+
+    /// The directory `index` of the listing.
+    pub(super) fn dir(&self, tree: &Tree, index: u32) -> io::Result<Arc<Dir>> {
+        if let Some(dir) = self.handles.lock().expect("no holder panics").open.get(&index) {
+            return Ok(dir.clone());
+        }
+        let below = tree.path(index).map_err(|err| io::Error::new(io::ErrorKind::InvalidFilename, err))?;
+        let path = crate::sync::join(self.base(), &below)?;
+        let dir = Arc::new(self.destination.root.dir(&path)?);
+        self.handles.lock().expect("no holder panics").keep(index, dir.clone());
+        Ok(dir)
+    }
+
+    /// The staging place, made when it is first needed.
+    pub(super) fn staging(&self) -> io::Result<Arc<Staging>> {
+        let mut staging = self.staging.lock().expect("no holder panics");
+        if let Some(staging) = &*staging {
+            return Ok(staging.clone());
+        }
+        let made =
+            Arc::new(Staging::create(&self.staging_parent()?, || getrandom::u64().unwrap_or_default())?);
+        *staging = Some(made.clone());
+        Ok(made)
+    }
+
+    /// Lets go of the staging place; it is removed with its last user.
+    pub(super) fn remove_staging(&self) {
+        self.staging.lock().expect("no holder panics").take();
+    }
+
+    /// Notes that a directory is in place.
+    pub(super) fn add_directory(&self, index: u32) {
+        self.directories.lock().expect("no holder panics").push(index);
+    }
+
+    /// Notes that something was changed, so that the end has something to make durable.
+    pub(super) fn note_change(&self) {
+        self.changed.store(true, Relaxed);
+    }
+
+    fn base(&self) -> &RelPath {
+        self.base.get().expect("the top is the first thing that is planned")
+    }
+
+    /// Removes what crashed syncs have left where this one would stage.
+    fn clean_staging(&self) -> io::Result<()> {
+        let cleaned = staging::clean(&self.staging_parent()?)?;
+        if cleaned > 0 {
+            tracing::info!(cleaned, "removed the leftovers of interrupted syncs");
+        }
+        Ok(())
+    }
+
+    fn staging_parent(&self) -> io::Result<Dir> {
+        let root = &self.destination.root;
+        let base = match root.dir(self.base()) {
+            Ok(base) => base,
+            // The top is a file, or a directory that is still to be made.
+            Err(_) => self.parent_of_top()?.try_clone()?,
+        };
+        self.destination.staging_parent(&base)
+    }
+}
+
+impl Handles {
+    fn keep(&mut self, index: u32, dir: Arc<Dir>) {
+        if self.open.insert(index, dir).is_some() {
+            return;
+        }
+        self.order.push_back(index);
+        if self.order.len() > limits::DIR_HANDLES_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.open.remove(&oldest);
+        }
+    }
+}
+
+/// Removes the staging place, gives the directories their metadata, children first, and makes all of it durable. Blocks.
+pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
+    let landing = &shared.landing;
+    landing.remove_staging();
+    let directories = std::mem::take(&mut *landing.directories.lock().expect("no holder panics"));
+    for &index in directories.iter().rev() {
+        if let Err(err) = shared.tally.timed(Stage::Write, || set_directory_metadata(shared, index)) {
+            shared.fail_io(index, "cannot set the directory's mode and time", &err);
+        }
+    }
+    if shared.options.durability == Durability::None || !landing.changed.load(Relaxed) {
+        return Ok(());
+    }
+    shared.tally.timed(Stage::Sync, || landing.destination.root.top().sync_file_system()).map_err(|err| {
+        SyncError::Disk(format!("the destination cannot be made durable: {}", crate::root::describe(&err)))
+    })
+}
+
+fn set_directory_metadata(shared: &Shared, index: u32) -> io::Result<()> {
+    let tree = shared.tree.read().expect("no holder panics");
+    let wanted = tree.metadata(index);
+    let dir = shared.landing.dir(&tree, index)?;
+    if dir.stat_self()?.metadata == wanted {
+        return Ok(());
+    }
+    shared.landing.note_change();
+    dir.set_metadata(wanted)
+}

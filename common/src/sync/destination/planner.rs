@@ -1,0 +1,381 @@
+//! Goes through the listing as it streams in, looks at what is there, and acts on `plan`'s decisions.
+//!
+//! Directories and links are made at once; files are asked for in runs, a message per listing block. Entries must come sorted within
+//! their directory and after it, which rules out doubles; a listing that breaks the rules ends the sync.
+
+use std::{collections::HashMap, io, sync::Arc, sync::atomic::Ordering::Relaxed};
+
+use async_channel::Receiver;
+
+use super::Shared;
+use crate::{
+    entry::{Kind, Metadata},
+    limits::{CHUNK_BYTES, PACK_BYTES_MAX},
+    path::Name,
+    root::{Dir, EntryType},
+    sync::{
+        Stage, SyncError,
+        plan::{Action, Existing, decide},
+    },
+    wire::sync::{DestinationMessage, ListingEntry, Run, SourceMessage},
+};
+
+/// Plans until the listing ends. Blocks.
+pub(super) fn plan(shared: &Shared, blocks: &Receiver<SourceMessage>) {
+    let mut planner = Planner { shared, states: HashMap::new(), current: None, wants: Wants::default() };
+    while let Ok(message) = blocks.recv_blocking() {
+        match planner.message(message) {
+            Ok(More::Yes) => {}
+            Ok(More::No) => return,
+            Err(err) => return shared.abort(err),
+        }
+    }
+}
+
+struct Planner<'a> {
+    shared: &'a Shared,
+    /// What became of each listed directory.
+    states: HashMap<u32, DirState>,
+    current: Option<Current>,
+    wants: Wants,
+}
+
+/// The directory whose blocks are coming.
+struct Current {
+    index: u32,
+    /// None when the directory is not in place.
+    dir: Option<Arc<Dir>>,
+    is_new: bool,
+    last_name: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DirState {
+    /// Made by us: nothing is in it.
+    New,
+    Existing,
+    /// Not in place; what is in it cannot be either.
+    Failed,
+}
+
+/// Wants since the last message.
+#[derive(Default)]
+struct Wants {
+    runs: Vec<Run>,
+    unless: Vec<(u32, [u8; 32])>,
+}
+
+enum More {
+    Yes,
+    No,
+}
+
+impl Planner<'_> {
+    fn message(&mut self, message: SourceMessage) -> Result<More, SyncError> {
+        match message {
+            SourceMessage::Top { name, entry, metadata } => self.top(&name, &entry, metadata)?,
+            SourceMessage::Listing { directory, entries } => self.block(directory, entries)?,
+            SourceMessage::ListingEnd { entries, .. } => {
+                if entries != self.shared.tree.read().expect("no holder panics").len() || entries == 0 {
+                    return Err(SyncError::Protocol("its listing is not complete"));
+                }
+                self.shared.tally.listing_complete.store(1, Relaxed);
+                self.flush();
+                self.say(DestinationMessage::PlanEnd);
+                self.shared.pending.plan_ended();
+                return Ok(More::No);
+            }
+            _ => return Err(SyncError::Protocol("it sent something else than a listing")),
+        }
+        Ok(More::Yes)
+    }
+
+    fn top(&mut self, name: &[u8], kind: &Kind, metadata: Metadata) -> Result<(), SyncError> {
+        let shared = self.shared;
+        let was_there = shared.landing.land(name, kind).map(|()| shared.landing.top_name())?;
+        let index = self.record(0, &[], kind, metadata)?;
+        let Some(name) = was_there else {
+            // The top becomes the root itself, which is there.
+            self.states.insert(index, DirState::Existing);
+            shared.landing.add_directory(index);
+            return Ok(());
+        };
+        let parent = shared.landing.parent_of_top();
+        let parent = parent.map_err(|err| SyncError::Disk(format!("the destination is gone: {err}")))?;
+        let name = Name::new(&name).expect("it came from a path");
+        self.entry(&parent, false, index, name, kind, metadata);
+        self.flush();
+        Ok(())
+    }
+
+    fn block(&mut self, directory: u32, entries: Vec<ListingEntry>) -> Result<(), SyncError> {
+        if self.current.as_ref().is_none_or(|current| current.index != directory) {
+            self.current = Some(self.enter(directory)?);
+        }
+        let mut current = self.current.take().expect("just set");
+        for entry in entries {
+            let name = Name::new(&entry.name)
+                .ok()
+                .filter(|name| !name.is_reserved() && name.as_bytes() > current.last_name.as_slice())
+                .ok_or(SyncError::Protocol("an entry has an invalid name, or stands out of order"))?;
+            let index = self.record(directory, name.as_bytes(), &entry.kind, entry.metadata)?;
+            match &current.dir {
+                Some(dir) => self.entry(dir, current.is_new, index, name, &entry.kind, entry.metadata),
+                None => self.orphan(index, &entry.kind),
+            }
+            current.last_name = entry.name;
+        }
+        self.current = Some(current);
+        self.flush();
+        Ok(())
+    }
+
+    fn enter(&mut self, directory: u32) -> Result<Current, SyncError> {
+        // A directory's blocks come in a row, so its state is asked for once.
+        let state = self.states.remove(&directory);
+        let state = state.ok_or(SyncError::Protocol("it lists something that is no directory, or twice"))?;
+        let dir = match state {
+            DirState::Failed => None,
+            DirState::New | DirState::Existing => {
+                let tree = self.shared.tree.read().expect("no holder panics");
+                let dir = self.shared.landing.dir(&tree, directory);
+                drop(tree);
+                dir.map_err(|err| self.shared.fail_io(directory, "the directory cannot be opened", &err)).ok()
+            }
+        };
+        Ok(Current { index: directory, dir, is_new: state == DirState::New, last_name: Vec::new() })
+    }
+
+    fn record(&self, parent: u32, name: &[u8], kind: &Kind, metadata: Metadata) -> Result<u32, SyncError> {
+        let tally = &self.shared.tally;
+        tally.entries_listed.fetch_add(1, Relaxed);
+        if let Kind::File { size } = kind {
+            tally.files_listed.fetch_add(1, Relaxed);
+            tally.bytes_listed.fetch_add(*size, Relaxed);
+        }
+        let mut tree = self.shared.tree.write().expect("no holder panics");
+        tree.push(parent, name, kind, metadata).ok_or(SyncError::TooManyEntries)
+    }
+
+    /// An entry whose directory is not in place.
+    fn orphan(&mut self, index: u32, kind: &Kind) {
+        if *kind == Kind::Directory {
+            self.states.insert(index, DirState::Failed);
+        }
+        self.shared.fail(index, "its directory is not in place");
+    }
+
+    /// Decides about one entry and acts.
+    fn entry(
+        &mut self,
+        dir: &Dir,
+        is_new: bool,
+        index: u32,
+        name: Name<'_>,
+        kind: &Kind,
+        metadata: Metadata,
+    ) {
+        let shared = self.shared;
+        let existing = match if is_new { Ok(Existing::Nothing) } else { look(shared, dir, name) } {
+            Ok(existing) => existing,
+            Err(err) => {
+                if *kind == Kind::Directory {
+                    self.states.insert(index, DirState::Failed);
+                }
+                return shared.fail_io(index, "what is there cannot be looked at", &err);
+            }
+        };
+        let action = decide(kind, metadata, &existing, shared.options);
+        match kind {
+            Kind::File { size } => self.file(dir, index, name, (*size, metadata), action),
+            Kind::Directory => self.directory(dir, index, name, metadata, action),
+            Kind::Symlink { target } => self.symlink(dir, index, name, target, metadata, action),
+        }
+    }
+
+    fn file(&mut self, dir: &Dir, index: u32, name: Name<'_>, listed: (u64, Metadata), action: Action) {
+        let shared = self.shared;
+        match action {
+            Action::Fetch => self.wants.push(shared, index),
+            Action::FetchUnlessSame => match hash_file(shared, dir, name, listed.0) {
+                Ok(hash) => self.wants.push_unless(shared, index, hash),
+                Err(_) => self.wants.push(shared, index),
+            },
+            Action::SetMetadata => match dir.open_file(name).and_then(|file| file.set_metadata(listed.1)) {
+                Ok(()) => {
+                    shared.landing.note_change();
+                    unchanged(shared, listed.0);
+                }
+                Err(err) => shared.fail_io(index, "its mode cannot be set", &err),
+            },
+            Action::Refuse(reason) => shared.fail(index, reason),
+            _ => unchanged(shared, listed.0),
+        }
+    }
+
+    fn directory(&mut self, dir: &Dir, index: u32, name: Name<'_>, metadata: Metadata, action: Action) {
+        let shared = self.shared;
+        let state = match action {
+            Action::Refuse(reason) => {
+                shared.fail(index, reason);
+                DirState::Failed
+            }
+            Action::Keep => match make_writable(dir, name) {
+                Ok(()) => DirState::Existing,
+                Err(err) => {
+                    shared.fail_io(index, "the directory cannot be opened", &err);
+                    DirState::Failed
+                }
+            },
+            _ => match shared.tally.timed(Stage::Write, || make_directory(dir, name, metadata, action)) {
+                Ok(()) => DirState::New,
+                Err(err) => {
+                    shared.fail_io(index, "the directory cannot be made", &err);
+                    DirState::Failed
+                }
+            },
+        };
+        if state != DirState::Failed {
+            shared.landing.add_directory(index);
+        }
+        if state == DirState::New {
+            shared.landing.note_change();
+        }
+        self.states.insert(index, state);
+    }
+
+    fn symlink(
+        &self,
+        dir: &Dir,
+        index: u32,
+        name: Name<'_>,
+        target: &[u8],
+        metadata: Metadata,
+        action: Action,
+    ) {
+        let shared = self.shared;
+        match action {
+            Action::Refuse(reason) => shared.fail(index, reason),
+            Action::Keep => {}
+            _ => match shared.tally.timed(Stage::Write, || make_symlink(shared, dir, name, target, metadata))
+            {
+                Ok(()) => shared.landing.note_change(),
+                Err(err) => shared.fail_io(index, "the link cannot be made", &err),
+            },
+        }
+    }
+
+    /// Tells the source what is wanted so far.
+    fn flush(&mut self) {
+        let wants = std::mem::take(&mut self.wants);
+        if !wants.runs.is_empty() {
+            self.say(DestinationMessage::Want(wants.runs));
+        }
+        if !wants.unless.is_empty() {
+            self.say(DestinationMessage::WantUnless(wants.unless));
+        }
+    }
+
+    fn say(&self, message: DestinationMessage) {
+        // A closed channel means that the sync has ended; the listing's queue is closed with it.
+        let _ended = self.shared.control.send_blocking(message);
+    }
+}
+
+impl Wants {
+    fn push(&mut self, shared: &Shared, index: u32) {
+        shared.pending.want(index);
+        if !self.unless.is_empty() {
+            self.tell_unless(shared);
+        }
+        match self.runs.last_mut() {
+            Some(run) if run.first + run.count == index => run.count += 1,
+            _ => self.runs.push(Run { first: index, count: 1 }),
+        }
+    }
+
+    fn push_unless(&mut self, shared: &Shared, index: u32, hash: [u8; 32]) {
+        shared.pending.want(index);
+        if !self.runs.is_empty() {
+            let runs = std::mem::take(&mut self.runs);
+            let _ended = shared.control.send_blocking(DestinationMessage::Want(runs));
+        }
+        self.unless.push((index, hash));
+    }
+
+    fn tell_unless(&mut self, shared: &Shared) {
+        let unless = std::mem::take(&mut self.unless);
+        let _ended = shared.control.send_blocking(DestinationMessage::WantUnless(unless));
+    }
+}
+
+fn unchanged(shared: &Shared, size: u64) {
+    shared.tally.files_unchanged.fetch_add(1, Relaxed);
+    shared.tally.bytes_unchanged.fetch_add(size, Relaxed);
+}
+
+/// What stands under an entry's name.
+fn look(shared: &Shared, dir: &Dir, name: Name<'_>) -> io::Result<Existing> {
+    let stat = match shared.tally.timed(Stage::Plan, || dir.stat(name)) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Existing::Nothing),
+        other => other?,
+    };
+    Ok(match stat.entry_type {
+        EntryType::File => Existing::File { size: stat.size, metadata: stat.metadata },
+        EntryType::Directory => Existing::Directory,
+        EntryType::Symlink => Existing::Symlink { target: dir.read_link(name)?, metadata: stat.metadata },
+        EntryType::Special(_) => Existing::Special,
+    })
+}
+
+/// Owner's read, write and search permission, which a directory needs while things are put into it.
+const OWNER_BITS: u16 = 0o700;
+
+fn make_directory(dir: &Dir, name: Name<'_>, metadata: Metadata, action: Action) -> io::Result<()> {
+    if action == Action::ReplaceLinkByDirectory {
+        dir.remove_file(name)?;
+    }
+    dir.create_dir(name, u32::from(metadata.mode | OWNER_BITS))
+}
+
+/// Lets the owner write into an existing directory; its own mode comes back in the end.
+fn make_writable(dir: &Dir, name: Name<'_>) -> io::Result<()> {
+    let stat = dir.stat(name)?;
+    if stat.metadata.mode & OWNER_BITS == OWNER_BITS {
+        return Ok(());
+    }
+    dir.open_dir(name)?.set_metadata(Metadata { mode: stat.metadata.mode | OWNER_BITS, ..stat.metadata })
+}
+
+fn make_symlink(
+    shared: &Shared,
+    dir: &Dir,
+    name: Name<'_>,
+    target: &[u8],
+    metadata: Metadata,
+) -> io::Result<()> {
+    let staging = shared.landing.staging()?;
+    let temp = staging.next_name();
+    staging.dir().create_symlink(temp.as_name(), target)?;
+    staging.dir().set_link_mtime(temp.as_name(), metadata.mtime)?;
+    staging.dir().rename(temp.as_name(), dir, name)
+}
+
+/// The hash of what is there, to ask by.
+fn hash_file(shared: &Shared, dir: &Dir, name: Name<'_>, size: u64) -> io::Result<[u8; 32]> {
+    let file = dir.open_file(name)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = shared.pool.take();
+    let step = usize::try_from(CHUNK_BYTES).expect("1 MiB").min(PACK_BYTES_MAX);
+    let mut offset = 0;
+    while offset < size {
+        buffer.bytes.clear();
+        let read = shared.tally.timed(Stage::Read, || file.read_at(offset, step, &mut buffer.bytes))?;
+        if read == 0 {
+            break;
+        }
+        shared.tally.timed(Stage::Hash, || hasher.update(&buffer.bytes));
+        offset += u64::try_from(read).expect("at most a chunk");
+    }
+    Ok(hasher.finalize().into())
+}

@@ -1,0 +1,143 @@
+//! What to do about one entry, given what stands in its place. Pure.
+
+use crate::{
+    entry::{Kind, Metadata},
+    wire::sync::SyncOptions,
+};
+
+/// What the destination has under an entry's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Existing {
+    Nothing,
+    File {
+        size: u64,
+        metadata: Metadata,
+    },
+    Directory,
+    Symlink {
+        target: Vec<u8>,
+        metadata: Metadata,
+    },
+    /// A device, FIFO or socket.
+    Special,
+}
+
+/// What the destination does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// It is as it should be.
+    Keep,
+    /// The content is right; mode or, with `checksum`, modification time is set.
+    SetMetadata,
+    /// Ask for the content.
+    Fetch,
+    /// Ask for the content unless it hashes to what is here.
+    FetchUnlessSame,
+    /// Make the directory.
+    MakeDirectory,
+    /// Remove the link in the way, then make the directory.
+    ReplaceLinkByDirectory,
+    /// Make the link, in place of whatever file or link is there.
+    MakeSymlink,
+    /// Leave what is there and name the entry as failed.
+    Refuse(&'static str),
+}
+
+/// Decides. Any difference of size or modification time means that the content is fetched (DESIGN §8).
+pub(super) fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: SyncOptions) -> Action {
+    match (kind, existing) {
+        (Kind::File { size }, Existing::File { size: there, metadata: has }) => {
+            compare_files((*size, metadata), (*there, *has), options)
+        }
+        (Kind::File { .. }, Existing::Directory) => Action::Refuse("a directory is in the way of the file"),
+        (Kind::File { .. }, Existing::Nothing | Existing::Symlink { .. } | Existing::Special) => {
+            Action::Fetch
+        }
+        (Kind::Directory, Existing::Nothing) => Action::MakeDirectory,
+        (Kind::Directory, Existing::Directory) => Action::Keep,
+        (Kind::Directory, Existing::Symlink { .. }) => Action::ReplaceLinkByDirectory,
+        (Kind::Directory, Existing::File { .. } | Existing::Special) => {
+            Action::Refuse("a file is in the way of the directory")
+        }
+        (Kind::Symlink { target }, Existing::Symlink { target: there, metadata: has })
+            if target == there && metadata.mtime == has.mtime =>
+        {
+            Action::Keep
+        }
+        (Kind::Symlink { .. }, Existing::Directory) => {
+            Action::Refuse("a directory is in the way of the link")
+        }
+        (Kind::Symlink { .. }, _) => Action::MakeSymlink,
+    }
+}
+
+fn compare_files(wanted: (u64, Metadata), there: (u64, Metadata), options: SyncOptions) -> Action {
+    if wanted.0 != there.0 {
+        return Action::Fetch;
+    }
+    if options.checksum {
+        return Action::FetchUnlessSame;
+    }
+    if wanted.1.mtime != there.1.mtime {
+        return Action::Fetch;
+    }
+    if wanted.1.mode != there.1.mode { Action::SetMetadata } else { Action::Keep }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Action, Existing, decide};
+    use crate::{
+        entry::{Kind, Metadata, Timestamp},
+        wire::sync::SyncOptions,
+    };
+
+    fn metadata(mode: u16, nanoseconds: u32) -> Metadata {
+        Metadata { mode, mtime: Timestamp { seconds: 1, nanoseconds } }
+    }
+
+    #[test]
+    fn every_pair_of_types_has_its_action() {
+        let here = metadata(0o644, 5);
+        let file = Kind::File { size: 3 };
+        let link = Kind::Symlink { target: b"t".to_vec() };
+        let has_file = |size, metadata| Existing::File { size, metadata };
+        let has_link = |target: &[u8], metadata| Existing::Symlink { target: target.to_vec(), metadata };
+        for (kind, existing, action) in [
+            (&file, Existing::Nothing, Action::Fetch),
+            (&file, has_file(3, here), Action::Keep),
+            (&file, has_file(3, metadata(0o600, 5)), Action::SetMetadata),
+            (&file, has_file(3, metadata(0o644, 6)), Action::Fetch),
+            (&file, has_file(4, here), Action::Fetch),
+            (&file, has_link(b"t", here), Action::Fetch),
+            (&file, Existing::Special, Action::Fetch),
+            (&file, Existing::Directory, Action::Refuse("a directory is in the way of the file")),
+            (&Kind::Directory, Existing::Nothing, Action::MakeDirectory),
+            (&Kind::Directory, Existing::Directory, Action::Keep),
+            (&Kind::Directory, has_link(b"t", here), Action::ReplaceLinkByDirectory),
+            (&Kind::Directory, has_file(3, here), Action::Refuse("a file is in the way of the directory")),
+            (&Kind::Directory, Existing::Special, Action::Refuse("a file is in the way of the directory")),
+            (&link, Existing::Nothing, Action::MakeSymlink),
+            (&link, has_link(b"t", here), Action::Keep),
+            (&link, has_link(b"u", here), Action::MakeSymlink),
+            (&link, has_link(b"t", metadata(0o777, 6)), Action::MakeSymlink),
+            (&link, has_file(3, here), Action::MakeSymlink),
+            (&link, Existing::Directory, Action::Refuse("a directory is in the way of the link")),
+        ] {
+            assert_eq!(
+                decide(kind, here, &existing, SyncOptions::default()),
+                action,
+                "{kind:?} over {existing:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn checksum_asks_by_hash_only_where_sizes_agree() {
+        let options = SyncOptions { checksum: true, ..SyncOptions::default() };
+        let at = |size| Existing::File { size, metadata: metadata(0o644, 9) };
+        let file = Kind::File { size: 3 };
+        assert_eq!(decide(&file, metadata(0o644, 5), &at(3), options), Action::FetchUnlessSame);
+        assert_eq!(decide(&file, metadata(0o644, 5), &at(4), options), Action::Fetch);
+    }
+}

@@ -1,0 +1,214 @@
+//! The source's half: what is listed, read and sent.
+//!
+//! ```text
+//! scan thread ──listing──▶ control writer ──▶ peer
+//! control reader ◀── wants ── peer;  wants ──▶ reader threads ──units──▶ stream tasks ──▶ peer
+//! ```
+//!
+//! The control reader never waits for anything but the peer, so the peer's wants and failures are always taken; they are remembered as
+//! runs, which the listing bounds. Everything else waits for the network through bounded queues.
+
+mod reader;
+mod scan;
+mod wanted;
+
+use std::sync::{Arc, RwLock, atomic::Ordering::Relaxed};
+
+use async_channel::{Receiver, Sender};
+use bytes::Bytes;
+use tokio::{task::JoinSet, time::timeout};
+
+use super::{
+    Link, Outcome, Source, SyncError, Tally,
+    report::Named,
+    tree::Tree,
+    unit::{OutgoingUnit, Pool},
+};
+use crate::{
+    channel::{FrameReceiver, FrameSender},
+    limits,
+    path::RelPath,
+    wire::{
+        data::Preamble,
+        status::Status,
+        sync::{DestinationMessage, SourceMessage, SyncOptions},
+    },
+};
+use wanted::Wanted;
+
+/// Threads that read and hash. Two overlap one file's latency with another's hashing; more do not pay on two cores.
+const READERS: usize = 2;
+
+/// Payload bytes handed to a stream at once, so that counts advance on slow links too.
+const SLICE_BYTES: usize = 64 * 1024;
+
+/// What the threads and tasks of a source share.
+#[derive(Debug)]
+struct Shared {
+    source: Source,
+    tree: RwLock<Tree>,
+    wanted: Wanted,
+    control: Sender<SourceMessage>,
+    tally: Arc<Tally>,
+    named: Named,
+    pool: Pool,
+}
+
+impl Shared {
+    /// Notes an entry that will not come and tells the destination. Blocks while the control stream is behind.
+    fn fail(&self, index: Option<u32>, path: RelPath, reason: &str) -> Result<(), Gone> {
+        self.named.failed(&self.tally, path.clone(), reason.to_owned());
+        self.say(SourceMessage::Failed { index, path: path.as_bytes().to_vec(), reason: reason.to_owned() })
+    }
+
+    fn say(&self, message: SourceMessage) -> Result<(), Gone> {
+        self.control.send_blocking(message).map_err(|_| Gone)
+    }
+
+    fn path_of(&self, index: u32) -> RelPath {
+        self.tree.read().expect("no holder panics").path(index).unwrap_or_default()
+    }
+}
+
+/// The sync has ended under a thread's feet; its owner knows why.
+#[derive(Clone, Copy, Debug)]
+struct Gone;
+
+/// Wakes the readers when the sync ends in any way.
+struct CloseOnDrop(Arc<Shared>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.wanted.abandon();
+        self.0.control.close();
+    }
+}
+
+pub(super) async fn run(link: Link, source: Source, _options: SyncOptions, tally: Arc<Tally>) -> Outcome {
+    let (control, outgoing) = async_channel::bounded(limits::CONTROL_QUEUED_MAX);
+    let shared = Arc::new(Shared {
+        source,
+        tree: RwLock::default(),
+        wanted: Wanted::default(),
+        control,
+        tally: tally.clone(),
+        named: Named::default(),
+        pool: Pool::default(),
+    });
+    let closer = CloseOnDrop(shared.clone());
+    let result = drive(link, &shared, outgoing).await;
+    drop(closer);
+    Outcome { report: shared.named.report(&tally), error: result.err() }
+}
+
+/// Starts everything and waits for the destination's `Done`, or for whatever ends the sync before it.
+async fn drive(link: Link, shared: &Arc<Shared>, outgoing: Receiver<SourceMessage>) -> Result<(), SyncError> {
+    let channel_id = link.channel.id();
+    let (units, unit_queue) = async_channel::bounded(limits::UNITS_QUEUED_MAX);
+    let mut tasks: JoinSet<Result<(), SyncError>> = JoinSet::new();
+
+    let scanning = shared.clone();
+    tasks.spawn_blocking(move || scan::scan(&scanning));
+    for _ in 0..READERS {
+        let (shared, units) = (shared.clone(), units.clone());
+        tasks.spawn_blocking(move || reader::read(&shared, &units));
+    }
+    drop(units);
+    for _ in 0..limits::DATA_STREAMS {
+        let (connection, queue, tally) = (link.connection.clone(), unit_queue.clone(), shared.tally.clone());
+        tasks.spawn(send_units(connection, channel_id, queue, tally));
+    }
+    drop(unit_queue);
+    tasks.spawn(write_control(link.channel.send, outgoing));
+
+    let listening = read_control(link.channel.recv, shared.clone());
+    tokio::pin!(listening);
+    loop {
+        tokio::select! {
+            result = &mut listening => return result,
+            Some(ended) = tasks.join_next() => ended.map_err(|_| SyncError::Worker)??,
+        }
+    }
+}
+
+/// Writes what the threads have to say, and that the source lives when they have nothing.
+async fn write_control(mut send: FrameSender, outgoing: Receiver<SourceMessage>) -> Result<(), SyncError> {
+    loop {
+        match timeout(limits::HEARTBEAT_INTERVAL, outgoing.recv()).await {
+            Ok(Ok(message)) => send.send(&message).await?,
+            Ok(Err(_)) => {
+                send.finish();
+                return Ok(());
+            }
+            Err(_) => send.send(&SourceMessage::Alive).await?,
+        }
+    }
+}
+
+/// Takes the destination's wants and counts until it is done.
+async fn read_control(mut recv: FrameReceiver, shared: Arc<Shared>) -> Result<(), SyncError> {
+    loop {
+        let message =
+            timeout(limits::SYNC_SILENCE_MAX, recv.recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>())
+                .await
+                .map_err(|_| crate::channel::FrameError::Silent)??;
+        match message {
+            DestinationMessage::Want(runs) => {
+                let tree = shared.tree.read().expect("no holder panics");
+                shared.wanted.push_runs(&tree, &runs)?;
+            }
+            DestinationMessage::WantUnless(files) => {
+                let tree = shared.tree.read().expect("no holder panics");
+                shared.wanted.push_unless(&tree, &files)?;
+            }
+            DestinationMessage::PlanEnd => shared.wanted.close(),
+            DestinationMessage::Failed { index, reason } => {
+                if index >= shared.tree.read().expect("no holder panics").len() {
+                    return Err(SyncError::Protocol("it names an entry that was not listed"));
+                }
+                shared.named.failed(&shared.tally, shared.path_of(index), reason);
+            }
+            DestinationMessage::Progress(counts) => shared.tally.take_counts(&counts),
+            DestinationMessage::Done(counts) => {
+                shared.tally.take_counts(&counts);
+                return Ok(());
+            }
+            DestinationMessage::Aborted { status, reason } => {
+                return Err(SyncError::Aborted { status: Status::from(status), reason });
+            }
+        }
+    }
+}
+
+/// Sends units on one data stream, which is opened for the first of them.
+async fn send_units(
+    connection: quinn::Connection,
+    channel: u64,
+    queue: Receiver<OutgoingUnit>,
+    tally: Arc<Tally>,
+) -> Result<(), SyncError> {
+    let Ok(first) = queue.recv().await else { return Ok(()) };
+    let stream = connection.open_uni().await.map_err(crate::channel::FrameError::from)?;
+    let mut stream = FrameSender::new(stream);
+    stream.send(&Preamble { channel }).await?;
+    let mut next = Ok(first);
+    while let Ok(unit) = next {
+        let bytes = u64::try_from(unit.payload.len()).expect("usize has 64 bits or fewer");
+        stream.send_bytes(&unit.header).await?;
+        send_payload(&mut stream, unit.payload, &tally).await?;
+        tally.bytes_queued.fetch_sub(bytes, Relaxed);
+        next = queue.recv().await;
+    }
+    stream.finish();
+    Ok(())
+}
+
+async fn send_payload(stream: &mut FrameSender, mut payload: Bytes, tally: &Tally) -> Result<(), SyncError> {
+    while !payload.is_empty() {
+        let slice = payload.split_to(payload.len().min(SLICE_BYTES));
+        let bytes = u64::try_from(slice.len()).expect("usize has 64 bits or fewer");
+        stream.send_raw(slice).await?;
+        tally.bytes_moved.fetch_add(bytes, Relaxed);
+    }
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! Reads wanted files, hashes them and makes units of them: packs of small files, chunks of large ones.
+//!
+//! A file is sent as it was at one moment. It counts as unchanged if its size and modification time after reading are those from
+//! before; otherwise it is read a second time, and what comes out the same twice was there, whole, between the two readings. So a
+//! log that grows arrives as a prefix. A file that keeps changing in other ways is named as failed.
+
+mod large;
+mod pack;
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use async_channel::Sender;
+
+use super::{Gone, Shared, wanted::Want};
+use crate::{
+    entry::Metadata,
+    limits::{self, CHUNK_BYTES},
+    path::RelPath,
+    root::{Dir, EntryType, File, Stat, describe},
+    sync::{Stage, SyncError, join, unit::OutgoingUnit},
+    wire::{data::UnitHeader, sync::SourceMessage},
+};
+use pack::Pack;
+
+/// Reads until nothing more is wanted. Blocks. Ends quietly when the sync is over.
+pub(super) fn read(shared: &Shared, units: &Sender<OutgoingUnit>) -> Result<(), SyncError> {
+    let mut reader = Reader { shared, units, pack: Pack::new(&shared.pool), dir: None };
+    // Only a sync that has ended elsewhere stops a reader, and there the reason is known.
+    reader.run().or(Ok(()))
+}
+
+struct Reader<'a> {
+    shared: &'a Shared,
+    units: &'a Sender<OutgoingUnit>,
+    pack: Pack,
+    /// The directory of the last file: wants come directory by directory.
+    dir: Option<(u32, Arc<Dir>)>,
+}
+
+/// What the listing says of a file.
+struct Listed {
+    index: u32,
+    size: u64,
+    metadata: Metadata,
+    unless: Option<[u8; 32]>,
+}
+
+/// Why a file is not sent.
+enum ReadError {
+    Io(io::Error),
+    /// It changed each time it was read.
+    Changing,
+    /// It is no regular file any more.
+    Replaced,
+    Gone,
+}
+
+impl From<io::Error> for ReadError {
+    fn from(err: io::Error) -> Self {
+        Self::Io(err)
+    }
+}
+
+impl From<Gone> for ReadError {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl Reader<'_> {
+    fn run(&mut self) -> Result<(), Gone> {
+        loop {
+            let want = match self.shared.wanted.try_next() {
+                Some(want) => want,
+                None => {
+                    // Nothing to do for now: what is read should not wait for company.
+                    self.flush()?;
+                    let Some(want) = self.shared.wanted.next() else { return Ok(()) };
+                    want
+                }
+            };
+            match self.file(want) {
+                Ok(()) => {}
+                Err(ReadError::Gone) => return Err(Gone),
+                Err(err) => {
+                    let path = self.shared.path_of(want.index);
+                    self.shared.fail(Some(want.index), path, &err.reason())?;
+                }
+            }
+        }
+    }
+
+    fn file(&mut self, want: Want) -> Result<(), ReadError> {
+        let listed = self.listed(want);
+        let started = std::time::Instant::now();
+        let file = self.open(want.index)?;
+        if listed.size > CHUNK_BYTES {
+            return self.large(&listed, &file);
+        }
+        let start = self.pack.start();
+        let result = self.small(&listed, &file, start);
+        self.shared.tally.charge(Stage::Read, started.elapsed());
+        if !matches!(result, Ok(Small::Packed)) {
+            self.pack.buffer.bytes.truncate(start);
+        }
+        match result? {
+            Small::Packed => {}
+            Small::Same => self.same(want.index)?,
+            Small::Grown => return self.large(&listed, &file),
+        }
+        if self.pack.is_full() {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn listed(&self, want: Want) -> Listed {
+        let tree = self.shared.tree.read().expect("no holder panics");
+        let index = want.index;
+        Listed { index, size: tree.size(index), metadata: tree.metadata(index), unless: want.unless }
+    }
+
+    fn open(&mut self, index: u32) -> Result<File, ReadError> {
+        let source = &self.shared.source;
+        if index == 0 {
+            let (parent, name) = source.path.split_last().ok_or(ReadError::Replaced)?;
+            return Ok(source.root.dir(&parent)?.open_file(name)?);
+        }
+        let parent = self.shared.tree.read().expect("no holder panics").parent(index);
+        let dir = match &self.dir {
+            Some((known, dir)) if *known == parent => dir.clone(),
+            _ => {
+                let path: RelPath = join(&source.path, &self.shared.path_of(parent))?;
+                let dir = Arc::new(source.root.dir(&path)?);
+                self.dir = Some((parent, dir.clone()));
+                dir
+            }
+        };
+        let tree = self.shared.tree.read().expect("no holder panics");
+        Ok(dir.open_file(tree.name(index).ok_or(ReadError::Replaced)?)?)
+    }
+
+    /// Reads a file of at most a chunk to the end of the pack, which is at `start`. Unless it is packed, what was read of it stays behind.
+    fn small(&mut self, listed: &Listed, file: &File, start: usize) -> Result<Small, ReadError> {
+        let size = usize::try_from(listed.size).expect("at most a chunk");
+        let read = file.read_at(0, size, &mut self.pack.buffer.bytes)?;
+        let stat = regular(file)?;
+        let as_listed =
+            read == size && stat.size == listed.size && stat.metadata.mtime == listed.metadata.mtime;
+        let metadata = if as_listed {
+            (stat.metadata.mode != listed.metadata.mode).then_some(stat.metadata)
+        } else {
+            self.pack.buffer.bytes.truncate(start);
+            match self.small_changing(file, start)? {
+                Some(metadata) => Some(metadata),
+                None => return Ok(Small::Grown),
+            }
+        };
+        if let Some(hash) = listed.unless
+            && blake3::hash(&self.pack.buffer.bytes[start..]) == hash
+        {
+            return Ok(Small::Same);
+        }
+        self.pack.add(listed.index, start, metadata);
+        Ok(Small::Packed)
+    }
+
+    /// As [`Self::small`], for a file that is not as it was listed. `None` if it has grown beyond a chunk.
+    fn small_changing(&mut self, file: &File, start: usize) -> Result<Option<Metadata>, ReadError> {
+        let buffer = &mut self.pack.buffer.bytes;
+        for _ in 0..limits::READ_ATTEMPTS_MAX {
+            let before = regular(file)?;
+            if before.size > CHUNK_BYTES {
+                return Ok(None);
+            }
+            let size = usize::try_from(before.size).expect("at most a chunk");
+            if file.read_at(0, size, buffer)? == size {
+                let after = regular(file)?;
+                if after.same_content(&before) {
+                    return Ok(Some(before.metadata));
+                }
+                let mut again = Vec::with_capacity(size);
+                if file.read_at(0, size, &mut again)? == size && again == buffer[start..] {
+                    return Ok(Some(before.metadata));
+                }
+            }
+            buffer.truncate(start);
+        }
+        Err(ReadError::Changing)
+    }
+
+    fn same(&self, index: u32) -> Result<(), Gone> {
+        self.shared.say(SourceMessage::Same(vec![index]))
+    }
+
+    /// Sends the pack on its way, if there is something in it.
+    fn flush(&mut self) -> Result<(), Gone> {
+        if self.pack.is_empty() {
+            return Ok(());
+        }
+        let pack = std::mem::replace(&mut self.pack, Pack::new(&self.shared.pool));
+        let hash = self.shared.tally.timed(Stage::Hash, || blake3::hash(&pack.buffer.bytes));
+        let header = UnitHeader::Pack { hash: hash.into(), files: pack.files };
+        self.send(OutgoingUnit::new(&header, pack.buffer.into_bytes()))
+    }
+
+    /// Queues a unit. Blocks while the network is behind.
+    fn send(&self, unit: OutgoingUnit) -> Result<(), Gone> {
+        let bytes = u64::try_from(unit.payload.len()).expect("usize has 64 bits or fewer");
+        self.shared.tally.bytes_queued.fetch_add(bytes, Relaxed);
+        self.shared.tally.timed(Stage::WaitNetwork, || self.units.send_blocking(unit)).map_err(|_| Gone)
+    }
+}
+
+/// What became of a small file.
+enum Small {
+    Packed,
+    /// The destination has this content.
+    Same,
+    /// It is larger than a chunk by now.
+    Grown,
+}
+
+/// What the open file is, as long as it is a regular one.
+fn regular(file: &File) -> Result<Stat, ReadError> {
+    let stat = file.stat()?;
+    if stat.entry_type == EntryType::File { Ok(stat) } else { Err(ReadError::Replaced) }
+}
+
+impl ReadError {
+    fn reason(&self) -> String {
+        match self {
+            Self::Io(err) if err.kind() == io::ErrorKind::NotFound => {
+                "vanished before it was read".to_owned()
+            }
+            Self::Io(err) => format!("cannot be read: {}", describe(err)),
+            Self::Changing => "changed each time it was read".to_owned(),
+            Self::Replaced => "is no regular file any more".to_owned(),
+            Self::Gone => "the sync ended".to_owned(),
+        }
+    }
+}

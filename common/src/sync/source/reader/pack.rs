@@ -1,0 +1,41 @@
+//! Small files back to back in one buffer.
+
+use crate::{
+    entry::Metadata,
+    limits,
+    sync::unit::{Buffer, Pool},
+    wire::data::PackFile,
+};
+
+/// A pack that is being filled.
+pub(super) struct Pack {
+    pub(super) buffer: Buffer,
+    pub(super) files: Vec<PackFile>,
+}
+
+impl Pack {
+    pub(super) fn new(pool: &Pool) -> Self {
+        let mut buffer = pool.take();
+        buffer.bytes.reserve(limits::PACK_BYTES_MAX);
+        Self { buffer, files: Vec::new() }
+    }
+
+    /// Where the next file's bytes begin.
+    pub(super) fn start(&self) -> usize {
+        self.buffer.bytes.len()
+    }
+
+    /// Takes the bytes from `start` on as the file `index`.
+    pub(super) fn add(&mut self, index: u32, start: usize, metadata: Option<Metadata>) {
+        let size = u32::try_from(self.buffer.bytes.len() - start).expect("at most a chunk");
+        self.files.push(PackFile { index, size, metadata });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.buffer.bytes.len() >= limits::PACK_BYTES_TARGET || self.files.len() >= limits::PACK_FILES_MAX
+    }
+}

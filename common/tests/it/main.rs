@@ -1,0 +1,4 @@
+//! What the crate promises, over real sockets and real directories.
+
+mod pair;
+mod sync;

@@ -1,0 +1,88 @@
+//! Two ends of one connection on loopback, each with an identity of its own, for tests that need real streams.
+
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+
+use swarmwire_certs::{
+    KeyExchange,
+    identity::{CertificateNames, Identity},
+    private::PrivateDir,
+    verify,
+};
+use swarmwire_common::{
+    channel::{self, Channel},
+    sync::{Destination, Link, Outcome, Router, Source, Tally, receive, send},
+    transport, wire,
+    wire::{open::SERVICE_SYNC, sync::SyncOptions},
+};
+
+/// A controller's and a gateway's end of one connection.
+pub(crate) struct Pair {
+    pub(crate) controller: quinn::Connection,
+    pub(crate) gateway: quinn::Connection,
+    _endpoints: [quinn::Endpoint; 2],
+    _state: tempfile::TempDir,
+}
+
+impl Pair {
+    #[expect(clippy::disallowed_methods, reason = "certificates need the time of day")]
+    pub(crate) async fn connect() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let identity = |name: &str| {
+            let dir = PrivateDir::open_or_create(&state.path().join(name)).unwrap();
+            Identity::open_or_create(&dir, &CertificateNames::new(name), SystemTime::now()).unwrap()
+        };
+        let (gateway, controller) = (identity("gateway"), identity("controller"));
+        let tls = verify::server_config(&gateway, wire::ALPN, KeyExchange::Classical).unwrap();
+        let listening = transport::bind_gateway(SocketAddr::from(([127, 0, 0, 1], 0)), tls).unwrap();
+        let address = listening.local_addr().unwrap();
+        let dialling = transport::bind_controller(address).unwrap();
+        let pin = gateway.fingerprint();
+        let (tls, _) = verify::client_config(&controller, pin, wire::ALPN, KeyExchange::Classical).unwrap();
+        let config = transport::client_config(tls).unwrap();
+        let dial = dialling.connect_with(config, address, "gateway").unwrap();
+        let answer = async { listening.accept().await.unwrap().await.unwrap() };
+        let (controller, gateway) = tokio::join!(dial, answer);
+        Self { controller: controller.unwrap(), gateway, _endpoints: [listening, dialling], _state: state }
+    }
+
+    /// A channel between the two, open at both ends: the controller's first.
+    pub(crate) async fn channel(&self) -> [Channel; 2] {
+        let answer = async {
+            let (send, recv) = self.gateway.accept_bi().await.unwrap();
+            let (mut channel, _) = channel::accept(send, recv).await.unwrap();
+            channel.reply_ok(&()).await.unwrap();
+            channel
+        };
+        let (opened, answered) = tokio::join!(channel::open(&self.controller, SERVICE_SYNC, &()), answer);
+        [opened.unwrap().0, answered]
+    }
+
+    /// Syncs from the controller to the gateway; gives the outcomes of the source and the destination.
+    pub(crate) async fn sync(
+        &self,
+        source: Source,
+        destination: Destination,
+        options: SyncOptions,
+    ) -> [Outcome; 2] {
+        let [from, to] = self.channel().await;
+        let routers = [Router::new(), Router::new()];
+        let link = |channel: Channel, connection: &quinn::Connection, router: &Router| Link {
+            data: router.register(channel.id()),
+            connection: connection.clone(),
+            channel,
+        };
+        let source_link = link(from, &self.controller, &routers[0]);
+        let destination_link = link(to, &self.gateway, &routers[1]);
+        let both = async {
+            tokio::join!(
+                send(source_link, source, options, Arc::new(Tally::default())),
+                receive(destination_link, destination, options, Arc::new(Tally::default())),
+            )
+        };
+        tokio::select! {
+            (sent, received) = both => [sent, received],
+            () = routers[0].run(self.controller.clone()) => panic!("the controller's connection ended"),
+            () = routers[1].run(self.gateway.clone()) => panic!("the gateway's connection ended"),
+        }
+    }
+}
