@@ -136,6 +136,8 @@ pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
             .prop_map(|(entries, bytes)| SourceMessage::ListingEnd { entries, bytes }),
         vec(any::<u32>(), 0..40).prop_map(SourceMessage::Same),
         Just(SourceMessage::Alive),
+        (any::<u16>(), text())
+            .prop_map(|(status, reason)| SourceMessage::Aborted { status: StatusCode(status), reason }),
     ]
 }
 
@@ -154,6 +156,8 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
         (any::<u32>(), text()).prop_map(|(index, reason)| DestinationMessage::Failed { index, reason }),
         counts().prop_map(DestinationMessage::Progress),
         counts().prop_map(DestinationMessage::Done),
+        (any::<u16>(), text())
+            .prop_map(|(status, reason)| DestinationMessage::Aborted { status: StatusCode(status), reason }),
     ]
 }
 
