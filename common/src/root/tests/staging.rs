@@ -129,7 +129,7 @@ fn makers_and_cleaners_do_not_disturb_each_other() {
         let made = makers.map(thread::ScopedJoinHandle::join);
         done.store(true, Ordering::Relaxed);
         cleaner.join().unwrap();
-        made.map(Result::unwrap);
+        made.into_iter().for_each(Result::unwrap);
     });
     assert_eq!(names_at(&place.inside("")), ["result"]);
 }
