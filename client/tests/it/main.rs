@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what the tests set up themselves either holds or fails the test")]
 
+mod losses;
+mod relay;
 mod services;
 mod syncing;
 mod trust;

@@ -57,7 +57,8 @@ impl ControllerHome {
 
 /// A running gateway with an empty root.
 pub(crate) struct World {
-    temp: TempDir,
+    /// Taken by a restart alone.
+    temp: Option<TempDir>,
     pub(crate) address: SocketAddr,
     pub(crate) fingerprint: Fingerprint,
     state: State,
@@ -73,6 +74,10 @@ impl World {
     pub(crate) fn start_with(adjust: impl FnOnce(&mut GatewayOptions)) -> Self {
         let temp = tempfile::tempdir().unwrap();
         std::fs::create_dir(temp.path().join("root")).unwrap();
+        Self::start_in(temp, adjust)
+    }
+
+    fn start_in(temp: TempDir, adjust: impl FnOnce(&mut GatewayOptions)) -> Self {
         let (root, state) = (temp.path().join("root"), temp.path().join("state"));
         let mut options = GatewayOptions::new(root, state, ([127, 0, 0, 1], 0).into());
         options.drain = Duration::from_millis(100);
@@ -88,16 +93,30 @@ impl World {
             });
         });
         let ((address, fingerprint, state), shutdown) = receiver.recv().unwrap();
-        Self { temp, address, fingerprint, state, shutdown, serving: Some(serving) }
+        Self { temp: Some(temp), address, fingerprint, state, shutdown, serving: Some(serving) }
+    }
+
+    /// Ends the gateway and starts one on the same root and state, at another port.
+    pub(crate) fn restart(mut self) -> Self {
+        self.stop();
+        Self::start_in(self.temp.take().unwrap(), |_| {})
+    }
+
+    /// Ends the gateway and waits until it is gone.
+    pub(crate) fn stop(&mut self) {
+        self.shutdown.shutdown("the test says so");
+        if let Some(serving) = self.serving.take() {
+            serving.join().unwrap();
+        }
     }
 
     pub(crate) fn root(&self) -> PathBuf {
-        self.temp.path().join("root")
+        self.beside("root")
     }
 
     /// Somewhere beside the root.
     pub(crate) fn beside(&self, name: &str) -> PathBuf {
-        self.temp.path().join(name)
+        self.temp.as_ref().unwrap().path().join(name)
     }
 
     /// A new invitation.
@@ -125,9 +144,9 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        self.shutdown.shutdown("the test is over");
-        if let Some(serving) = self.serving.take() {
-            let _ = serving.join();
+        // A second panic while one unwinds would hide the first.
+        if !std::thread::panicking() {
+            self.stop();
         }
     }
 }
