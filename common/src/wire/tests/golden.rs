@@ -226,6 +226,12 @@ fn what_a_source_says() {
          01 fb fb00",
     );
     golden(&SourceMessage::Alive, "06");
+    golden(
+        &SourceMessage::Aborted { status: Status::Unavailable.into(), reason: "full".into() },
+        "07           # Aborted
+         07           # status
+         04 66756c6c  # reason",
+    );
 }
 
 #[test]
@@ -261,6 +267,12 @@ fn what_a_destination_says() {
     let fields = "01 02 03 04 05 fb 2c01  # files_unchanged … durable";
     golden(&DestinationMessage::Progress(counts), &format!("04 {fields}"));
     golden(&DestinationMessage::Done(counts), &format!("05 {fields}"));
+    golden(
+        &DestinationMessage::Aborted { status: Status::Unavailable.into(), reason: "full".into() },
+        "06           # Aborted
+         07           # status
+         04 66756c6c  # reason",
+    );
 }
 
 #[test]
