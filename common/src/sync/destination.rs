@@ -31,6 +31,7 @@ use tokio::{
 use super::{
     DataStreams, Destination, Link, Outcome, Stage, SyncError, Tally,
     report::Named,
+    told_or,
     tree::Tree,
     unit::{IncomingUnit, Pool},
 };
@@ -262,7 +263,7 @@ async fn drive(
     };
     tokio::select! {
         result = &mut reading => return result,
-        result = receive_streams(data, shared, work.clone()) => return result,
+        Err(err) = receive_streams(data, shared, work.clone()) => return Err(told_or(err, reading).await),
         result = writing => result?,
     }
     work.close();

@@ -21,6 +21,7 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{
     Link, Outcome, Source, SyncError, Tally,
     report::Named,
+    told_or,
     tree::Tree,
     unit::{OutgoingUnit, Pool},
 };
@@ -162,7 +163,11 @@ async fn drive(
     loop {
         tokio::select! {
             result = &mut listening => return result,
-            Some(ended) = tasks.join_next() => ended.map_err(|_| SyncError::Worker)??,
+            Some(ended) = tasks.join_next() => {
+                if let Err(err) = ended.map_err(|_| SyncError::Worker)? {
+                    return Err(told_or(err, listening).await);
+                }
+            }
         }
     }
 }
