@@ -68,7 +68,7 @@ impl Opening {
 
     /// Sends the request and waits for the gateway's reply; gives the channel and the reply's body.
     ///
-    /// Not cancel-safe: a dropped future resets the stream.
+    /// Not cancel-safe: a dropped future ends the channel.
     pub async fn reply(self) -> Result<(Channel, Vec<u8>), OpenError> {
         let Self { mut channel, open } = self;
         channel.send.send(&open).await.map_err(OpenError::Lost)?;
@@ -90,7 +90,7 @@ impl Opening {
 
 /// Opens a channel to `service` that has no data streams: [`Opening::begin`] and [`Opening::reply`] in one.
 ///
-/// Not cancel-safe: a dropped future resets the stream.
+/// Not cancel-safe: a dropped future ends the channel.
 pub async fn open<R: Serialize + Sync>(
     connection: &Connection,
     service: &str,
@@ -306,8 +306,12 @@ impl FrameError {
         }
     }
 
+    /// Code 0 is what quinn sends for a half that was dropped, and no reason to go: the peer gave up.
     fn from_code(code: quinn::VarInt) -> Self {
-        Self::Reset(Status::from_code(u16::try_from(u64::from(code)).unwrap_or(u16::MAX)))
+        Self::Reset(match Status::from_code(u16::try_from(u64::from(code)).unwrap_or(u16::MAX)) {
+            Status::Ok => Status::Cancelled,
+            status => status,
+        })
     }
 
     fn from_read(err: quinn::ReadError) -> Self {

@@ -108,7 +108,7 @@ mod tests {
     use crate::limits::CHUNK_BYTES;
 
     fn content(len: usize) -> Vec<u8> {
-        (0..len).map(|at| (at * 31 % 251) as u8).collect()
+        (0..len).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect()
     }
 
     #[test]

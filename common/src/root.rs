@@ -48,7 +48,7 @@ impl Root {
         Ok(Self { top: Dir::new(fd, gate), path: path.to_owned(), resolver })
     }
 
-    /// The directory at `path`. Fails with `ELOOP` or `ENOTDIR` where a component is a link or no directory.
+    /// The directory at `path`. Fails with `ELOOP` where a component is a link, with `ENOTDIR` where one is something else.
     pub fn dir(&self, path: &RelPath) -> io::Result<Dir> {
         if path.is_root() {
             return self.top.try_clone();

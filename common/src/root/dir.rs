@@ -21,7 +21,7 @@ use rustix::{
 
 use super::{
     gate::{DiskOp, Gate},
-    resolve::DIR_FLAGS,
+    resolve::{DIR_FLAGS, open_child},
 };
 use crate::{
     entry::{Metadata, SpecialKind, Timestamp},
@@ -86,10 +86,9 @@ impl Dir {
         Ok(Self::new(self.fd.try_clone()?, self.gate()))
     }
 
-    /// The subdirectory `name`.
+    /// The subdirectory `name`. Fails with `ELOOP` where that is a link, with `ENOTDIR` where it is something else.
     pub fn open_dir(&self, name: Name<'_>) -> io::Result<Self> {
-        let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, name.as_os_str(), DIR_FLAGS, Mode::empty()))?;
-        Ok(Self::new(fd, self.gate()))
+        Ok(Self::new(open_child(self.fd(), name)?, self.gate()))
     }
 
     /// The file `name`, for reading. Does not wait on a FIFO; the caller checks the type by [`File::stat`].
@@ -311,7 +310,7 @@ fn set_metadata(fd: &OwnedFd, gate: Option<&dyn Gate>, metadata: Metadata) -> io
 }
 
 fn timestamps(mtime: Timestamp) -> Timestamps {
-    let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT.into() };
+    let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
     let mtime = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.min(999_999_999).into() };
     Timestamps { last_access: omit, last_modification: mtime }
 }

@@ -6,11 +6,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags, ResolveFlags},
-    io::Errno,
+    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags},
+    io::{Errno, retry_on_intr},
 };
 
-use crate::path::RelPath;
+use crate::path::{Name, RelPath};
 
 /// Flags of every directory handle: readable, so that it can be listed, synced and worked relative to.
 pub(super) const DIR_FLAGS: OFlags =
@@ -56,14 +56,27 @@ fn kernel(top: BorrowedFd<'_>, path: &RelPath) -> io::Result<OwnedFd> {
 
 fn openat2(top: BorrowedFd<'_>, path: &std::ffi::OsStr) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(top, path, DIR_FLAGS, Mode::empty(), resolve)
+    // `NO_SYMLINKS` covers the last component too and says `ELOOP` there; `NOFOLLOW` would make it `ENOTDIR`.
+    rustix::fs::openat2(top, path, DIR_FLAGS.difference(OFlags::NOFOLLOW), Mode::empty(), resolve)
 }
 
 fn stepwise(top: BorrowedFd<'_>, path: &RelPath) -> io::Result<OwnedFd> {
     let mut dir: Option<OwnedFd> = None;
     for name in path.components() {
-        let parent = dir.as_ref().map_or(top, |fd| fd.as_fd());
-        dir = Some(rustix::fs::openat(parent, name.as_os_str(), DIR_FLAGS, Mode::empty())?);
+        dir = Some(open_child(dir.as_ref().map_or(top, |fd| fd.as_fd()), name)?);
     }
-    dir.map_or_else(|| Ok(top.try_clone_to_owned()?), Ok)
+    dir.map_or_else(|| top.try_clone_to_owned(), Ok)
+}
+
+/// The subdirectory `name`. A link there is `ELOOP`, as with `openat2`; the call itself says `ENOTDIR`, as for a file.
+pub(super) fn open_child(parent: BorrowedFd<'_>, name: Name<'_>) -> io::Result<OwnedFd> {
+    match retry_on_intr(|| rustix::fs::openat(parent, name.as_os_str(), DIR_FLAGS, Mode::empty())) {
+        Err(Errno::NOTDIR) if is_link(parent, name) => Err(Errno::LOOP.into()),
+        other => Ok(other?),
+    }
+}
+
+fn is_link(parent: BorrowedFd<'_>, name: Name<'_>) -> bool {
+    rustix::fs::statat(parent, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }

@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::Dir;
-use crate::path::{Name, RESERVED_PREFIX};
+use crate::{
+    escape::escape,
+    path::{Name, RESERVED_PREFIX},
+};
 
 /// A staging place that this process holds.
 #[derive(Debug)]
@@ -73,23 +76,32 @@ impl Drop for Staging {
     }
 }
 
-/// Removes the staging places in `parent` that no living process holds; says how many.
+/// Removes the staging places in `parent` that no living process holds; says how many. A place that cannot be removed is
+/// left, and so is everything else of a reserved name: nobody but us makes names of exactly this form.
 pub fn clean(parent: &Dir) -> io::Result<usize> {
     let mut cleaned = 0;
-    for name in parent.reserved_names()? {
-        let name = Name::new(&name).expect("listed as a name");
-        match Staging::hold(parent, name) {
-            Ok(Some(dir)) => remove_place(parent, &dir, name)?,
-            // Somebody's living place, somebody else's file, or already gone.
-            Ok(None) => continue,
-            Err(err) => {
-                tracing::debug!(%err, ?name, "left a reserved name alone");
-                continue;
-            }
+    for name in parent.reserved_names()?.iter().filter(|name| is_place_name(name)) {
+        match clean_place(parent, Name::new(name).expect("listed as a name")) {
+            Ok(true) => cleaned += 1,
+            // Somebody's living place.
+            Ok(false) => {}
+            // Somebody else's file, already gone, or not ours to remove.
+            Err(err) => tracing::debug!(%err, name = %escape(name), "left a reserved name alone"),
         }
-        cleaned += 1;
     }
     Ok(cleaned)
+}
+
+fn is_place_name(name: &[u8]) -> bool {
+    name.strip_prefix(RESERVED_PREFIX).is_some_and(|digits| {
+        digits.len() == 16 && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+fn clean_place(parent: &Dir, name: Name<'_>) -> io::Result<bool> {
+    let Some(dir) = Staging::hold(parent, name)? else { return Ok(false) };
+    remove_place(parent, &dir, name)?;
+    Ok(true)
 }
 
 fn remove_place(parent: &Dir, dir: &Dir, name: Name<'_>) -> io::Result<()> {

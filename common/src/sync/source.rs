@@ -20,7 +20,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     Link, Outcome, Source, SyncError, Tally,
-    report::Named,
+    report::{Named, clip},
     told_or,
     tree::Tree,
     unit::{OutgoingUnit, Pool},
@@ -57,9 +57,13 @@ struct Shared {
 
 impl Shared {
     /// Notes an entry that will not come and tells the destination. Blocks while the control stream is behind.
-    fn fail(&self, index: Option<u32>, path: RelPath, reason: &str) -> Result<(), Gone> {
-        self.named.failed(&self.tally, path.clone(), reason.to_owned());
-        self.say(SourceMessage::Failed { index, path: path.as_bytes().to_vec(), reason: reason.to_owned() })
+    fn fail(&self, index: Option<u32>, path: &RelPath, reason: &str) -> Result<(), Gone> {
+        self.named.failed(&self.tally, path.clone(), reason);
+        self.say(SourceMessage::Failed {
+            index,
+            path: path.as_bytes().to_vec(),
+            reason: clip(reason).to_owned(),
+        })
     }
 
     fn say(&self, message: SourceMessage) -> Result<(), Gone> {
@@ -207,7 +211,7 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
                 if index >= shared.tree.read().expect("no holder panics").len() {
                     return Err(SyncError::Protocol("it names an entry that was not listed"));
                 }
-                shared.named.failed(&shared.tally, shared.path_of(index), reason);
+                shared.named.failed(&shared.tally, shared.path_of(index), &reason);
             }
             DestinationMessage::Progress(counts) => shared.tally.take_counts(&counts),
             DestinationMessage::Done(counts) => {

@@ -124,7 +124,8 @@ async fn a_file_that_is_gone_or_no_file_any_more_is_named_and_nothing_hangs() {
     let fifo = |path: &Path| {
         rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     };
-    let cases: [(fn(&Path), &str); 4] = [
+    type Replacement = fn(&Path);
+    let cases: [(Replacement, &str); 4] = [
         (|_| {}, "vanished before it was read"),
         (|path| fs::create_dir(path).unwrap(), "is no regular file any more"),
         (|path| std::os::unix::fs::symlink("/etc/passwd", path).unwrap(), "a symbolic link is in the way"),

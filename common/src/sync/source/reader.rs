@@ -87,7 +87,7 @@ impl Reader<'_> {
                 Err(ReadError::Gone) => return Err(Gone),
                 Err(err) => {
                     let path = self.shared.path_of(want.index);
-                    self.shared.fail(Some(want.index), path, &err.reason())?;
+                    self.shared.fail(Some(want.index), &path, &err.reason())?;
                 }
             }
         }

@@ -227,9 +227,9 @@ fn what_a_source_says() {
     );
     golden(&SourceMessage::Alive, "06");
     golden(
-        &SourceMessage::Aborted { status: Status::Unavailable.into(), reason: "full".into() },
+        &SourceMessage::Aborted { status: Status::TooLarge.into(), reason: "full".into() },
         "07           # Aborted
-         07           # status
+         05           # status
          04 66756c6c  # reason",
     );
 }
@@ -268,10 +268,10 @@ fn what_a_destination_says() {
     golden(&DestinationMessage::Progress(counts), &format!("04 {fields}"));
     golden(&DestinationMessage::Done(counts), &format!("05 {fields}"));
     golden(
-        &DestinationMessage::Aborted { status: Status::Unavailable.into(), reason: "full".into() },
+        &DestinationMessage::Aborted { status: Status::Unavailable.into(), reason: String::new() },
         "06           # Aborted
          07           # status
-         04 66756c6c  # reason",
+         00           # reason",
     );
 }
 

@@ -27,10 +27,6 @@ fn text() -> impl Strategy<Value = String> {
     any::<String>()
 }
 
-fn status_code() -> impl Strategy<Value = StatusCode> {
-    any::<u16>().prop_map(StatusCode)
-}
-
 fn hash() -> impl Strategy<Value = [u8; 32]> {
     uniform32(any::<u8>())
 }
@@ -140,7 +136,8 @@ pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
             .prop_map(|(entries, bytes)| SourceMessage::ListingEnd { entries, bytes }),
         vec(any::<u32>(), 0..40).prop_map(SourceMessage::Same),
         Just(SourceMessage::Alive),
-        (status_code(), text()).prop_map(|(status, reason)| SourceMessage::Aborted { status, reason }),
+        (any::<u16>(), text())
+            .prop_map(|(status, reason)| SourceMessage::Aborted { status: StatusCode(status), reason }),
     ]
 }
 
@@ -159,7 +156,8 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
         (any::<u32>(), text()).prop_map(|(index, reason)| DestinationMessage::Failed { index, reason }),
         counts().prop_map(DestinationMessage::Progress),
         counts().prop_map(DestinationMessage::Done),
-        (status_code(), text()).prop_map(|(status, reason)| DestinationMessage::Aborted { status, reason }),
+        (any::<u16>(), text())
+            .prop_map(|(status, reason)| DestinationMessage::Aborted { status: StatusCode(status), reason }),
     ]
 }
 

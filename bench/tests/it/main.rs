@@ -1,0 +1,3 @@
+//! What stands beside the code must say the same as the code.
+
+mod metrics;

@@ -1,0 +1,201 @@
+//! The command line of `swarm`, and nothing else: the doc comments are the help.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use swarmwire_certs::KeyExchange;
+use swarmwire_common::wire::sync::Durability;
+
+use crate::units::{parse_duration, parse_size};
+
+/// Moves directory trees to and from machines that run `swarmd`, encrypted and verified.
+///
+/// A gateway is joined once with an invitation (`swarm join`) and then known by a name.
+/// GW:PATH is a path below a gateway's root; a local path that has a `:` is written `./…`.
+///
+/// Exit codes: 0 all done; 1 failure before any transfer; 2 usage; 3 some entries failed, the others are in place;
+/// 4 connection or trust failure; 5 denied by the grant; 6 the gateway is busy; 130 interrupted.
+#[derive(Parser)]
+#[command(name = "swarm", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The key exchange to offer
+    #[arg(
+        long,
+        global = true,
+        value_name = "KIND",
+        default_value = "post-quantum",
+        env = "SWARMWIRE_KEY_EXCHANGE"
+    )]
+    pub(crate) key_exchange: KeyExchangeChoice,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Join a gateway with an invitation from `swarmd invite`
+    Join(JoinArguments),
+    /// List the gateways that this machine has joined
+    Gateways(GatewaysArguments),
+    /// Measure the round-trip time to a gateway
+    Ping(PingArguments),
+    /// List what is at a gateway
+    Ls(LsArguments),
+    /// Sync a file or directory to or from a gateway
+    ///
+    /// Exactly one of SRC and DST is remote: GW:PATH or swarm://HOST[:PORT]/PATH. With a trailing slash SRC means the
+    /// contents of the directory, without it the directory itself lands inside DST. What is in place already is not
+    /// sent again; what is only at DST stays.
+    Sync(SyncArguments),
+    /// Stop a gateway (needs `admin` in the grant)
+    Stop(StopArguments),
+    /// Print a completion script
+    Completions(CompletionsArguments),
+    /// Print the manual pages
+    Man(ManArguments),
+}
+
+#[derive(Args)]
+pub(crate) struct JoinArguments {
+    /// swarm://HOST:PORT/?gateway=…&token=…, or `-` to read it from standard input
+    pub(crate) uri: String,
+    /// What the gateway is called here [default: its host]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct GatewaysArguments {
+    /// One JSON object per gateway
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct PingArguments {
+    /// Name of the gateway
+    #[arg(value_name = "GW")]
+    pub(crate) gateway: OsString,
+    /// How many round trips
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) count: u32,
+    /// Bytes of each, at most 1MiB
+    #[arg(long, value_name = "SIZE", default_value = "64", value_parser = parse_size)]
+    pub(crate) size: u64,
+    /// One JSON object per round trip, and a summary
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct LsArguments {
+    /// GW:PATH or swarm://HOST[:PORT]/PATH
+    #[arg(value_name = "GW:PATH")]
+    pub(crate) place: OsString,
+    /// List subdirectories too
+    #[arg(long, short)]
+    pub(crate) recursive: bool,
+    /// One JSON object per entry
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Read regular files at the gateway and show their BLAKE3 hash, as b3sum does
+    #[arg(long)]
+    pub(crate) hash: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct SyncArguments {
+    /// Where from: a local path, GW:PATH or swarm://HOST[:PORT]/PATH
+    #[arg(value_name = "SRC")]
+    pub(crate) source: OsString,
+    /// Where to: a local path, GW:PATH or swarm://HOST[:PORT]/PATH
+    #[arg(value_name = "DST")]
+    pub(crate) destination: OsString,
+    /// Compare files of equal size by their content, not by their modification time
+    #[arg(long)]
+    pub(crate) checksum: bool,
+    /// When a file takes its name: at once, after a barrier for many, or after a barrier of its own
+    #[arg(long, value_name = "WHEN", default_value = "batch", env = "SWARMWIRE_DURABILITY")]
+    pub(crate) durability: DurabilityChoice,
+    /// How long to try again after the connection was lost
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, env = "SWARMWIRE_RETRY")]
+    pub(crate) retry: Duration,
+    /// End with one JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write metrics of this run for node_exporter's textfile collector
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
+    /// Show nothing but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct StopArguments {
+    /// Name of the gateway
+    #[arg(value_name = "GW")]
+    pub(crate) gateway: OsString,
+}
+
+#[derive(Args)]
+pub(crate) struct CompletionsArguments {
+    /// For which shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args)]
+pub(crate) struct ManArguments {
+    /// Write one page per command into this directory instead
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum KeyExchangeChoice {
+    /// X25519 combined with ML-KEM-768, safe against recordings that a quantum computer reads later
+    PostQuantum,
+    /// X25519 alone, for machines where each millisecond of a handshake counts
+    Classical,
+}
+
+impl From<KeyExchangeChoice> for KeyExchange {
+    fn from(choice: KeyExchangeChoice) -> Self {
+        match choice {
+            KeyExchangeChoice::PostQuantum => Self::PostQuantum,
+            KeyExchangeChoice::Classical => Self::Classical,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum DurabilityChoice {
+    /// The kernel writes when it likes
+    None,
+    /// One barrier for many files
+    Batch,
+    /// One barrier per file
+    File,
+}
+
+impl From<DurabilityChoice> for Durability {
+    fn from(choice: DurabilityChoice) -> Self {
+        match choice {
+            DurabilityChoice::None => Self::None,
+            DurabilityChoice::Batch => Self::Batch,
+            DurabilityChoice::File => Self::File,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,99 @@
+//! One file per command, and what they share: this machine's identity, the gateways it knows, and the way to them.
+
+mod completions;
+mod gateways;
+mod join;
+mod ls;
+mod man;
+mod ping;
+mod stop;
+mod sync;
+
+use std::{ffi::OsStr, time::SystemTime};
+
+use swarmwire_certs::{Identity, KeyExchange};
+use swarmwire_client::{ConnectError, ConnectOptions, Controller, Home, Target, gateways::Gateways};
+
+use crate::{
+    cli::{Cli, Command},
+    exit::{Exit, Failure},
+    place::GatewayRef,
+};
+
+/// Runs the command to its end.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let key_exchange = cli.key_exchange.into();
+    match cli.command {
+        Command::Join(arguments) => join::run(&arguments, key_exchange).await,
+        Command::Gateways(arguments) => gateways::run(&arguments),
+        Command::Ping(arguments) => ping::run(&arguments, key_exchange).await,
+        Command::Ls(arguments) => ls::run(&arguments, key_exchange).await,
+        Command::Sync(arguments) => sync::run(&arguments, key_exchange).await,
+        Command::Stop(arguments) => stop::run(&arguments, key_exchange).await,
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
+    }
+}
+
+/// A gateway that this machine has joined, and all that it takes to dial it.
+struct Way {
+    name: String,
+    target: Target,
+    identity: Identity,
+    options: ConnectOptions,
+}
+
+impl Way {
+    /// Looks the gateway up; `argument` is the command line's word for what named it. Blocks on the disk, at a time when nothing
+    /// else runs.
+    fn find(gateway: &GatewayRef, argument: &str, key_exchange: KeyExchange) -> anyhow::Result<Self> {
+        let home = Home::from_environment()?;
+        let gateways = home.gateways()?;
+        let (name, target) = match gateway {
+            GatewayRef::Name(name) => {
+                let target = gateways.get(name);
+                (name, target.ok_or_else(|| Failure::usage(unknown_name(gateway, argument, &gateways)))?)
+            }
+            GatewayRef::Address { host, port } => gateways
+                .find_address(host, *port)
+                .ok_or_else(|| Failure::connection(unknown_address(gateway, argument, &gateways)))?,
+        };
+        let options = ConnectOptions { key_exchange, ..ConnectOptions::default() };
+        Ok(Self { name: name.to_string(), target: target.clone(), identity: home.identity(now())?, options })
+    }
+
+    async fn connect(&self) -> Result<Controller, ConnectError> {
+        Controller::connect(&self.target, &self.identity, self.options).await
+    }
+}
+
+/// The gateway that an argument names alone.
+fn parse_gateway(argument: &OsStr) -> anyhow::Result<GatewayRef> {
+    Ok(GatewayRef::parse(argument).map_err(|err| Failure::usage(format!("GW: {err}")))?)
+}
+
+fn unknown_name(gateway: &GatewayRef, argument: &str, gateways: &Gateways) -> String {
+    format!(
+        "{argument}: there is no gateway called `{gateway}`; {}; a local path with a `:` is written `./…`",
+        known(gateways)
+    )
+}
+
+fn unknown_address(gateway: &GatewayRef, argument: &str, gateways: &Gateways) -> String {
+    format!("{argument}: no gateway has been joined at {gateway}; {}", known(gateways))
+}
+
+fn known(gateways: &Gateways) -> String {
+    let mut names = gateways.iter().map(|(name, target)| format!("{name} ({target})"));
+    let Some(first) = names.next() else {
+        return "none has been joined yet: ask for an invitation (`swarmd invite`) and run `swarm join`"
+            .to_owned();
+    };
+    format!("known are {}", names.fold(first, |list, name| format!("{list}, {name}")))
+}
+
+/// The wall clock, for certificates and records.
+#[expect(clippy::disallowed_methods, reason = "an edge: commands hand the time down")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}

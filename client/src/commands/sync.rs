@@ -1,0 +1,94 @@
+//! `swarm sync`: one directory transfer, from the arguments to the summary.
+//!
+//! What is to be done (`job`), the local side of it (`local`), doing it with all attempts (`run`, `backoff`), and what is told of
+//! it (`account`, `summary`).
+
+mod account;
+mod backoff;
+mod job;
+mod local;
+mod run;
+mod summary;
+
+use std::{io::Write, time::Instant};
+
+use swarmwire_certs::KeyExchange;
+
+use super::{Way, now};
+use crate::{
+    cli::SyncArguments,
+    exit::Exit,
+    metrics::{MetricsFile, Sample},
+    output::{Output, entry_failed},
+    progress::Progress,
+};
+use account::Account;
+use job::Job;
+use run::{Ending, Interrupt, Runner};
+use summary::Summary;
+
+pub(super) async fn run(arguments: &SyncArguments, key_exchange: KeyExchange) -> anyhow::Result<Exit> {
+    let job = Job::new(arguments)?;
+    let metrics = arguments.metrics_file.as_deref().map(MetricsFile::new).transpose()?;
+    let way = Way::find(&job.gateway, job.remote_argument(), key_exchange)?;
+    let end = local::open(&job).await?;
+    let mut interrupt = Interrupt::listen()?;
+    let controller = tokio::select! {
+        controller = way.connect() => controller?,
+        () = interrupt.wait() => return Ok(Exit::Interrupted),
+    };
+    let runner = Runner::new(&job, &way, Progress::new(!arguments.quiet), interrupt, Instant::now());
+    let (account, ending) = runner.run(controller, end).await?;
+    if let Some(metrics) = metrics {
+        write_metrics(&metrics, &job, &account, &ending);
+    }
+    tell(arguments, &job, &account, &ending)?;
+    match ending {
+        Ending::Complete if account.report.entries_failed > 0 => Ok(Exit::Partial),
+        Ending::Complete => Ok(Exit::Done),
+        Ending::Interrupted => Ok(Exit::Interrupted),
+        Ending::Broken(err) => Err(err),
+    }
+}
+
+fn tell(arguments: &SyncArguments, job: &Job, account: &Account, ending: &Ending) -> anyhow::Result<()> {
+    let report = &account.report;
+    for failure in &report.failed {
+        entry_failed(failure.path.as_bytes(), &failure.reason);
+    }
+    let unnamed = report.entries_failed.saturating_sub(u64::try_from(report.failed.len())?);
+    if unnamed > 0 {
+        // Nobody is left to tell where standard error is closed.
+        let _ = writeln!(std::io::stderr(), "swarm: failed: {unnamed} more, not named");
+    }
+    let mut output = Output::new();
+    let summary = Summary::new(job.direction, account, ending);
+    if arguments.json {
+        output.json(&summary)?;
+    } else if !arguments.quiet {
+        for line in summary.lines() {
+            output.line(&line)?;
+        }
+    }
+    output.flush()?;
+    Ok(())
+}
+
+/// The transfer is over whatever happens here, so a failure is told and changes nothing.
+fn write_metrics(file: &MetricsFile, job: &Job, account: &Account, ending: &Ending) {
+    let success = matches!(ending, Ending::Complete) && account.report.entries_failed == 0;
+    let sample = Sample {
+        direction: job.direction,
+        report: &account.report,
+        stages: &account.stages,
+        bytes_wire_sent: account.bytes_wire_sent,
+        bytes_wire_received: account.bytes_wire_received,
+        path: account.path,
+        time: account.time,
+        success,
+    };
+    if let Err(err) = file.write(&sample, now()) {
+        // Nobody is left to tell where standard error is closed.
+        let _ = writeln!(std::io::stderr(), "swarm: {err:#}");
+    }
+}

@@ -1,0 +1,114 @@
+//! What all attempts of a sync came to, as one account. Pure.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use swarmwire_common::sync::{Report, Stage, Tally};
+
+use crate::metrics::PathSample;
+
+/// The sum over all attempts.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    /// Counts of what moved are sums; of what there is, the last attempt's.
+    pub(super) report: Report,
+    pub(super) bytes_wire_sent: u64,
+    pub(super) bytes_wire_received: u64,
+    pub(super) stages: [Duration; Stage::ALL.len()],
+    /// The QUIC path at the end of the last attempt.
+    pub(super) path: PathSample,
+    /// Wall time of the transfer, pauses between attempts included.
+    pub(super) time: Duration,
+}
+
+impl Account {
+    /// Adds what an attempt did. What an earlier attempt had moved is not unchanged but sent.
+    pub(super) fn add(&mut self, report: Report, tally: &Tally) {
+        let before = std::mem::take(&mut self.report);
+        self.report = Report {
+            // An attempt that broke off in its listing knows less than the one before.
+            entries_total: report.entries_total.max(before.entries_total),
+            files_total: report.files_total.max(before.files_total),
+            bytes_total: report.bytes_total.max(before.bytes_total),
+            files_sent: before.files_sent + report.files_sent,
+            files_unchanged: report.files_unchanged.saturating_sub(before.files_sent),
+            bytes_sent: before.bytes_sent + report.bytes_sent,
+            received: before.received + report.received,
+            verified: before.verified + report.verified,
+            durable: before.durable + report.durable,
+            ..report
+        };
+        for (sum, stage) in self.stages.iter_mut().zip(Stage::ALL) {
+            *sum += tally.stage_time(stage);
+        }
+    }
+
+    /// Adds what an attempt's connection did.
+    pub(super) fn add_connection(&mut self, stats: &quinn::ConnectionStats) {
+        self.bytes_wire_sent += stats.udp_tx.bytes;
+        self.bytes_wire_received += stats.udp_rx.bytes;
+        self.path = PathSample {
+            rtt: stats.path.rtt,
+            congestion_window_bytes: stats.path.cwnd,
+            lost_packets: self.path.lost_packets + stats.path.lost_packets,
+            datagram_bytes: stats.path.current_mtu.into(),
+        };
+    }
+}
+
+/// A report of what a tally has counted, for an attempt that did not live to make its own.
+pub(super) fn report_of(tally: &Tally) -> Report {
+    Report {
+        entries_total: tally.entries_listed.load(Relaxed) + tally.entries_skipped.load(Relaxed),
+        files_total: tally.files_listed.load(Relaxed),
+        bytes_total: tally.bytes_listed.load(Relaxed),
+        files_sent: tally.committed.load(Relaxed),
+        files_unchanged: tally.files_unchanged.load(Relaxed),
+        bytes_sent: tally.bytes_moved.load(Relaxed),
+        received: tally.received.load(Relaxed),
+        verified: tally.verified.load(Relaxed),
+        durable: tally.durable.load(Relaxed),
+        entries_failed: tally.entries_failed.load(Relaxed),
+        entries_skipped: tally.entries_skipped.load(Relaxed),
+        failed: Vec::new(),
+        skipped: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_attempt_sent_is_not_called_unchanged() {
+        let tally = Tally::default();
+        tally.charge(Stage::Read, Duration::from_secs(1));
+        let mut account = Account::default();
+        // Of 10 files, 2 were there before; the first attempt moved 3, the second the other 5.
+        account.add(
+            Report {
+                entries_total: 11,
+                files_sent: 3,
+                files_unchanged: 2,
+                bytes_sent: 30,
+                durable: 1,
+                ..Report::default()
+            },
+            &tally,
+        );
+        account.add(
+            Report {
+                entries_total: 4,
+                files_sent: 5,
+                files_unchanged: 5,
+                bytes_sent: 50,
+                durable: 5,
+                ..Report::default()
+            },
+            &tally,
+        );
+        let report = &account.report;
+        assert_eq!((report.files_sent, report.files_unchanged, report.bytes_sent), (8, 2, 80));
+        assert_eq!((report.entries_total, report.durable), (11, 6));
+        assert_eq!(account.stages.iter().sum::<Duration>(), Duration::from_secs(2));
+    }
+}

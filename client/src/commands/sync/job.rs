@@ -1,0 +1,87 @@
+//! What a sync is to do: two arguments to one direction, one gateway and one local path. Pure.
+
+use std::{ffi::OsStr, path::PathBuf, time::Duration};
+
+use swarmwire_client::controller::RemotePath;
+use swarmwire_common::{
+    escape::escape,
+    wire::sync::{Direction, SyncOptions},
+};
+
+use crate::{
+    cli::SyncArguments,
+    exit::Failure,
+    place::{GatewayRef, Place, Remote},
+};
+
+/// One sync, as the command line asks for it.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) direction: Direction,
+    pub(super) gateway: GatewayRef,
+    pub(super) remote: RemotePath,
+    pub(super) local: PathBuf,
+    pub(super) options: SyncOptions,
+    pub(super) retry: Duration,
+}
+
+impl Job {
+    pub(super) fn new(arguments: &SyncArguments) -> Result<Self, Failure> {
+        let (direction, remote, local) = sides(&arguments.source, &arguments.destination)?;
+        let options = SyncOptions { checksum: arguments.checksum, durability: arguments.durability.into() };
+        let Remote { gateway, path: remote } = remote;
+        Ok(Self { direction, gateway, remote, local, options, retry: arguments.retry })
+    }
+
+    /// The command line's word for the side at the gateway.
+    pub(super) fn remote_argument(&self) -> &'static str {
+        match self.direction {
+            Direction::Push => "DST",
+            Direction::Pull => "SRC",
+        }
+    }
+}
+
+fn sides(source: &OsStr, destination: &OsStr) -> Result<(Direction, Remote, PathBuf), Failure> {
+    let parse =
+        |argument, name| Place::parse(argument).map_err(|err| Failure::usage(format!("{name}: {err}")));
+    match (parse(source, "SRC")?, parse(destination, "DST")?) {
+        (Place::Local(local), Place::Remote(remote)) => Ok((Direction::Push, remote, local)),
+        (Place::Remote(remote), Place::Local(local)) => Ok((Direction::Pull, remote, local)),
+        (Place::Local(_), Place::Local(_)) => Err(Failure::usage(format!(
+            "neither SRC `{}` nor DST `{}` is at a gateway; write one of them as GW:PATH, like `web1:logs` \
+             (`swarm gateways` lists the names)",
+            escape(source.as_encoded_bytes()),
+            escape(destination.as_encoded_bytes()),
+        ))),
+        (Place::Remote(_), Place::Remote(_)) => Err(Failure::usage(format!(
+            "both SRC `{}` and DST `{}` are at a gateway; one of them must be on this machine (a local path with a `:` is \
+             written `./…`)",
+            escape(source.as_encoded_bytes()),
+            escape(destination.as_encoded_bytes()),
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_one_side_is_remote() {
+        let told = |source: &str, destination: &str| {
+            sides(OsStr::new(source), OsStr::new(destination)).map(|(direction, ..)| direction)
+        };
+        assert_eq!(told("a", "gw:b").unwrap(), Direction::Push);
+        assert_eq!(told("gw:b", "a").unwrap(), Direction::Pull);
+        for (source, destination, part) in [
+            ("a", "b", "neither SRC `a` nor DST `b`"),
+            ("g:a", "swarm://h/b", "both SRC `g:a` and DST `swarm://h/b`"),
+            ("a", "g:/b", "DST: `g:/b`"),
+            ("", "g:b", "SRC: the path is empty"),
+        ] {
+            let err = told(source, destination).unwrap_err().to_string();
+            assert!(err.contains(part), "{err}");
+        }
+    }
+}

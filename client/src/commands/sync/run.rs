@@ -1,0 +1,232 @@
+//! Doing a sync: attempts over connections, until it is complete, given up or interrupted.
+//!
+//! Only a connection that was there and is lost is tried again; what fails before the first transfer is the command's error.
+//! What is committed stays, and the next attempt finds it in place.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use anyhow::anyhow;
+use swarmwire_client::{ConnectError, Controller, RequestError};
+use swarmwire_common::{
+    escape::escape_str,
+    limits,
+    sync::{Outcome, SyncError, Tally},
+    wire::status::Status,
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use super::{
+    account::{Account, report_of},
+    backoff::Backoff,
+    job::Job,
+    local::{self, LocalEnd},
+};
+use crate::{commands::Way, progress::Progress};
+
+/// How long an interrupted sync may take to give its report. Its threads look up between two pieces of a file.
+const BREAK_OFF_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How a sync ended that had begun.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// All entries were dealt with, though some may have failed.
+    Complete,
+    /// By a signal.
+    Interrupted,
+    /// For good.
+    Broken(anyhow::Error),
+}
+
+/// SIGINT and SIGTERM, from now on for us to handle.
+pub(super) struct Interrupt {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupt {
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for one of them. Cancel-safe.
+    pub(super) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// A sync under way.
+pub(super) struct Runner<'a> {
+    job: &'a Job,
+    way: &'a Way,
+    progress: Progress,
+    interrupt: Interrupt,
+    backoff: Backoff,
+    account: Account,
+    start: Instant,
+}
+
+/// What became of one attempt.
+enum Attempt {
+    Complete,
+    Interrupted,
+    NotBegun(RequestError),
+    Broken(SyncError),
+}
+
+type Transfer<'a> = Pin<Box<dyn Future<Output = Result<Outcome, RequestError>> + 'a>>;
+
+impl<'a> Runner<'a> {
+    pub(super) fn new(
+        job: &'a Job,
+        way: &'a Way,
+        progress: Progress,
+        interrupt: Interrupt,
+        start: Instant,
+    ) -> Self {
+        let (backoff, account) = (Backoff::new(job.retry), Account::default());
+        Self { job, way, progress, interrupt, backoff, account, start }
+    }
+
+    /// Runs to the end. An error means that no transfer began.
+    pub(super) async fn run(
+        mut self,
+        controller: Controller,
+        end: LocalEnd,
+    ) -> anyhow::Result<(Account, Ending)> {
+        let first = self.attempt(controller, end).await;
+        if let Attempt::NotBegun(err) = first {
+            self.progress.clear();
+            return Err(err.into());
+        }
+        let mut attempt = first;
+        let ending = loop {
+            let (err, is_transient) = match attempt {
+                Attempt::Complete => break Ending::Complete,
+                Attempt::Interrupted => break Ending::Interrupted,
+                Attempt::NotBegun(err) => classify(err),
+                Attempt::Broken(err) => classify_broken(err),
+            };
+            if !is_transient {
+                break Ending::Broken(err);
+            }
+            match self.reconnect(err).await {
+                Ok((controller, end)) => attempt = self.attempt(controller, end).await,
+                Err(ending) => break ending,
+            }
+        };
+        self.progress.clear();
+        Ok((self.account, ending))
+    }
+
+    /// One sync over one connection.
+    async fn attempt(&mut self, controller: Controller, end: LocalEnd) -> Attempt {
+        let tally = Arc::new(Tally::default());
+        let transfer: Transfer<'_> = match end {
+            LocalEnd::Source(source) => {
+                Box::pin(controller.push(source, &self.job.remote, self.job.options, Arc::clone(&tally)))
+            }
+            LocalEnd::Destination(destination) => {
+                Box::pin(controller.pull(&self.job.remote, destination, self.job.options, Arc::clone(&tally)))
+            }
+        };
+        let (result, is_interrupted) = self.watch(transfer, &controller, &tally).await;
+        self.account.time = self.start.elapsed();
+        self.account.add_connection(&controller.stats());
+        controller.close().await;
+        let outcome = match result {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) | None if is_interrupted => Outcome { report: report_of(&tally), error: None },
+            Some(Err(err)) => return Attempt::NotBegun(err),
+            None => unreachable!("only an interrupted transfer ends without a result"),
+        };
+        self.account.add(outcome.report, &tally);
+        if tally.bytes_moved.load(Relaxed) + tally.committed.load(Relaxed) > 0 {
+            self.backoff.progressed();
+        }
+        match outcome.error {
+            _ if is_interrupted => Attempt::Interrupted,
+            Some(err) => Attempt::Broken(err),
+            None => Attempt::Complete,
+        }
+    }
+
+    /// Waits for `transfer` while showing how it goes; when a signal comes, breaks it off and waits a little for its report.
+    async fn watch(
+        &mut self,
+        mut transfer: Transfer<'_>,
+        controller: &Controller,
+        tally: &Tally,
+    ) -> (Option<Result<Outcome, RequestError>>, bool) {
+        let mut tick = interval(limits::PROGRESS_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                result = &mut transfer => return (Some(result), false),
+                () = self.interrupt.wait() => break,
+                _ = tick.tick() => self.progress.show(tally, Instant::now()),
+            }
+        }
+        controller.break_off(Status::Cancelled);
+        (timeout(BREAK_OFF_TIME_MAX, transfer).await.ok(), true)
+    }
+
+    /// Dials and opens the local side again, as often as the time allows.
+    async fn reconnect(&mut self, mut cause: anyhow::Error) -> Result<(Controller, LocalEnd), Ending> {
+        loop {
+            let Some(pause) = self.backoff.lost(Instant::now()) else {
+                return Err(Ending::Broken(gave_up(cause, self.backoff.limit())));
+            };
+            tracing::warn!(cause = format!("{cause:#}"), "the connection was lost; trying again");
+            self.progress.say("the connection was lost; trying again");
+            let again = async {
+                sleep(pause).await;
+                let end = local::open(self.job).await?;
+                Ok((self.way.connect().await?, end))
+            };
+            let result: anyhow::Result<_> = tokio::select! {
+                result = again => result,
+                () = self.interrupt.wait() => return Err(Ending::Interrupted),
+            };
+            match result {
+                Ok(both) => return Ok(both),
+                Err(err) if err.downcast_ref().is_some_and(ConnectError::is_transient) => cause = err,
+                Err(err) => return Err(Ending::Broken(err)),
+            }
+        }
+    }
+}
+
+fn classify(err: RequestError) -> (anyhow::Error, bool) {
+    let is_transient = err.is_transient();
+    (err.into(), is_transient)
+}
+
+/// What the gateway gave up for is told like a refusal, since it is one that came late.
+fn classify_broken(err: SyncError) -> (anyhow::Error, bool) {
+    match err {
+        SyncError::Link(err) => classify(err.into()),
+        SyncError::Aborted { status, reason } => {
+            let detail = escape_str(&reason).into_owned();
+            classify(RequestError::Refused { status, detail, retry_after_ms: 0 })
+        }
+        err => (err.into(), false),
+    }
+}
+
+fn gave_up(cause: anyhow::Error, limit: Duration) -> anyhow::Error {
+    if limit.is_zero() {
+        return cause;
+    }
+    cause.context(anyhow!("gave up after {}", humantime::format_duration(limit)))
+}

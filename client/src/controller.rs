@@ -1,0 +1,247 @@
+//! One connection to one gateway, and the gateway's services as methods.
+//!
+//! [`Controller::connect`] dials a [`Target`] whose key is pinned: until that key has been checked nothing but the handshake is
+//! said. Each method opens a channel of its own, so any number may run at the same time over a shared reference. Waiting is
+//! bounded everywhere (`common::limits`). Retrying is the caller's; nothing is printed.
+//!
+//! A method whose future is dropped resets its channel and leaves the connection and the other channels as they are.
+
+mod dial;
+mod error;
+mod listing;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use swarmwire_certs::{Fingerprint, Identity, KeyExchange, Token};
+use swarmwire_common::{
+    channel::{self, Channel, Opening},
+    codec, limits,
+    path::RelPath,
+    sync::{self, Destination, Link, Outcome, Router, Source, Tally},
+    wire::{
+        list::ListRequest,
+        open::{
+            JoinReply, JoinRequest, SERVICE_JOIN, SERVICE_LIST, SERVICE_PING, SERVICE_STOP, SERVICE_SYNC,
+        },
+        status::Status,
+        sync::{Direction, SyncOptions, SyncRequest},
+    },
+};
+use tokio::{task::JoinSet, time::timeout};
+
+pub use error::{ConnectError, RequestError};
+pub use listing::{ListItem, Listing};
+
+/// How long [`Controller::close`] lets the last packet leave. The endpoint sends within microseconds; waiting for quinn's
+/// own "idle" would take three probe timeouts, 80 ms on a quiet machine.
+const CLOSE_TIME_MAX: Duration = Duration::from_millis(2);
+
+/// A gateway to dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Name or address of its host; IPv6 without brackets.
+    pub host: String,
+    /// UDP port.
+    pub port: u16,
+    /// The key it must have.
+    pub gateway: Fingerprint,
+}
+
+impl fmt::Display for Target {
+    /// `host:port`, with brackets around IPv6.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            return write!(f, "[{}]:{}", self.host, self.port);
+        }
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// How to dial.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectOptions {
+    /// The key exchange to offer.
+    pub key_exchange: KeyExchange,
+    /// How long dialling may take, over all addresses of the host.
+    pub timeout: Duration,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self { key_exchange: KeyExchange::default(), timeout: limits::CONNECT_TIMEOUT }
+    }
+}
+
+/// A path at the gateway, as somebody typed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemotePath {
+    /// Below the gateway's root.
+    pub path: RelPath,
+    /// Whether it ended with a slash: as a source its contents are meant, as a destination it is a directory.
+    pub trailing_slash: bool,
+}
+
+/// What an invitation gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The operations, comma-separated. The gateway's words; escape them before showing them.
+    pub allow: String,
+    /// The path prefix to which they are limited.
+    pub path: RelPath,
+}
+
+/// A connection to a gateway.
+#[derive(Debug)]
+pub struct Controller {
+    connection: quinn::Connection,
+    endpoint: quinn::Endpoint,
+    address: SocketAddr,
+    router: Router,
+    /// Owns the router's task and ends it when the controller is dropped.
+    _tasks: JoinSet<()>,
+}
+
+impl Controller {
+    /// Dials `target` and checks its key. Must be called within a tokio runtime. Cancel-safe.
+    pub async fn connect(
+        target: &Target,
+        identity: &Identity,
+        options: ConnectOptions,
+    ) -> Result<Self, ConnectError> {
+        let dialled = dial::dial(target, identity, options).await?;
+        let router = Router::new();
+        let mut tasks = JoinSet::new();
+        let (accepting, connection) = (router.clone(), dialled.connection.clone());
+        tasks.spawn(async move { accepting.run(connection).await });
+        Ok(Self {
+            connection: dialled.connection,
+            endpoint: dialled.endpoint,
+            address: dialled.address,
+            router,
+            _tasks: tasks,
+        })
+    }
+
+    /// The address that answered.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// QUIC's own counts of this connection, UDP payload bytes among them. Readable after the end, too.
+    pub fn stats(&self) -> quinn::ConnectionStats {
+        self.connection.stats()
+    }
+
+    /// Sends `payload`, at most `limits::PING_BYTES_MAX`, and gives the time until it was back.
+    pub async fn ping(&self, payload: &[u8]) -> Result<Duration, RequestError> {
+        let (mut channel, _) = self.open(SERVICE_PING, &()).await?;
+        let start = Instant::now();
+        let echo = timeout(limits::REPLY_TIMEOUT, async {
+            channel.send.send_bytes(payload).await?;
+            channel.recv.try_recv_bytes(limits::PING_BYTES_MAX).await
+        });
+        let echo = echo.await.map_err(|_| RequestError::Silent)??;
+        let time = start.elapsed();
+        channel.send.finish();
+        if echo.as_deref() != Some(payload) {
+            return Err(RequestError::Protocol("the echo differs from what was sent"));
+        }
+        Ok(time)
+    }
+
+    /// Lists what is at `path`; with `hash`, files are read and hashed at the gateway.
+    pub async fn list(&self, path: &RelPath, recursive: bool, hash: bool) -> Result<Listing, RequestError> {
+        let request = ListRequest { path: path.as_bytes().to_vec(), recursive, hash };
+        let (channel, _) = self.open(SERVICE_LIST, &request).await?;
+        Ok(Listing::new(channel.recv))
+    }
+
+    /// Presents an invitation; `name` is what this machine calls itself.
+    pub async fn join(&self, token: &Token, name: &str) -> Result<Joined, RequestError> {
+        let request = JoinRequest { token: token.reveal(), name: name.to_owned() };
+        let (_, body) = self.open(SERVICE_JOIN, &request).await?;
+        let reply: JoinReply = codec::decode::<_, { limits::OPEN_FRAME_BYTES_MAX }>(&body)
+            .map_err(|_| RequestError::Protocol("its reply to the invitation is malformed"))?;
+        let path = RelPath::from_wire(reply.path)
+            .map_err(|_| RequestError::Protocol("its reply to the invitation has a malformed path"))?;
+        Ok(Joined { allow: reply.allow, path })
+    }
+
+    /// Asks the gateway to end in an orderly way. It has agreed when this returns, and is not gone yet.
+    pub async fn stop(&self) -> Result<(), RequestError> {
+        self.open(SERVICE_STOP, &()).await.map(drop)
+    }
+
+    /// Syncs `source` to the gateway. What became of it, a broken connection included, is in the outcome; an error means that
+    /// the sync did not begin.
+    ///
+    /// Dropping the future breaks the sync off. To get a report of it all the same, call [`Self::break_off`] and wait.
+    pub async fn push(
+        &self,
+        source: Source,
+        to: &RemotePath,
+        options: SyncOptions,
+        tally: Arc<Tally>,
+    ) -> Result<Outcome, RequestError> {
+        let link = self.open_sync(Direction::Push, to, options).await?;
+        Ok(sync::send(link, source, options, tally).await)
+    }
+
+    /// Syncs from the gateway into `destination`; otherwise as [`Self::push`].
+    pub async fn pull(
+        &self,
+        from: &RemotePath,
+        destination: Destination,
+        options: SyncOptions,
+        tally: Arc<Tally>,
+    ) -> Result<Outcome, RequestError> {
+        let link = self.open_sync(Direction::Pull, from, options).await?;
+        Ok(sync::receive(link, destination, options, tally).await)
+    }
+
+    /// Ends the connection at once: whatever runs on it fails with `LocallyClosed`.
+    pub fn break_off(&self, status: Status) {
+        self.connection.close(status.into(), b"");
+    }
+
+    /// Ends the connection and gives the goodbye a moment to leave.
+    pub async fn close(self) {
+        self.connection.close(Status::Ok.into(), b"");
+        if timeout(CLOSE_TIME_MAX, self.endpoint.wait_idle()).await.is_err() {
+            tracing::trace!("left before the gateway acknowledged the goodbye");
+        }
+    }
+
+    async fn open<R: Serialize + Sync>(
+        &self,
+        service: &str,
+        request: &R,
+    ) -> Result<(Channel, Vec<u8>), RequestError> {
+        Ok(channel::open(&self.connection, service, request).await?)
+    }
+
+    async fn open_sync(
+        &self,
+        direction: Direction,
+        remote: &RemotePath,
+        options: SyncOptions,
+    ) -> Result<Link, RequestError> {
+        let request = SyncRequest {
+            direction,
+            path: remote.path.as_bytes().to_vec(),
+            trailing_slash: remote.trailing_slash,
+            options,
+        };
+        let opening = Opening::begin(&self.connection, SERVICE_SYNC, &request).await?;
+        // Before the gateway hears of the channel, since its data streams may come right behind the reply.
+        let data = self.router.register(opening.id());
+        let (channel, _) = opening.reply().await?;
+        Ok(Link { connection: self.connection.clone(), channel, data })
+    }
+}

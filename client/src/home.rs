@@ -1,0 +1,101 @@
+//! Where this machine keeps what it is as a controller: its identity and the gateways that it has joined.
+//!
+//! One private directory (0700, files 0600, refused when wider): `$SWARMWIRE_HOME`, else `$XDG_CONFIG_HOME/swarmwire`, else
+//! `~/.config/swarmwire`. Calls block on the disk.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use swarmwire_certs::{
+    CertificateNames, Identity, PrivateDir,
+    identity::{IdentityError, KEY_FILE},
+    private::PrivateError,
+};
+
+use crate::gateways::{Gateways, GatewaysError};
+
+/// The controller's state directory.
+#[derive(Clone, Debug)]
+pub struct Home {
+    dir: PrivateDir,
+}
+
+impl Home {
+    /// Opens the directory at `path`, or makes it.
+    pub fn open(path: &Path) -> Result<Self, HomeError> {
+        Ok(Self { dir: PrivateDir::open_or_create(path)? })
+    }
+
+    /// Opens the directory that the environment names.
+    pub fn from_environment() -> Result<Self, HomeError> {
+        Self::open(&locate(|name| std::env::var_os(name)).ok_or(HomeError::Nowhere)?)
+    }
+
+    /// The identity of this machine; made if there is none, renewed if it is near its end.
+    pub fn identity(&self, now: SystemTime) -> Result<Identity, HomeError> {
+        Ok(Identity::open_or_create(&self.dir, &CertificateNames::new(COMMON_NAME), now)?)
+    }
+
+    /// Whether this machine has an identity yet.
+    pub fn has_identity(&self) -> Result<bool, HomeError> {
+        Ok(self.dir.read(KEY_FILE)?.is_some())
+    }
+
+    /// The gateways that this machine has joined.
+    pub fn gateways(&self) -> Result<Gateways, GatewaysError> {
+        Gateways::open(&self.dir)
+    }
+}
+
+/// Subject of the controller's certificate. Nobody decides anything by it; it names the kind of thing in a packet dump.
+const COMMON_NAME: &str = "swarmwire controller";
+
+/// The directory that the environment means. An empty variable counts as unset, and a relative `XDG_CONFIG_HOME` too
+/// (XDG Base Directory Specification 0.8).
+fn locate(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(home) = path("SWARMWIRE_HOME") {
+        return Some(home);
+    }
+    let config = path("XDG_CONFIG_HOME")
+        .filter(|path| path.is_absolute())
+        .or_else(|| path("HOME").map(|home| home.join(".config")))?;
+    Some(config.join("swarmwire"))
+}
+
+/// Why there is no usable state directory.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// No variable says where.
+    #[error("there is no place for this machine's key: set SWARMWIRE_HOME or HOME")]
+    Nowhere,
+    /// The directory or a file in it cannot be used.
+    #[error(transparent)]
+    Private(#[from] PrivateError),
+    /// The key or its certificate cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_says_where_in_a_fixed_order() {
+        for (variables, expected) in [
+            (&[("SWARMWIRE_HOME", "/s"), ("XDG_CONFIG_HOME", "/x"), ("HOME", "/h")][..], Some("/s")),
+            (&[("XDG_CONFIG_HOME", "/x"), ("HOME", "/h")], Some("/x/swarmwire")),
+            (&[("SWARMWIRE_HOME", ""), ("HOME", "/h")], Some("/h/.config/swarmwire")),
+            (&[("XDG_CONFIG_HOME", "relative"), ("HOME", "/h")], Some("/h/.config/swarmwire")),
+            (&[], None),
+        ] {
+            let variable =
+                |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, v)| v.into());
+            assert_eq!(locate(variable), expected.map(PathBuf::from), "{variables:?}");
+        }
+    }
+}

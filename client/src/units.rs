@@ -1,0 +1,117 @@
+//! Sizes, counts and times as people write and read them. Pure.
+
+use std::time::Duration;
+
+/// Suffixes of sizes: binary as they are shown, decimal as they may be typed.
+const SIZE_UNITS: [(&str, u64); 9] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("B", 1),
+];
+
+/// Reads a size such as `64`, `64KiB` or `1 MiB`.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let (number, factor) = SIZE_UNITS
+        .iter()
+        .find_map(|(suffix, factor)| text.strip_suffix(suffix).map(|number| (number.trim_end(), *factor)))
+        .unwrap_or((text, 1));
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor))
+        .ok_or_else(|| "write a whole number of bytes, or with a unit like `64KiB` or `1MiB`".to_owned())
+}
+
+/// Reads a duration such as `30s` or `5m`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|err| format!("{err}; write a number and a unit, like `30s` or `5m`"))
+}
+
+/// Bytes with one decimal: `12.3 MiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const NAMES: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    // 1,023.95 would be shown as 1024.0.
+    while value >= 1023.95 && unit + 1 < NAMES.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", NAMES[unit])
+}
+
+/// Bytes in a time, as bytes per second; nothing for a time too short to divide by.
+pub(crate) fn rate(count: u64, time: Duration) -> Option<String> {
+    let nanoseconds = time.as_nanos();
+    if nanoseconds < 1_000_000 {
+        return None;
+    }
+    let per_second = u128::from(count) * 1_000_000_000 / nanoseconds;
+    Some(format!("{}/s", bytes(u64::try_from(per_second).unwrap_or(u64::MAX))))
+}
+
+/// A count with commas: `20,000`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_they_are_documented() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("64", Some(64)),
+            ("64B", Some(64)),
+            ("64KiB", Some(65_536)),
+            ("64MiB", Some(67_108_864)),
+            ("1 MB", Some(1_000_000)),
+            ("", None),
+            ("-1", None),
+            ("1.5MiB", None),
+            ("1XiB", None),
+            ("99999999TiB", None),
+        ] {
+            assert_eq!(parse_size(text).ok(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_shown_for_people() {
+        for (number, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1024 * 1024 - 1, "1.0 MiB"),
+            (12_897_485, "12.3 MiB"),
+        ] {
+            assert_eq!(bytes(number), shown);
+        }
+        assert_eq!(bytes(u64::MAX), "16.0 EiB");
+        for (number, shown) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(count(number), shown);
+        }
+        assert_eq!(rate(10 << 20, Duration::from_millis(500)).as_deref(), Some("20.0 MiB/s"));
+        assert_eq!(rate(10, Duration::ZERO), None);
+    }
+}

@@ -1,0 +1,125 @@
+//! Command lines that make no sense: the argument is named, the fix is told, nothing is touched.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+};
+
+use swarmwire_certs::Fingerprint;
+
+use crate::world::{ControllerHome, refused, stdout, text};
+
+const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
+
+fn home_that_knows(name: &str) -> ControllerHome {
+    let home = ControllerHome::new();
+    home.pin(name, NOWHERE.into(), Fingerprint::from_bytes([7; 32]));
+    home
+}
+
+#[test]
+fn exactly_one_side_of_a_sync_is_remote() {
+    let home = home_that_knows("web1");
+    refused(home.swarm(["sync", "a", "b"]), 2, &["neither SRC `a` nor DST `b`", "GW:PATH"]);
+    refused(home.swarm(["sync", "web1:a", "web1:b"]), 2, &["both SRC `web1:a` and DST `web1:b`", "./"]);
+}
+
+#[test]
+fn an_unknown_gateway_is_answered_with_the_known_ones() {
+    let home = home_that_knows("web1");
+    let told = ["DST", "no gateway called `web2`", "known are web1 (127.0.0.1:9)"];
+    refused(home.swarm(["sync", ".", "web2:x"]), 2, &told);
+    refused(home.swarm(["ls", "web2:"]), 2, &["GW:PATH", "web1"]);
+    refused(home.swarm(["ping", "web2"]), 2, &["GW", "web1"]);
+    refused(ControllerHome::new().swarm(["ping", "web2"]), 2, &["swarmd invite", "swarm join"]);
+}
+
+#[test]
+fn an_address_that_was_never_pinned_is_a_matter_of_trust() {
+    let home = home_that_knows("web1");
+    refused(home.swarm(["ls", "swarm://127.0.0.1:10/x"]), 4, &["no gateway has been joined at", "web1"]);
+}
+
+#[test]
+fn bad_arguments_are_named_with_the_fix() {
+    let home = home_that_knows("web1");
+    for (arguments, parts) in [
+        (&["sync", ".", "swarm://h:99999/x"][..], &["DST", "swarm://h:99999/x", "port"][..]),
+        (&["sync", ".", "web1:x", "--retry", "soon"], &["--retry", "like `30s`"]),
+        (&["sync", ".", "web1:../x"], &["DST", "web1:../x", "component"]),
+        (&["sync", ".", "web1:/etc"], &["DST", "web1:/etc", "leave the leading `/` away"]),
+        (&["sync", "", "web1:x"], &["SRC", "empty"]),
+        (&["sync", ".", "web1:x", "--durability", "some"], &["--durability", "batch"]),
+        (&["sync", ".", "web1:x", "--metrics-file", "/no/where/x"], &["--metrics-file", "/no/where/x"]),
+        (&["ls", "here"], &["GW:PATH", "local path", "web1:here"]),
+        (&["ping", "web1:x"], &["GW", "only a gateway"]),
+        (&["ping", "web1", "--size", "2MiB"], &["--size", "1048576"]),
+        (&["ping", "web1", "--size", "many"], &["--size", "64KiB"]),
+        (&["ping", "web1", "--count", "0"], &["--count"]),
+        (&["join", "http://x"], &["URI", "swarmd invite"]),
+        (&["join", "swarm://h:1/?gateway=x&token=y", "--name", "a/b"], &["gateway"]),
+        (&["--key-exchange", "none", "gateways"], &["--key-exchange", "post-quantum"]),
+        (&["fly"], &["fly"]),
+    ] {
+        refused(home.swarm(arguments), 2, parts);
+    }
+}
+
+#[test]
+fn a_source_that_is_missing_is_told_before_anybody_is_dialled() {
+    let home = home_that_knows("web1");
+    let told =
+        refused(home.swarm(["sync", "/no/such/tree", "web1:x"]), 1, &["SRC `/no/such/tree` does not exist"]);
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
+
+#[test]
+fn a_destination_below_a_file_is_told_before_anybody_is_dialled() {
+    let home = home_that_knows("web1");
+    let temp = tempfile::tempdir().unwrap();
+    let file = temp.path().join("file");
+    std::fs::write(&file, "content").unwrap();
+    let below = file.join("x/y");
+    refused(home.swarm(["sync", "web1:x", text(&below)]), 1, &["DST", "file` is not a directory"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "content");
+}
+
+#[test]
+fn a_home_that_others_can_enter_is_refused_with_the_command_that_mends_it() {
+    let home = home_that_knows("web1");
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    refused(home.swarm(["gateways"]), 1, &["chmod 700", text(&home.path())]);
+}
+
+#[test]
+fn known_gateways_are_listed() {
+    let home = home_that_knows("web1");
+    let key = "07".repeat(32);
+    assert_eq!(stdout(home.swarm(["gateways"])), format!("web1  127.0.0.1:9  {key}\n"));
+    assert_eq!(
+        stdout(home.swarm(["gateways", "--json"])),
+        format!("{{\"name\":\"web1\",\"host\":\"127.0.0.1\",\"port\":9,\"fingerprint\":\"{key}\"}}\n")
+    );
+}
+
+#[test]
+fn completions_and_manual_pages_come_from_the_same_text_as_the_help() {
+    let home = ControllerHome::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(stdout(home.swarm(["completions", shell])).contains("durability"), "{shell}");
+    }
+    assert!(stdout(home.swarm(["man"])).contains("Exactly one of SRC and DST is remote"));
+    let temp = tempfile::tempdir().unwrap();
+    home.swarm(["man", "--out", text(temp.path())]).success();
+    assert!(temp.path().join("swarm.1").is_file() && temp.path().join("swarm-sync.1").is_file());
+    assert!(!home.path().exists(), "help needs no state");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
+    let mut child = command.arg("man").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}

@@ -1,0 +1,135 @@
+//! The private places: made, hidden, held, removed by their holder, and cleaned when nobody holds them any more.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+};
+
+use super::{Place, name, names_at};
+use crate::root::{
+    Root,
+    staging::{Staging, clean},
+};
+
+const FIRST: &str = ".swarmwire-0000000000000001";
+const SECOND: &str = ".swarmwire-0000000000000002";
+
+/// A place by the first of these seeds whose name is free.
+fn create(place: &Place, seeds: &[u64]) -> Staging {
+    let mut seeds = seeds.iter().copied();
+    Staging::create(place.top(), move || seeds.next().expect("one of the names is free")).unwrap()
+}
+
+#[test]
+fn a_place_is_private_hidden_and_goes_with_its_content() {
+    let place = Place::new();
+    let staging = create(&place, &[1]);
+    assert_eq!(names_at(&place.inside("")), [FIRST]);
+    assert!(place.top().names().unwrap().is_empty());
+    assert_eq!(staging.dir().stat_self().unwrap().metadata.mode, 0o700);
+
+    let temps = [staging.next_name(), staging.next_name(), staging.next_name()];
+    for temp in &temps {
+        staging.dir().create_file(temp.as_name()).unwrap();
+    }
+    assert_eq!(names_at(&place.inside(FIRST)).len(), temps.len());
+    drop(staging);
+    assert!(names_at(&place.inside("")).is_empty());
+}
+
+#[test]
+fn a_taken_name_is_passed_over() {
+    let place = Place::new();
+    fs::write(place.inside(FIRST), "somebody's").unwrap();
+    let staging = create(&place, &[1, 2]);
+    assert_eq!(names_at(&place.inside("")), [FIRST, SECOND]);
+    drop(staging);
+    assert_eq!(fs::read(place.inside(FIRST)).unwrap(), b"somebody's");
+}
+
+#[test]
+fn a_held_place_stays_and_an_abandoned_one_goes() {
+    let place = Place::new();
+    // Another handle to the same directory, as another process would have.
+    let other = Root::open(&place.inside("")).unwrap();
+    let held = create(&place, &[1]);
+    held.dir().create_file(held.next_name().as_name()).unwrap();
+    // What a crash leaves: the place with its files, and no lock.
+    fs::create_dir(place.inside(SECOND)).unwrap();
+    fs::write(place.inside(SECOND).join("0000000000000000"), "half").unwrap();
+    assert_eq!(clean(other.top()).unwrap(), 1);
+    assert_eq!(names_at(&place.inside("")), [FIRST]);
+    assert_eq!(names_at(&place.inside(FIRST)).len(), 1);
+
+    drop(held);
+    assert!(names_at(&place.inside("")).is_empty());
+    assert_eq!(clean(other.top()).unwrap(), 0);
+}
+
+#[test]
+fn what_merely_looks_like_a_place_is_left_alone() {
+    let place = Place::new();
+    fs::create_dir(place.inside(".swarmwire-notes")).unwrap();
+    fs::write(place.inside(".swarmwire-notes/kept"), "x").unwrap();
+    fs::create_dir(place.inside(".swarmwire-000000000000000A")).unwrap();
+    fs::write(place.inside(FIRST), "x").unwrap();
+    symlink("../outside", place.inside(SECOND)).unwrap();
+    let before = names_at(&place.inside(""));
+    assert_eq!(clean(place.top()).unwrap(), 0);
+    assert_eq!(names_at(&place.inside("")), before);
+    assert_eq!(names_at(&place.inside(".swarmwire-notes")), ["kept"]);
+    place.assert_outside_untouched();
+}
+
+#[test]
+fn a_place_that_cannot_be_emptied_does_not_keep_the_others() {
+    let place = Place::new();
+    fs::create_dir_all(place.inside(FIRST).join("no place has a directory")).unwrap();
+    fs::create_dir(place.inside(SECOND)).unwrap();
+    assert_eq!(clean(place.top()).unwrap(), 1);
+    assert_eq!(names_at(&place.inside("")), [FIRST]);
+}
+
+#[test]
+fn links_in_an_abandoned_place_are_removed_and_not_followed() {
+    let place = Place::new();
+    fs::create_dir(place.inside(FIRST)).unwrap();
+    symlink("../../outside", place.inside(FIRST).join("directory")).unwrap();
+    symlink("../../outside/secret", place.inside(FIRST).join("file")).unwrap();
+    assert_eq!(clean(place.top()).unwrap(), 1);
+    place.assert_outside_untouched();
+}
+
+#[test]
+fn makers_and_cleaners_do_not_disturb_each_other() {
+    let place = Place::new();
+    let (seed, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let make = || {
+        let root = Root::open(&place.inside("")).unwrap();
+        for _ in 0..100 {
+            // Few names, so that they collide and come again.
+            let seed = || seed.fetch_add(1, Ordering::Relaxed) % 7;
+            let staging = Staging::create(root.top(), seed).unwrap();
+            let temp = staging.next_name();
+            staging.dir().create_file(temp.as_name()).unwrap().write_at(0, b"x").unwrap();
+            staging.dir().rename(temp.as_name(), root.top(), name("result")).unwrap();
+            drop(staging);
+        }
+    };
+    thread::scope(|scope| {
+        let makers = [scope.spawn(make), scope.spawn(make), scope.spawn(make)];
+        let cleaner = scope.spawn(|| {
+            let root = Root::open(&place.inside("")).unwrap();
+            while !done.load(Ordering::Relaxed) {
+                clean(root.top()).unwrap();
+            }
+        });
+        let made = makers.map(thread::ScopedJoinHandle::join);
+        done.store(true, Ordering::Relaxed);
+        cleaner.join().unwrap();
+        made.into_iter().for_each(Result::unwrap);
+    });
+    assert_eq!(names_at(&place.inside("")), ["result"]);
+}
