@@ -77,8 +77,9 @@ pub const BATCH_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// How long a written file waits for its batch to fill: bounds what a crash can cost on a slow link.
 pub const BATCH_AGE_MAX: Duration = Duration::from_secs(2);
 
-/// Directory handles that one side keeps open, under the usual soft limit of 1,024 descriptors.
-pub const DIR_HANDLES_MAX: usize = 128;
+/// Directory handles that one sync keeps open. Wants come directory by directory, so a few would do; parallel reading and late
+/// commits reach a few directories back.
+pub const DIR_HANDLES_MAX: usize = 32;
 
 /// Times a file that changes under the reader is tried before it is named as failed.
 pub const READ_ATTEMPTS_MAX: u32 = 3;
@@ -95,6 +96,9 @@ pub const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a sync may pass without any frame from the peer. Each side says `Alive` every `HEARTBEAT_INTERVAL`, so
 /// only a peer that hangs runs into it.
 pub const SYNC_SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How long to listen for a peer's reason after it broke off a data stream. It is on its way, or does not come.
+pub const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often a side that has nothing to say says that it lives.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);

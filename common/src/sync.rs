@@ -25,7 +25,7 @@ pub use tally::{Stage, Tally};
 
 use std::{io, sync::Arc};
 
-use crate::{channel::Channel, path::RelPath, wire::sync::SyncOptions};
+use crate::{channel::Channel, limits, path::RelPath, wire::sync::SyncOptions};
 
 /// What a sync runs over: an accepted channel, its connection, and the data streams that arrive for it.
 #[derive(Debug)]
@@ -52,6 +52,14 @@ pub async fn receive(
     tally: Arc<Tally>,
 ) -> Outcome {
     destination::run(link, destination, options, tally).await
+}
+
+/// What ended the sync, when a data stream of the peer's broke: the peer may be about to say it on the channel.
+async fn told_or(err: SyncError, listening: impl Future<Output = Result<(), SyncError>>) -> SyncError {
+    match tokio::time::timeout(limits::LAST_WORD_TIMEOUT, listening).await {
+        Ok(Err(told)) => told,
+        _ => err,
+    }
 }
 
 /// `path` below `base`.

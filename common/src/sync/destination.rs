@@ -30,7 +30,8 @@ use tokio::{
 
 use super::{
     DataStreams, Destination, Link, Outcome, Stage, SyncError, Tally,
-    report::Named,
+    report::{Named, clip},
+    told_or,
     tree::Tree,
     unit::{IncomingUnit, Pool},
 };
@@ -45,7 +46,7 @@ use crate::{
         sync::{Counts, DestinationMessage, SourceMessage, SyncOptions},
     },
 };
-use assembly::Assemblies;
+use assembly::{Assemblies, Withdrawn};
 use commit::Committer;
 use landing::Landing;
 use pending::Pending;
@@ -84,10 +85,10 @@ struct Shared {
 impl Shared {
     /// Notes an entry that cannot be put in place and tells the source. Blocks while the control stream is behind.
     fn fail(&self, index: u32, reason: &str) {
-        self.named.failed(&self.tally, self.path_of(index), reason.to_owned());
+        self.named.failed(&self.tally, self.path_of(index), reason);
         // A closed channel means that the sync has ended, and then nobody waits for this.
         let _ended =
-            self.control.send_blocking(DestinationMessage::Failed { index, reason: reason.to_owned() });
+            self.control.send_blocking(DestinationMessage::Failed { index, reason: clip(reason).to_owned() });
     }
 
     fn fail_io(&self, index: u32, doing: &str, err: &io::Error) {
@@ -109,13 +110,15 @@ impl Shared {
 
     /// The source will not send this file, though it was wanted.
     fn withdraw(&self, index: u32) -> Result<(), SyncError> {
-        if self.pending.take(index) || self.assemblies.has(index) {
-            self.assemblies.give_up(index);
-            self.pending.delivered();
-            return Ok(());
+        let was_awaited = self.pending.take(index);
+        match self.assemblies.withdraw(index) {
+            Withdrawn::Open => self.pending.delivered(),
+            Withdrawn::Unknown if was_awaited => self.pending.delivered(),
+            // A file that was refused here may have been on its way.
+            Withdrawn::GivenUp => {}
+            Withdrawn::Unknown => return Err(UNWANTED),
         }
-        // A file that was refused here may have been on its way.
-        if self.assemblies.was_given_up(index) { Ok(()) } else { Err(UNWANTED) }
+        Ok(())
     }
 
     fn take_fatal(&self) -> Result<(), SyncError> {
@@ -262,7 +265,7 @@ async fn drive(
     };
     tokio::select! {
         result = &mut reading => return result,
-        result = receive_streams(data, shared, work.clone()) => return result,
+        Err(err) = receive_streams(data, shared, work.clone()) => return Err(told_or(err, reading).await),
         result = writing => result?,
     }
     work.close();
@@ -316,7 +319,7 @@ async fn read_control(
                 if let Some(index) = index {
                     shared.withdraw(index)?;
                 }
-                shared.named.failed(&shared.tally, path, reason);
+                shared.named.failed(&shared.tally, path, &reason);
             }
             SourceMessage::Skipped { path, kind } => {
                 let path =

@@ -109,9 +109,9 @@ pub(super) struct Named {
 }
 
 impl Named {
-    pub(super) fn failed(&self, tally: &Tally, path: RelPath, reason: String) {
+    pub(super) fn failed(&self, tally: &Tally, path: RelPath, reason: &str) {
         tally.entries_failed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        push_bounded(&self.failed, Failure { path, reason });
+        push_bounded(&self.failed, Failure { path, reason: clip(reason).to_owned() });
     }
 
     pub(super) fn skipped(&self, tally: &Tally, path: RelPath, kind: SpecialKind) {
@@ -142,6 +142,11 @@ impl Named {
             skipped,
         }
     }
+}
+
+/// As much of a reason as one side tells the other.
+pub(super) fn clip(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(limits::REASON_BYTES_MAX)]
 }
 
 fn push_bounded<T>(list: &Mutex<Vec<T>>, item: T) {

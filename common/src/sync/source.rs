@@ -20,7 +20,8 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     Link, Outcome, Source, SyncError, Tally,
-    report::Named,
+    report::{Named, clip},
+    told_or,
     tree::Tree,
     unit::{OutgoingUnit, Pool},
 };
@@ -56,9 +57,13 @@ struct Shared {
 
 impl Shared {
     /// Notes an entry that will not come and tells the destination. Blocks while the control stream is behind.
-    fn fail(&self, index: Option<u32>, path: RelPath, reason: &str) -> Result<(), Gone> {
-        self.named.failed(&self.tally, path.clone(), reason.to_owned());
-        self.say(SourceMessage::Failed { index, path: path.as_bytes().to_vec(), reason: reason.to_owned() })
+    fn fail(&self, index: Option<u32>, path: &RelPath, reason: &str) -> Result<(), Gone> {
+        self.named.failed(&self.tally, path.clone(), reason);
+        self.say(SourceMessage::Failed {
+            index,
+            path: path.as_bytes().to_vec(),
+            reason: clip(reason).to_owned(),
+        })
     }
 
     fn say(&self, message: SourceMessage) -> Result<(), Gone> {
@@ -96,14 +101,51 @@ pub(super) async fn run(link: Link, source: Source, _options: SyncOptions, tally
         pool: Pool::default(),
     });
     let closer = CloseOnDrop(shared.clone());
-    let result = drive(link, &shared, outgoing).await;
+    let result = converse(link, &shared, outgoing).await;
     drop(closer);
     Outcome { report: shared.named.report(&tally), error: result.err() }
 }
 
-/// Starts everything and waits for the destination's `Done`, or for whatever ends the sync before it.
-async fn drive(link: Link, shared: &Arc<Shared>, outgoing: Receiver<SourceMessage>) -> Result<(), SyncError> {
-    let channel_id = link.channel.id();
+/// Runs the sync and tells the destination if it ended here.
+async fn converse(
+    link: Link,
+    shared: &Arc<Shared>,
+    outgoing: Receiver<SourceMessage>,
+) -> Result<(), SyncError> {
+    let Link { channel, connection, data: _ } = link;
+    let id = channel.id();
+    let mut send = channel.send;
+    let writing = write_control(&mut send, outgoing);
+    tokio::pin!(writing);
+    let result = tokio::select! {
+        result = drive((connection, id), channel.recv, shared) => result,
+        result = &mut writing => result.and(Err(SyncError::Worker)),
+    };
+    let last = match &result {
+        Ok(()) | Err(SyncError::Link(_) | SyncError::Aborted { .. }) => None,
+        Err(err) => Some(SourceMessage::Aborted { status: err.status().into(), reason: err.to_string() }),
+    };
+    if result.is_ok() || last.is_some() {
+        let queued = async {
+            if let Some(last) = last {
+                // The queue is only ever closed here and when the sync is dropped.
+                let _closed = shared.control.send(last).await;
+            }
+            shared.control.close();
+        };
+        let sent = async { tokio::join!(queued, writing).1 };
+        // The destination may be gone; what it should have heard is in our own result.
+        let _told = timeout(limits::REPLY_TIMEOUT, sent).await;
+    }
+    result
+}
+
+/// Starts everything else and waits for the destination's `Done`, or for whatever ends the sync before it.
+async fn drive(
+    (connection, channel): (quinn::Connection, u64),
+    recv: FrameReceiver,
+    shared: &Arc<Shared>,
+) -> Result<(), SyncError> {
     let (units, unit_queue) = async_channel::bounded(limits::UNITS_QUEUED_MAX);
     let mut tasks: JoinSet<Result<(), SyncError>> = JoinSet::new();
 
@@ -115,24 +157,27 @@ async fn drive(link: Link, shared: &Arc<Shared>, outgoing: Receiver<SourceMessag
     }
     drop(units);
     for _ in 0..limits::DATA_STREAMS {
-        let (connection, queue, tally) = (link.connection.clone(), unit_queue.clone(), shared.tally.clone());
-        tasks.spawn(send_units(connection, channel_id, queue, tally));
+        let (connection, queue, tally) = (connection.clone(), unit_queue.clone(), shared.tally.clone());
+        tasks.spawn(send_units(connection, channel, queue, tally));
     }
     drop(unit_queue);
-    tasks.spawn(write_control(link.channel.send, outgoing));
 
-    let listening = read_control(link.channel.recv, shared.clone());
+    let listening = read_control(recv, shared);
     tokio::pin!(listening);
     loop {
         tokio::select! {
             result = &mut listening => return result,
-            Some(ended) = tasks.join_next() => ended.map_err(|_| SyncError::Worker)??,
+            Some(ended) = tasks.join_next() => {
+                if let Err(err) = ended.map_err(|_| SyncError::Worker)? {
+                    return Err(told_or(err, listening).await);
+                }
+            }
         }
     }
 }
 
 /// Writes what the threads have to say, and that the source lives when they have nothing.
-async fn write_control(mut send: FrameSender, outgoing: Receiver<SourceMessage>) -> Result<(), SyncError> {
+async fn write_control(send: &mut FrameSender, outgoing: Receiver<SourceMessage>) -> Result<(), SyncError> {
     loop {
         match timeout(limits::HEARTBEAT_INTERVAL, outgoing.recv()).await {
             Ok(Ok(message)) => send.send(&message).await?,
@@ -146,7 +191,7 @@ async fn write_control(mut send: FrameSender, outgoing: Receiver<SourceMessage>)
 }
 
 /// Takes the destination's wants and counts until it is done.
-async fn read_control(mut recv: FrameReceiver, shared: Arc<Shared>) -> Result<(), SyncError> {
+async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), SyncError> {
     loop {
         let message =
             timeout(limits::SYNC_SILENCE_MAX, recv.recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>())
@@ -166,7 +211,7 @@ async fn read_control(mut recv: FrameReceiver, shared: Arc<Shared>) -> Result<()
                 if index >= shared.tree.read().expect("no holder panics").len() {
                     return Err(SyncError::Protocol("it names an entry that was not listed"));
                 }
-                shared.named.failed(&shared.tally, shared.path_of(index), reason);
+                shared.named.failed(&shared.tally, shared.path_of(index), &reason);
             }
             DestinationMessage::Progress(counts) => shared.tally.take_counts(&counts),
             DestinationMessage::Done(counts) => {

@@ -1,7 +1,10 @@
 //! What the crate promises, over real sockets and real directories.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails a test")]
+#![expect(clippy::cast_possible_truncation, reason = "the sizes are the tests' own")]
 
 mod channel;
+mod faults;
 mod pair;
+mod peers;
 mod sync;

@@ -28,7 +28,7 @@ impl Pair {
     pub(crate) async fn connect() -> Self {
         let state = tempfile::tempdir().unwrap();
         let identity = |name: &str| {
-            let dir = PrivateDir::open_or_create(&state.path().join(name)).unwrap();
+            let dir = PrivateDir::open_or_create(state.path().join(name)).unwrap();
             Identity::open_or_create(&dir, &CertificateNames::new(name), SystemTime::now()).unwrap()
         };
         let (gateway, controller) = (identity("gateway"), identity("controller"));

@@ -16,17 +16,17 @@ use swarmwire_common::{
 
 use crate::pair::Pair;
 
-fn source(path: &Path, name: Option<&str>) -> Source {
+pub(crate) fn source(path: &Path, name: Option<&str>) -> Source {
     let root = Arc::new(Root::open(path).unwrap());
     Source::open(root, RelPath::root(), name.map(|name| Name::new(name.as_bytes()).unwrap())).unwrap()
 }
 
-fn destination(root: &Path, path: &str) -> Destination {
+pub(crate) fn destination(root: &Path, path: &str) -> Destination {
     let root = Arc::new(Root::open(root).unwrap());
     Destination::open(root, RelPath::parse(path.as_bytes()).unwrap(), false, false).unwrap()
 }
 
-fn options(durability: Durability) -> SyncOptions {
+pub(crate) fn options(durability: Durability) -> SyncOptions {
     SyncOptions { checksum: false, durability }
 }
 
@@ -56,7 +56,7 @@ fn snapshot(top: &Path) -> Vec<(Vec<u8>, u32, i128, Vec<u8>)> {
     entries
 }
 
-fn assert_same(left: &Path, right: &Path) {
+pub(crate) fn assert_same(left: &Path, right: &Path) {
     let (left, right) = (snapshot(left), snapshot(right));
     let names = |tree: &[(Vec<u8>, u32, i128, Vec<u8>)]| {
         tree.iter().map(|entry| String::from_utf8_lossy(&entry.0).into_owned()).collect::<Vec<_>>()

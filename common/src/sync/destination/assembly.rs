@@ -40,19 +40,11 @@ impl Assemblies {
         }
     }
 
-    pub(super) fn has(&self, index: u32) -> bool {
-        matches!(self.slots().get(&index), Some(Slot::Open(_)))
-    }
-
     pub(super) fn was_given_up(&self, index: u32) -> bool {
         matches!(self.slots().get(&index), Some(Slot::GivenUp))
     }
 
     /// Begins a file unless another thread has; `None` if it was given up. A file that cannot be begun is given up.
-    #[expect(
-        clippy::type_complexity,
-        reason = "three outcomes: ours to report, the disk's to report, the peer's fault"
-    )]
     pub(super) fn begin(
         &self,
         index: u32,
@@ -86,6 +78,15 @@ impl Assemblies {
         !matches!(self.slots().insert(index, Slot::GivenUp), Some(Slot::GivenUp))
     }
 
+    /// Gives a file up because its source will not send it; says what was known of it. A file that is complete is unknown.
+    pub(super) fn withdraw(&self, index: u32) -> Withdrawn {
+        match self.slots().insert(index, Slot::GivenUp) {
+            Some(Slot::Open(_)) => Withdrawn::Open,
+            Some(Slot::GivenUp) => Withdrawn::GivenUp,
+            None => Withdrawn::Unknown,
+        }
+    }
+
     /// Forgets a file that is complete.
     pub(super) fn remove(&self, index: u32) {
         self.slots().remove(&index);
@@ -94,6 +95,17 @@ impl Assemblies {
     fn slots(&self) -> MutexGuard<'_, HashMap<u32, Slot>> {
         self.slots.lock().expect("no holder panics")
     }
+}
+
+/// What was known of a file that its source withdraws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Withdrawn {
+    /// It was coming.
+    Open,
+    /// It had failed here.
+    GivenUp,
+    /// Nothing of it had come, or all of it.
+    Unknown,
 }
 
 /// One large file.

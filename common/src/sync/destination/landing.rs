@@ -75,11 +75,7 @@ impl Landing {
         } else {
             path.clone()
         };
-        let above = if *kind == Kind::Directory && !inside {
-            base.clone()
-        } else {
-            base.split_last().map(|(parent, _)| parent).unwrap_or_default()
-        };
+        let above = base.split_last().map(|(parent, _)| parent).unwrap_or_default();
         root.create_dir_all(&above).map_err(|err| fail(&err))?;
         self.base.set(base).map_err(|_| SyncError::Protocol("it names the top twice"))?;
         self.clean_staging().map_err(|err| fail(&err))

@@ -10,7 +10,7 @@ use async_channel::Receiver;
 use super::Shared;
 use crate::{
     entry::{Kind, Metadata},
-    limits::{CHUNK_BYTES, PACK_BYTES_MAX},
+    limits::CHUNK_BYTES,
     path::Name,
     root::{Dir, EntryType},
     sync::{
@@ -45,8 +45,23 @@ struct Current {
     index: u32,
     /// None when the directory is not in place.
     dir: Option<Arc<Dir>>,
-    is_new: bool,
+    surroundings: Surroundings,
     last_name: Vec<u8>,
+}
+
+/// Where an entry belongs.
+struct Place<'a> {
+    dir: &'a Dir,
+    name: Name<'a>,
+    index: u32,
+}
+
+/// What an entry's directory is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Surroundings {
+    /// Made by this sync, so nothing is in it.
+    New,
+    Existing,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,7 +118,7 @@ impl Planner<'_> {
         let parent = shared.landing.parent_of_top();
         let parent = parent.map_err(|err| SyncError::Disk(format!("the destination is gone: {err}")))?;
         let name = Name::new(&name).expect("it came from a path");
-        self.entry(&parent, false, index, name, kind, metadata);
+        self.entry(&Place { dir: &parent, name, index }, Surroundings::Existing, kind, metadata);
         self.flush();
         Ok(())
     }
@@ -120,7 +135,10 @@ impl Planner<'_> {
                 .ok_or(SyncError::Protocol("an entry has an invalid name, or stands out of order"))?;
             let index = self.record(directory, name.as_bytes(), &entry.kind, entry.metadata)?;
             match &current.dir {
-                Some(dir) => self.entry(dir, current.is_new, index, name, &entry.kind, entry.metadata),
+                Some(dir) => {
+                    let place = Place { dir, name, index };
+                    self.entry(&place, current.surroundings, &entry.kind, entry.metadata);
+                }
                 None => self.orphan(index, &entry.kind),
             }
             current.last_name = entry.name;
@@ -143,7 +161,8 @@ impl Planner<'_> {
                 dir.map_err(|err| self.shared.fail_io(directory, "the directory cannot be opened", &err)).ok()
             }
         };
-        Ok(Current { index: directory, dir, is_new: state == DirState::New, last_name: Vec::new() })
+        let surroundings = if state == DirState::New { Surroundings::New } else { Surroundings::Existing };
+        Ok(Current { index: directory, dir, surroundings, last_name: Vec::new() })
     }
 
     fn record(&self, parent: u32, name: &[u8], kind: &Kind, metadata: Metadata) -> Result<u32, SyncError> {
@@ -166,68 +185,66 @@ impl Planner<'_> {
     }
 
     /// Decides about one entry and acts.
-    fn entry(
-        &mut self,
-        dir: &Dir,
-        is_new: bool,
-        index: u32,
-        name: Name<'_>,
-        kind: &Kind,
-        metadata: Metadata,
-    ) {
+    fn entry(&mut self, place: &Place<'_>, surroundings: Surroundings, kind: &Kind, metadata: Metadata) {
         let shared = self.shared;
-        let existing = match if is_new { Ok(Existing::Nothing) } else { look(shared, dir, name) } {
+        let existing = match surroundings {
+            Surroundings::New => Ok(Existing::Nothing),
+            Surroundings::Existing => look(shared, place),
+        };
+        let existing = match existing {
             Ok(existing) => existing,
             Err(err) => {
                 if *kind == Kind::Directory {
-                    self.states.insert(index, DirState::Failed);
+                    self.states.insert(place.index, DirState::Failed);
                 }
-                return shared.fail_io(index, "what is there cannot be looked at", &err);
+                return shared.fail_io(place.index, "what is there cannot be looked at", &err);
             }
         };
         let action = decide(kind, metadata, &existing, shared.options);
         match kind {
-            Kind::File { size } => self.file(dir, index, name, (*size, metadata), action),
-            Kind::Directory => self.directory(dir, index, name, metadata, action),
-            Kind::Symlink { target } => self.symlink(dir, index, name, target, metadata, action),
+            Kind::File { size } => self.file(place, *size, metadata, action),
+            Kind::Directory => self.directory(place, metadata, action),
+            Kind::Symlink { target } => self.symlink(place, target, metadata, action),
         }
     }
 
-    fn file(&mut self, dir: &Dir, index: u32, name: Name<'_>, listed: (u64, Metadata), action: Action) {
-        let shared = self.shared;
+    fn file(&mut self, place: &Place<'_>, size: u64, metadata: Metadata, action: Action) {
+        let (shared, index) = (self.shared, place.index);
         match action {
             Action::Fetch => self.wants.push(shared, index),
-            Action::FetchUnlessSame => match hash_file(shared, dir, name, listed.0) {
+            Action::FetchUnlessSame => match hash_file(shared, place, size) {
                 Ok(hash) => self.wants.push_unless(shared, index, hash),
                 Err(_) => self.wants.push(shared, index),
             },
-            Action::SetMetadata => match dir.open_file(name).and_then(|file| file.set_metadata(listed.1)) {
-                Ok(()) => {
-                    shared.landing.note_change();
-                    unchanged(shared, listed.0);
+            Action::SetMetadata => {
+                match place.dir.open_file(place.name).and_then(|file| file.set_metadata(metadata)) {
+                    Ok(()) => {
+                        shared.landing.note_change();
+                        unchanged(shared, size);
+                    }
+                    Err(err) => shared.fail_io(index, "its mode cannot be set", &err),
                 }
-                Err(err) => shared.fail_io(index, "its mode cannot be set", &err),
-            },
+            }
             Action::Refuse(reason) => shared.fail(index, reason),
-            _ => unchanged(shared, listed.0),
+            _ => unchanged(shared, size),
         }
     }
 
-    fn directory(&mut self, dir: &Dir, index: u32, name: Name<'_>, metadata: Metadata, action: Action) {
-        let shared = self.shared;
+    fn directory(&mut self, place: &Place<'_>, metadata: Metadata, action: Action) {
+        let (shared, index) = (self.shared, place.index);
         let state = match action {
             Action::Refuse(reason) => {
                 shared.fail(index, reason);
                 DirState::Failed
             }
-            Action::Keep => match make_writable(dir, name) {
+            Action::Keep => match make_writable(place) {
                 Ok(()) => DirState::Existing,
                 Err(err) => {
                     shared.fail_io(index, "the directory cannot be opened", &err);
                     DirState::Failed
                 }
             },
-            _ => match shared.tally.timed(Stage::Write, || make_directory(dir, name, metadata, action)) {
+            _ => match shared.tally.timed(Stage::Write, || make_directory(place, metadata, action)) {
                 Ok(()) => DirState::New,
                 Err(err) => {
                     shared.fail_io(index, "the directory cannot be made", &err);
@@ -244,23 +261,14 @@ impl Planner<'_> {
         self.states.insert(index, state);
     }
 
-    fn symlink(
-        &self,
-        dir: &Dir,
-        index: u32,
-        name: Name<'_>,
-        target: &[u8],
-        metadata: Metadata,
-        action: Action,
-    ) {
+    fn symlink(&self, place: &Place<'_>, target: &[u8], metadata: Metadata, action: Action) {
         let shared = self.shared;
         match action {
-            Action::Refuse(reason) => shared.fail(index, reason),
+            Action::Refuse(reason) => shared.fail(place.index, reason),
             Action::Keep => {}
-            _ => match shared.tally.timed(Stage::Write, || make_symlink(shared, dir, name, target, metadata))
-            {
+            _ => match shared.tally.timed(Stage::Write, || make_symlink(shared, place, target, metadata)) {
                 Ok(()) => shared.landing.note_change(),
-                Err(err) => shared.fail_io(index, "the link cannot be made", &err),
+                Err(err) => shared.fail_io(place.index, "the link cannot be made", &err),
             },
         }
     }
@@ -315,7 +323,8 @@ fn unchanged(shared: &Shared, size: u64) {
 }
 
 /// What stands under an entry's name.
-fn look(shared: &Shared, dir: &Dir, name: Name<'_>) -> io::Result<Existing> {
+fn look(shared: &Shared, place: &Place<'_>) -> io::Result<Existing> {
+    let Place { dir, name, .. } = *place;
     let stat = match shared.tally.timed(Stage::Plan, || dir.stat(name)) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Existing::Nothing),
         other => other?,
@@ -331,42 +340,37 @@ fn look(shared: &Shared, dir: &Dir, name: Name<'_>) -> io::Result<Existing> {
 /// Owner's read, write and search permission, which a directory needs while things are put into it.
 const OWNER_BITS: u16 = 0o700;
 
-fn make_directory(dir: &Dir, name: Name<'_>, metadata: Metadata, action: Action) -> io::Result<()> {
+fn make_directory(place: &Place<'_>, metadata: Metadata, action: Action) -> io::Result<()> {
     if action == Action::ReplaceLinkByDirectory {
-        dir.remove_file(name)?;
+        place.dir.remove_file(place.name)?;
     }
-    dir.create_dir(name, u32::from(metadata.mode | OWNER_BITS))
+    place.dir.create_dir(place.name, u32::from(metadata.mode | OWNER_BITS))
 }
 
 /// Lets the owner write into an existing directory; its own mode comes back in the end.
-fn make_writable(dir: &Dir, name: Name<'_>) -> io::Result<()> {
-    let stat = dir.stat(name)?;
+fn make_writable(place: &Place<'_>) -> io::Result<()> {
+    let stat = place.dir.stat(place.name)?;
     if stat.metadata.mode & OWNER_BITS == OWNER_BITS {
         return Ok(());
     }
-    dir.open_dir(name)?.set_metadata(Metadata { mode: stat.metadata.mode | OWNER_BITS, ..stat.metadata })
+    let writable = Metadata { mode: stat.metadata.mode | OWNER_BITS, ..stat.metadata };
+    place.dir.open_dir(place.name)?.set_metadata(writable)
 }
 
-fn make_symlink(
-    shared: &Shared,
-    dir: &Dir,
-    name: Name<'_>,
-    target: &[u8],
-    metadata: Metadata,
-) -> io::Result<()> {
+fn make_symlink(shared: &Shared, place: &Place<'_>, target: &[u8], metadata: Metadata) -> io::Result<()> {
     let staging = shared.landing.staging()?;
     let temp = staging.next_name();
     staging.dir().create_symlink(temp.as_name(), target)?;
     staging.dir().set_link_mtime(temp.as_name(), metadata.mtime)?;
-    staging.dir().rename(temp.as_name(), dir, name)
+    staging.dir().rename(temp.as_name(), place.dir, place.name)
 }
 
 /// The hash of what is there, to ask by.
-fn hash_file(shared: &Shared, dir: &Dir, name: Name<'_>, size: u64) -> io::Result<[u8; 32]> {
-    let file = dir.open_file(name)?;
+fn hash_file(shared: &Shared, place: &Place<'_>, size: u64) -> io::Result<[u8; 32]> {
+    let file = place.dir.open_file(place.name)?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = shared.pool.take();
-    let step = usize::try_from(CHUNK_BYTES).expect("1 MiB").min(PACK_BYTES_MAX);
+    let step = usize::try_from(CHUNK_BYTES).expect("1 MiB");
     let mut offset = 0;
     while offset < size {
         buffer.bytes.clear();

@@ -40,7 +40,8 @@ pub(super) fn write(shared: &Shared, queue: &Receiver<Work>, committer: &Committ
         };
         if let Err(err) = result {
             shared.abort(err);
-            return queue.close().then_some(()).unwrap_or_default();
+            queue.close();
+            return;
         }
     }
 }

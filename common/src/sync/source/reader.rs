@@ -87,7 +87,7 @@ impl Reader<'_> {
                 Err(ReadError::Gone) => return Err(Gone),
                 Err(err) => {
                     let path = self.shared.path_of(want.index);
-                    self.shared.fail(Some(want.index), path, &err.reason())?;
+                    self.shared.fail(Some(want.index), &path, &err.reason())?;
                 }
             }
         }
@@ -146,8 +146,9 @@ impl Reader<'_> {
     /// Reads a file of at most a chunk to the end of the pack, which is at `start`. Unless it is packed, what was read of it stays behind.
     fn small(&mut self, listed: &Listed, file: &File, start: usize) -> Result<Small, ReadError> {
         let size = usize::try_from(listed.size).expect("at most a chunk");
-        let read = file.read_at(0, size, &mut self.pack.buffer.bytes)?;
+        let read = file.read_at(0, size, &mut self.pack.buffer.bytes);
         let stat = regular(file)?;
+        let read = read?;
         let as_listed =
             read == size && stat.size == listed.size && stat.metadata.mtime == listed.metadata.mtime;
         let metadata = if as_listed {

@@ -84,7 +84,7 @@ impl Scan<'_> {
         let (dir, names) = match listed {
             Ok(listed) => listed,
             // Removed since its parent was listed: its entry stands, empty.
-            Err(err) => return Ok(shared.fail(None, path, &cannot_list(&err))?),
+            Err(err) => return Ok(shared.fail(None, &path, &cannot_list(&err))?),
         };
         let mut block = Block::new(index);
         for name in &names {
@@ -120,14 +120,14 @@ impl Scan<'_> {
             Ok(looked) => looked,
             Err(err) if io::Error::kind(&err) == io::ErrorKind::NotFound => return Ok(None),
             Err(err) => {
-                shared.fail(None, path(), &describe(&err))?;
+                shared.fail(None, &path(), &describe(&err))?;
                 return Ok(None);
             }
         };
         let kind = match stat.entry_type {
             EntryType::File => Kind::File { size: stat.size },
             EntryType::Directory if parent.join(name).is_err() => {
-                shared.fail(None, parent.clone(), "a directory in it has too long a path")?;
+                shared.fail(None, parent, "a directory in it has too long a path")?;
                 return Ok(None);
             }
             EntryType::Directory => Kind::Directory,

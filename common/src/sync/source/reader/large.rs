@@ -18,7 +18,8 @@ impl Reader<'_> {
             if before.size <= CHUNK_BYTES {
                 return Err(ReadError::Changing);
             }
-            if let Some(hash) = listed.unless
+            // Once chunks are on their way, it is too late to say that nothing comes.
+            if let Some(hash) = listed.unless.filter(|_| attempt == 0)
                 && self.hash_file(file, before.size)?.is_some_and(|own| own == hash)
             {
                 return Ok(self.same(listed.index)?);

@@ -1,0 +1,153 @@
+//! The disk fails or the process dies at any call: nothing wrong ever has a final name, and the next sync completes.
+//!
+//! A gate in front of the destination's disk records every change, and lets the n-th, or all from the n-th on, fail.
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use rustix::io::Errno;
+use swarmwire_common::{
+    path::RelPath,
+    root::{
+        Root,
+        gate::{DiskOp, Gate},
+    },
+    sync::{Destination, Outcome},
+    wire::sync::Durability,
+};
+
+use crate::{
+    pair::Pair,
+    sync::{assert_same, options, source},
+};
+
+/// Counts the changes; fails those in `failing`.
+#[derive(Debug)]
+struct Faults {
+    failing: std::ops::Range<usize>,
+    seen: Mutex<Vec<DiskOp>>,
+}
+
+impl Gate for Faults {
+    fn pass(&self, op: DiskOp, _name: &[u8]) -> io::Result<()> {
+        let mut seen = self.seen.lock().unwrap();
+        seen.push(op);
+        if self.failing.contains(&(seen.len() - 1)) { Err(Errno::NOSPC.into()) } else { Ok(()) }
+    }
+}
+
+/// Syncs `from` to `to` with some changes failing; gives the changes that were tried and the destination's outcome.
+async fn sync_with(
+    pair: &Pair,
+    from: &Path,
+    to: &Path,
+    failing: std::ops::Range<usize>,
+) -> (Vec<DiskOp>, Outcome) {
+    let gate = Arc::new(Faults { failing, seen: Mutex::default() });
+    let root = Arc::new(Root::open_gated(to, Some(gate.clone())).unwrap());
+    let destination = Destination::open(root, RelPath::root(), true, true).unwrap();
+    let [_, received] = pair.sync(source(from, None), destination, options(Durability::Batch)).await;
+    let seen = gate.seen.lock().unwrap().clone();
+    (seen, received)
+}
+
+/// A small tree, so that every call of its sync can be failed in turn.
+fn plant_small(top: &Path) {
+    fs::create_dir(top.join("app")).unwrap();
+    fs::write(top.join("app/a.log"), b"alpha").unwrap();
+    fs::write(top.join("app/b.log"), b"beta").unwrap();
+    fs::write(top.join("large.log"), vec![7; 2 * 1024 * 1024 + 3]).unwrap();
+    std::os::unix::fs::symlink("app", top.join("link")).unwrap();
+}
+
+/// No file under a final name differs from the source's, whatever happened.
+fn assert_nothing_wrong_is_visible(from: &Path, to: &Path) {
+    for name in ["app/a.log", "app/b.log", "large.log"] {
+        if let Ok(content) = fs::read(to.join(name)) {
+            assert!(content == fs::read(from.join(name)).unwrap(), "{name} is wrong");
+        }
+    }
+}
+
+#[tokio::test]
+async fn content_is_durable_before_its_name_and_both_before_the_receipt() {
+    let pair = Pair::connect().await;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(from.path().join("a.log"), b"alpha").unwrap();
+    let (seen, received) = sync_with(&pair, from.path(), to.path(), 0..0).await;
+    assert_eq!(received.report.durable, 1);
+    assert_eq!(
+        seen,
+        [
+            DiskOp::CreateDir, // the staging place
+            DiskOp::CreateFile,
+            DiskOp::Write,
+            DiskOp::SetMetadata,
+            DiskOp::SyncFileSystem, // the barrier
+            DiskOp::Rename,
+            DiskOp::SyncDir,
+            DiskOp::Remove,      // the staging place
+            DiskOp::SetMetadata, // of the top
+            DiskOp::SyncFileSystem,
+        ]
+    );
+
+    for (fault, visible) in [(4, false), (5, false), (6, true)] {
+        let to = tempfile::tempdir().unwrap();
+        let (_, received) = sync_with(&pair, from.path(), to.path(), fault..fault + 1).await;
+        assert_eq!(received.report.durable, 0, "nothing is durable when call {fault} fails");
+        assert_eq!(to.path().join("a.log").exists(), visible, "after call {fault}");
+        assert!(received.report.entries_failed == 1, "{:?}", received.report);
+    }
+}
+
+#[tokio::test]
+async fn any_single_call_may_fail_and_the_rest_is_done_or_named() {
+    let pair = Pair::connect().await;
+    let from = tempfile::tempdir().unwrap();
+    plant_small(from.path());
+    let clean = tempfile::tempdir().unwrap();
+    let calls = sync_with(&pair, from.path(), clean.path(), 0..0).await.0.len();
+    assert_same(from.path(), clean.path());
+    for fault in 0..calls {
+        let to = tempfile::tempdir().unwrap();
+        let (seen, received) = sync_with(&pair, from.path(), to.path(), fault..fault + 1).await;
+        let told = received.error.is_some() || received.report.entries_failed > 0;
+        // What is left in the staging place is the next sync's business, and changes nothing that anybody sees.
+        assert!(
+            told || seen.get(fault) == Some(&DiskOp::Remove),
+            "a failed {:?} went unnoticed",
+            seen.get(fault)
+        );
+        assert_nothing_wrong_is_visible(from.path(), to.path());
+
+        let (_, again) = sync_with(&pair, from.path(), to.path(), 0..0).await;
+        assert!(again.error.is_none() && again.report.entries_failed == 0, "{fault}: {again:?}");
+        assert_same(from.path(), to.path());
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_dies_at_any_call_is_completed_by_the_next_sync() {
+    let pair = Pair::connect().await;
+    let from = tempfile::tempdir().unwrap();
+    plant_small(from.path());
+    let clean = tempfile::tempdir().unwrap();
+    let calls = sync_with(&pair, from.path(), clean.path(), 0..0).await.0.len();
+    for death in 0..calls {
+        let to = tempfile::tempdir().unwrap();
+        // Every change from the n-th on fails, the clean-up too: what stays is what a killed process leaves.
+        sync_with(&pair, from.path(), to.path(), death..usize::MAX).await;
+        assert_nothing_wrong_is_visible(from.path(), to.path());
+        let (_, again) = sync_with(&pair, from.path(), to.path(), 0..0).await;
+        assert!(again.error.is_none() && again.report.entries_failed == 0, "{death}: {again:?}");
+        assert_same(from.path(), to.path());
+        let staged = fs::read_dir(to.path())
+            .unwrap()
+            .any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with(".swarmwire-"));
+        assert!(!staged, "a staging place is left after death at call {death}");
+    }
+}

@@ -1,0 +1,309 @@
+//! One side is the engine, the other is written out frame by frame: files that change at a chosen moment, and peers that lie.
+
+use std::{fs, path::Path, sync::Arc};
+
+use swarmwire_common::{
+    channel::{Channel, FrameSender},
+    codec,
+    entry::{Kind, Metadata, SpecialKind, Timestamp},
+    hash::chunk_chaining_value,
+    limits::{CHUNK_BYTES, CONTROL_FRAME_BYTES_MAX, UNIT_HEADER_BYTES_MAX},
+    sync::{Link, Outcome, Router, SyncError, Tally, receive, send},
+    wire::{
+        data::{FileAttempt, PackFile, Preamble, UnitHeader},
+        sync::{Counts, DestinationMessage, Durability, ListingEntry, Run, SourceMessage},
+    },
+};
+
+use crate::{
+    pair::Pair,
+    sync::{destination, options, source},
+};
+
+/// The engine as the source of `from`; `script` plays the destination from the end of the listing on.
+async fn with_source<T>(
+    from: &Path,
+    script: impl AsyncFnOnce(&mut Channel, &quinn::Connection) -> T,
+) -> (Outcome, T) {
+    let pair = Pair::connect().await;
+    let [ours, mut theirs] = pair.channel().await;
+    let router = Router::new();
+    let link = Link { data: router.register(ours.id()), connection: pair.controller.clone(), channel: ours };
+    let playing = async {
+        loop {
+            let message = theirs.recv.recv::<_, CONTROL_FRAME_BYTES_MAX>().await.unwrap();
+            if let SourceMessage::ListingEnd { .. } = message {
+                break;
+            }
+        }
+        script(&mut theirs, &pair.gateway).await
+    };
+    let sending = send(link, source(from, None), options(Durability::None), Arc::new(Tally::default()));
+    tokio::join!(sending, playing)
+}
+
+/// Wants the only file, gives what comes of it: headers, and bytes of the chunks or the pack in the order of arrival.
+async fn fetch(channel: &mut Channel, connection: &quinn::Connection) -> Vec<(UnitHeader, Vec<u8>)> {
+    channel.send.send(&DestinationMessage::Want(vec![Run { first: 1, count: 1 }])).await.unwrap();
+    channel.send.send(&DestinationMessage::PlanEnd).await.unwrap();
+    let mut units = Vec::new();
+    // One file at a time is read by one thread, so the first streams carry everything; each ends when all is sent.
+    let failed = async {
+        loop {
+            match channel.recv.recv::<_, CONTROL_FRAME_BYTES_MAX>().await.unwrap() {
+                SourceMessage::Failed { index: Some(1), reason, .. } => break reason,
+                SourceMessage::Alive => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let arrived = async {
+        'streams: loop {
+            let mut stream =
+                swarmwire_common::channel::FrameReceiver::new(connection.accept_uni().await.unwrap());
+            stream.recv::<Preamble, 16>().await.unwrap();
+            while let Some(header) = stream.try_recv::<UnitHeader, UNIT_HEADER_BYTES_MAX>().await.unwrap() {
+                let mut bytes = Vec::new();
+                let size = match &header {
+                    UnitHeader::Pack { files, .. } => files.iter().map(|file| file.size as usize).sum(),
+                    UnitHeader::Chunk { size, .. } => *size as usize,
+                    UnitHeader::FileEnd { .. } => 0,
+                };
+                stream.recv_raw(size, &mut bytes).await.unwrap();
+                let is_last = matches!(header, UnitHeader::Pack { .. });
+                units.push((header, bytes));
+                if is_last {
+                    break 'streams;
+                }
+            }
+        }
+    };
+    let reason = tokio::select! {
+        () = arrived => None,
+        reason = failed => Some(reason),
+    };
+    if let Some(reason) = reason {
+        units.push((UnitHeader::Pack { hash: [0; 32], files: vec![] }, reason.into_bytes()));
+    }
+    channel.send.send(&DestinationMessage::Done(Counts::default())).await.unwrap();
+    units
+}
+
+/// Lists one file of `before`, lets `change` happen to it, and then fetches it; gives the bytes, or the reason as bytes without a file.
+async fn fetch_changed(before: &[u8], change: impl FnOnce(&Path)) -> (Vec<PackFile>, Vec<u8>) {
+    let from = tempfile::tempdir().unwrap();
+    let path = from.path().join("a.log");
+    fs::write(&path, before).unwrap();
+    let (_, units) = with_source(from.path(), async |channel, connection| {
+        change(&path);
+        fetch(channel, connection).await
+    })
+    .await;
+    let [(UnitHeader::Pack { files, .. }, bytes)] = units.as_slice() else { panic!("{units:?}") };
+    (files.clone(), bytes.clone())
+}
+
+#[tokio::test]
+async fn a_file_that_changed_since_it_was_listed_arrives_as_it_is_with_its_own_time() {
+    let (files, bytes) =
+        fetch_changed(b"short", |path| fs::write(path, b"longer than before").unwrap()).await;
+    assert_eq!(bytes, b"longer than before");
+    assert_eq!(files[0].size, 18);
+    assert!(files[0].metadata.is_some(), "the listing's time is not this content's");
+
+    let (files, bytes) = fetch_changed(b"long enough", |path| fs::write(path, b"").unwrap()).await;
+    assert_eq!((files[0].size, bytes.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_or_no_file_any_more_is_named_and_nothing_hangs() {
+    let replace = |path: &Path, with: fn(&Path)| {
+        fs::remove_file(path).unwrap();
+        with(path);
+    };
+    let fifo = |path: &Path| {
+        rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    };
+    type Replacement = fn(&Path);
+    let cases: [(Replacement, &str); 4] = [
+        (|_| {}, "vanished before it was read"),
+        (|path| fs::create_dir(path).unwrap(), "is no regular file any more"),
+        (|path| std::os::unix::fs::symlink("/etc/passwd", path).unwrap(), "a symbolic link is in the way"),
+        (fifo, "is no regular file any more"),
+    ];
+    for (with, expected) in cases {
+        let (files, reason) = fetch_changed(b"content", |path| replace(path, with)).await;
+        let reason = String::from_utf8(reason).unwrap();
+        assert!(files.is_empty() && reason.contains(expected), "{reason}");
+    }
+}
+
+/// What a lying source sends, beside its listing.
+type Lie = (Vec<SourceMessage>, Vec<(UnitHeader, Vec<u8>)>);
+
+fn top() -> SourceMessage {
+    SourceMessage::Top { name: vec![], entry: Kind::Directory, metadata: metadata() }
+}
+
+fn metadata() -> Metadata {
+    Metadata { mode: 0o755, mtime: Timestamp { seconds: 1, nanoseconds: 2 } }
+}
+
+fn entry(name: &[u8], kind: Kind) -> ListingEntry {
+    ListingEntry { name: name.to_vec(), kind, metadata: metadata() }
+}
+
+fn file(name: &[u8], size: u64) -> ListingEntry {
+    entry(name, Kind::File { size })
+}
+
+fn listing(directory: u32, entries: Vec<ListingEntry>) -> SourceMessage {
+    SourceMessage::Listing { directory, entries }
+}
+
+fn end(entries: u32) -> SourceMessage {
+    SourceMessage::ListingEnd { entries, bytes: 0 }
+}
+
+fn pack(index: u32, content: &[u8]) -> (UnitHeader, Vec<u8>) {
+    let size = content.len() as u32;
+    let files = vec![PackFile { index, size, metadata: None }];
+    (UnitHeader::Pack { hash: blake3::hash(content).into(), files }, content.to_vec())
+}
+
+fn chunk(size: u64, number: u64, content: &[u8]) -> (UnitHeader, Vec<u8>) {
+    let is_possible = !content.is_empty() && number.checked_mul(CHUNK_BYTES).is_some();
+    let chaining_value = if is_possible { chunk_chaining_value(number, content) } else { [0; 32] };
+    let file = FileAttempt { index: 1, attempt: 0, size };
+    let header = UnitHeader::Chunk { file, number, size: content.len() as u32, chaining_value };
+    (header, content.to_vec())
+}
+
+/// The engine as destination against a source that says `lie`; gives how it ended and what is in the destination.
+async fn lied_to((messages, units): Lie) -> (Outcome, Vec<String>) {
+    let pair = Pair::connect().await;
+    let [mut theirs, ours] = pair.channel().await;
+    let to = tempfile::tempdir().unwrap();
+    let router = Router::new();
+    let link = Link { data: router.register(ours.id()), connection: pair.gateway.clone(), channel: ours };
+    let lying = async {
+        for message in &messages {
+            theirs.send.send(message).await.unwrap();
+        }
+        if !units.is_empty() {
+            // Units come after they are wanted; a lie about what is wanted comes as early.
+            let _wants: Result<DestinationMessage, _> =
+                theirs.recv.recv::<_, CONTROL_FRAME_BYTES_MAX>().await;
+            let mut stream = FrameSender::new(pair.controller.open_uni().await.unwrap());
+            stream.send(&Preamble { channel: theirs.id() }).await.unwrap();
+            for (header, bytes) in &units {
+                stream.send_bytes(&codec::encode(header)).await.unwrap();
+                stream.send_raw(bytes.clone().into()).await.unwrap();
+            }
+            stream.finish();
+        }
+        // Until the destination has had enough.
+        while let Ok(Some(_)) = theirs.recv.try_recv_bytes(CONTROL_FRAME_BYTES_MAX).await {}
+        theirs.send.finish();
+    };
+    let receiving =
+        receive(link, destination(to.path(), ""), options(Durability::None), Arc::new(Tally::default()));
+    let both = async { tokio::join!(receiving, lying).0 };
+    let outcome = tokio::select! {
+        outcome = both => outcome,
+        () = router.run(pair.gateway.clone()) => panic!("the connection ended"),
+    };
+    let mut names: Vec<_> = fs::read_dir(to.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    (outcome, names)
+}
+
+#[tokio::test]
+async fn a_listing_that_breaks_the_rules_ends_the_sync() {
+    let two = vec![entry(b"d", Kind::Directory), entry(b"l", Kind::Symlink { target: b"/etc".to_vec() })];
+    for messages in [
+        vec![end(0)],
+        vec![top(), end(2)],
+        vec![top(), listing(0, vec![file(b"..", 1)])],
+        vec![top(), listing(0, vec![file(b".", 1)])],
+        vec![top(), listing(0, vec![file(b"", 1)])],
+        vec![top(), listing(0, vec![file(b"/etc/cron.d/x", 1)])],
+        vec![top(), listing(0, vec![file(b"../../x", 1)])],
+        vec![top(), listing(0, vec![file(b"a\0b", 1)])],
+        vec![top(), listing(0, vec![file(&[b'a'; 256], 1)])],
+        vec![top(), listing(0, vec![file(b".swarmwire-0123456789abcdef", 1)])],
+        vec![top(), listing(0, vec![file(b"b", 1), file(b"a", 1)])],
+        vec![top(), listing(0, vec![file(b"a", 1), file(b"a", 1)])],
+        vec![top(), listing(7, vec![file(b"a", 1)])],
+        vec![top(), listing(0, two.clone()), listing(2, vec![file(b"passwd", 1)])],
+        vec![
+            top(),
+            listing(0, two.clone()),
+            listing(1, vec![file(b"x", 1)]),
+            listing(0, vec![file(b"y", 1)]),
+        ],
+        vec![top(), top()],
+        vec![listing(0, vec![file(b"a", 1)])],
+        vec![SourceMessage::Top { name: b"../up".to_vec(), entry: Kind::Directory, metadata: metadata() }],
+        vec![SourceMessage::Skipped { path: b"../x".to_vec(), kind: SpecialKind::Fifo }],
+        vec![top(), SourceMessage::Failed { index: Some(3), path: b"a".to_vec(), reason: String::new() }],
+        vec![top(), end(1), SourceMessage::Same(vec![0])],
+    ] {
+        let shown = format!("{messages:?}");
+        let (outcome, names) = lied_to((messages, vec![])).await;
+        assert!(
+            matches!(outcome.error, Some(SyncError::Protocol(_)))
+                || outcome.error.is_none() && shown.contains("Same"),
+            "{shown}: {:?}",
+            outcome.error
+        );
+        assert!(names.iter().all(|name| ["d", "l"].contains(&name.as_str())), "{shown}: {names:?}");
+    }
+}
+
+#[tokio::test]
+async fn content_that_was_not_asked_for_or_is_not_what_it_says_ends_the_sync() {
+    let small = vec![top(), listing(0, vec![file(b"a", 5)]), end(2)];
+    let large = |size| vec![top(), listing(0, vec![file(b"a", size)]), end(2)];
+    let mib = CHUNK_BYTES as usize;
+    let (mut damaged, mut bad_value) = (pack(1, b"hello"), chunk(CHUNK_BYTES + 5, 1, b"hello"));
+    damaged.1[0] ^= 1;
+    bad_value.1[0] ^= 1;
+    let file_end = |size, hash| {
+        let file = FileAttempt { index: 1, attempt: 0, size };
+        (UnitHeader::FileEnd { file, hash, metadata: metadata() }, vec![])
+    };
+    let whole = |size: u64| chunk(size, 0, &vec![1; mib]);
+    for (messages, units) in [
+        (small.clone(), vec![damaged]),
+        (small.clone(), vec![pack(0, b"hello")]),
+        (small.clone(), vec![pack(2, b"hello")]),
+        (small.clone(), vec![pack(1_000_000, b"hello")]),
+        (small.clone(), vec![chunk(5, 0, b"hello")]),
+        (small, vec![file_end(5, [0; 32])]),
+        (large(CHUNK_BYTES + 5), vec![bad_value]),
+        (large(CHUNK_BYTES + 5), vec![chunk(CHUNK_BYTES + 5, 1, b"hell")]),
+        (large(CHUNK_BYTES + 5), vec![chunk(CHUNK_BYTES + 5, 1, b"")]),
+        (large(CHUNK_BYTES + 5), vec![chunk(CHUNK_BYTES + 5, 2, b"hello")]),
+        (large(CHUNK_BYTES + 5), vec![chunk(CHUNK_BYTES + 5, u64::MAX, b"hello")]),
+        (large(u64::MAX), vec![chunk(u64::MAX, u64::MAX / CHUNK_BYTES + 1, b"hello")]),
+        (large(CHUNK_BYTES + 5), vec![whole(CHUNK_BYTES + 5), whole(CHUNK_BYTES + 5)]),
+        (large(CHUNK_BYTES + 5), vec![whole(CHUNK_BYTES + 5), whole(CHUNK_BYTES + 6)]),
+        (
+            large(CHUNK_BYTES + 5),
+            vec![
+                whole(CHUNK_BYTES + 5),
+                chunk(CHUNK_BYTES + 5, 1, b"hello"),
+                file_end(CHUNK_BYTES + 5, [9; 32]),
+            ],
+        ),
+    ] {
+        let shown = format!("{:?}", units.iter().map(|(header, _)| header).collect::<Vec<_>>());
+        let (outcome, names) = lied_to((messages, units)).await;
+        assert!(matches!(outcome.error, Some(SyncError::Protocol(_))), "{shown}: {:?}", outcome.error);
+        assert!(names.is_empty(), "{shown}: {names:?}");
+    }
+}
