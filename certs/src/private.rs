@@ -7,7 +7,7 @@
 //! Calls block on the disk. The names that callers pass are constants of ours, single components.
 
 use std::{
-    fs::{self, DirBuilder, File, TryLockError},
+    fs::{DirBuilder, File, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -30,13 +30,18 @@ pub struct PrivateDir {
 }
 
 impl PrivateDir {
-    /// Opens the directory, or makes it with mode 0700; missing parents are made as the umask says.
+    /// Opens the directory, or makes it, and missing parents, with mode 0700.
     ///
     /// A directory that stands, is ours, is empty and too wide is narrowed instead of refused: nothing can have leaked.
     pub fn open_or_create(path: impl Into<PathBuf>) -> Result<Self, PrivateError> {
         let path = path.into();
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|err| PrivateError::io("create directory", parent, err))?;
+            // Private too, as the XDG base directory specification asks: another state directory may be made beside this one.
+            DirBuilder::new()
+                .mode(0o700)
+                .recursive(true)
+                .create(parent)
+                .map_err(|err| PrivateError::io("create directory", parent, err))?;
         }
         match DirBuilder::new().mode(0o700).create(&path) {
             Err(err) if err.kind() != io::ErrorKind::AlreadyExists => {

@@ -22,8 +22,8 @@ pub struct Source {
 impl Source {
     /// Opens what is at `path` below `root`. Blocks.
     ///
-    /// `name` is what a directory is called when it lands inside another; none when its contents are meant. A single file keeps the
-    /// name it has in `path`.
+    /// `name` is what it is called when it lands inside a directory. Without one a directory's contents are meant, and a file keeps
+    /// the name it has in `path`.
     pub fn open(root: Arc<Root>, path: RelPath, name: Option<Name<'_>>) -> Result<Self, PlaceError> {
         let fail = |err: io::Error| PlaceError::from_io(&path, &err);
         let top = root.stat(&path).map_err(fail)?;
@@ -46,7 +46,7 @@ impl Source {
             }
         };
         let name = match (&kind, path.split_last()) {
-            (Kind::File { .. }, Some((_, own))) => own.as_bytes().to_vec(),
+            (Kind::File { .. }, Some((_, own))) if name.is_none() => own.as_bytes().to_vec(),
             _ => name.map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
         };
         Ok(Self { root, path, name, top, kind })

@@ -58,7 +58,9 @@ fn open_source(typed: &Path) -> anyhow::Result<Source> {
     };
     let root = Arc::new(Root::open(parent).map_err(fail)?);
     let path = RelPath::root().join(Name::new(name.as_bytes())?)?;
-    Source::open(root, path, None).map_err(place)
+    // A link that was typed is followed, and what it leads to is called as it was typed.
+    let name = typed.file_name().map(|name| Name::new(name.as_bytes())).transpose()?;
+    Source::open(root, path, name).map_err(place)
 }
 
 fn open_destination(typed: &Path) -> anyhow::Result<Destination> {
