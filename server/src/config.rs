@@ -1,0 +1,212 @@
+//! From flags, environment, configuration file and defaults, in this order, to the options of a gateway.
+//!
+//! clap has merged flags and environment already. A file with an unknown key is refused: a misspelt limit would not hold.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use serde::Deserialize;
+use swarmwire_certs::KeyExchange;
+use swarmwire_common::limits;
+use swarmwire_server::{
+    GatewayOptions,
+    gateway::{DEFAULT_DRAIN, DEFAULT_HANDLERS},
+    state,
+};
+
+use crate::cli::{KeyExchangeKind, LogFormat, ServeArgs};
+
+/// All IPv4 addresses, on the port that the documentation names.
+const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 4433);
+
+/// Loopback, because metrics are not authenticated.
+const DEFAULT_METRICS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
+
+/// What was asked for cannot be done as it was asked: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
+
+/// All that `swarmd` needs to serve.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) gateway: GatewayOptions,
+    pub(crate) log_format: LogFormat,
+}
+
+impl Settings {
+    /// Reads the configuration file, if one is named, and fills in what is missing.
+    pub(crate) fn resolve(args: ServeArgs) -> Result<Self, UsageError> {
+        let file = args.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
+        let root = args.root.or(file.root).ok_or_else(|| {
+            let text = "no directory to serve: name it with --root DIR (or `root` in the configuration file)";
+            UsageError(text.to_owned())
+        })?;
+        let state = match args.state.or(file.state) {
+            Some(state) => state,
+            None => default_state()?,
+        };
+        let metrics = args.metrics.or(file.metrics).unwrap_or(MetricsAddress::At(DEFAULT_METRICS));
+        let key_exchange = args.key_exchange.or(file.key_exchange).unwrap_or_default();
+        let gateway = GatewayOptions {
+            root,
+            state,
+            listen: args.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
+            metrics: metrics.address(),
+            handlers: handlers(args.handlers.or(file.handlers).unwrap_or(DEFAULT_HANDLERS))?,
+            key_exchange: match key_exchange {
+                KeyExchangeKind::PostQuantum => KeyExchange::PostQuantum,
+                KeyExchangeKind::Classical => KeyExchange::Classical,
+            },
+            drain: args.drain.or(file.drain.map(|drain| drain.0)).unwrap_or(DEFAULT_DRAIN),
+        };
+        Ok(Self { gateway, log_format: args.log_format.or(file.log_format).unwrap_or_default() })
+    }
+}
+
+/// The state directory where the operator names none.
+pub(crate) fn default_state() -> Result<PathBuf, UsageError> {
+    state::default_path(|name| std::env::var_os(name).map(PathBuf::from)).ok_or_else(|| {
+        UsageError("no place for the state directory: set HOME, or name one with --state DIR".to_owned())
+    })
+}
+
+/// A peer must always be able to open one more channel than there are handlers, to be told that all are in use.
+fn handlers(count: usize) -> Result<usize, UsageError> {
+    let limit = usize::try_from(limits::CHANNELS_MAX).expect("usize has 32 bits or more") - 1;
+    if !(1..=limit).contains(&count) {
+        return Err(UsageError(format!("{count} handlers: give --handlers a number from 1 to {limit}")));
+    }
+    Ok(count)
+}
+
+/// Where metrics are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum MetricsAddress {
+    At(SocketAddr),
+    Off,
+}
+
+impl MetricsAddress {
+    fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::At(address) => Some(address),
+            Self::Off => None,
+        }
+    }
+}
+
+impl FromStr for MetricsAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::At).map_err(|_| "give an address like 127.0.0.1:9464, or `off`".to_owned())
+    }
+}
+
+impl TryFrom<String> for MetricsAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// A duration as humantime reads it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct HumanDuration(Duration);
+
+impl TryFrom<String> for HumanDuration {
+    type Error = humantime::DurationError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        humantime::parse_duration(&text).map(Self)
+    }
+}
+
+/// The configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    root: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    metrics: Option<MetricsAddress>,
+    state: Option<PathBuf>,
+    handlers: Option<usize>,
+    drain: Option<HumanDuration>,
+    log_format: Option<LogFormat>,
+    key_exchange: Option<KeyExchangeKind>,
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, UsageError> {
+        let fail = |err: &dyn fmt::Display| {
+            UsageError(format!("failed to use the configuration file {}: {err}", path.display()))
+        };
+        let text = std::fs::read_to_string(path).map_err(|err| fail(&err))?;
+        toml::from_str(&text).map_err(|err| fail(&err.to_string().trim_end()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_file(text: &str, args: ServeArgs) -> Result<Settings, UsageError> {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("swarmd.toml");
+        std::fs::write(&path, text).unwrap();
+        Settings::resolve(ServeArgs { config: Some(path), ..args })
+    }
+
+    #[test]
+    fn the_example_is_a_configuration_and_shows_the_defaults() {
+        let settings = with_file(include_str!("../swarmd.example.toml"), ServeArgs::default()).unwrap();
+        let gateway = &settings.gateway;
+        assert_eq!(gateway.listen, DEFAULT_LISTEN);
+        assert_eq!(gateway.metrics, Some(DEFAULT_METRICS));
+        assert_eq!((gateway.handlers, gateway.drain), (DEFAULT_HANDLERS, DEFAULT_DRAIN));
+        assert_eq!(gateway.key_exchange, KeyExchange::default());
+        assert_eq!(settings.log_format, LogFormat::default());
+    }
+
+    #[test]
+    fn flags_come_before_the_file_and_the_file_before_defaults() {
+        let text =
+            "root = '/file'\nstate = '/state'\nlisten = '127.0.0.1:1'\nmetrics = 'off'\ndrain = '1m 5s'";
+        let args = ServeArgs { listen: Some("127.0.0.1:2".parse().unwrap()), ..ServeArgs::default() };
+        let gateway = with_file(text, args).unwrap().gateway;
+        assert_eq!(gateway.root, Path::new("/file"));
+        assert_eq!(gateway.listen.port(), 2);
+        assert_eq!((gateway.metrics, gateway.drain), (None, Duration::from_secs(65)));
+        assert_eq!(gateway.handlers, DEFAULT_HANDLERS);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        for (text, said) in [
+            ("state = '/s'", "--root"),
+            ("root = '/r'\nhandles = 7", "handles"),
+            ("root = '/r'\nhandlers = 0", "--handlers"),
+            ("root = '/r'\nhandlers = 16384", "16383"),
+            ("root = '/r'\nmetrics = 'no'", "`off`"),
+            ("root = '/r'\ndrain = 'soon'", "drain"),
+            ("root = '/r'\nlisten = 'here'", "listen"),
+        ] {
+            let err = with_file(text, ServeArgs::default()).unwrap_err().to_string();
+            assert!(err.contains(said), "{text}: {err}");
+        }
+    }
+}

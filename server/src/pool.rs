@@ -1,0 +1,89 @@
+//! The handler pool: how many channels are served at the same time.
+//!
+//! Nobody waits for a handler: one is free or the peer is told to come back. A [`Handler`] goes back to the pool when it is
+//! dropped, however its task ends.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// Cheap to clone; all clones are one pool.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    in_use: Arc<watch::Sender<usize>>,
+    limit: usize,
+}
+
+impl Pool {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { in_use: Arc::new(watch::Sender::new(0)), limit }
+    }
+
+    /// Takes a handler, or `None` at once when all are in use.
+    pub(crate) fn try_take(&self) -> Option<Handler> {
+        let taken = self.in_use.send_if_modified(|in_use| {
+            let is_free = *in_use < self.limit;
+            *in_use += usize::from(is_free);
+            is_free
+        });
+        taken.then(|| Handler { pool: self.clone() })
+    }
+
+    /// How many there are.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many are taken.
+    pub(crate) fn in_use(&self) -> usize {
+        *self.in_use.borrow()
+    }
+
+    /// Waits until none is taken. Cancel-safe.
+    pub(crate) async fn idle(&self) {
+        let mut in_use = self.in_use.subscribe();
+        in_use.wait_for(|&count| count == 0).await.expect("this pool holds the sender");
+    }
+}
+
+/// The right to serve one channel.
+#[derive(Debug)]
+pub(crate) struct Handler {
+    pool: Pool,
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.pool.in_use.send_modify(|in_use| *in_use -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pool;
+
+    #[tokio::test]
+    async fn a_full_pool_says_no_and_a_dropped_handler_is_free_again() {
+        let pool = Pool::new(2);
+        let first = pool.try_take().unwrap();
+        let second = pool.try_take().unwrap();
+        assert!(pool.try_take().is_none());
+        assert_eq!(pool.in_use(), 2);
+        drop(first);
+        let third = pool.try_take().unwrap();
+        drop((second, third));
+        pool.idle().await;
+    }
+
+    #[test]
+    fn a_handler_is_free_again_after_a_panic() {
+        let pool = Pool::new(1);
+        let handler = pool.try_take();
+        let died = std::thread::spawn(move || {
+            let _handler = handler;
+            panic!("a handler dies, as this test wants it to");
+        });
+        assert!(died.join().is_err());
+        assert_eq!(pool.in_use(), 0);
+    }
+}

@@ -1,0 +1,144 @@
+//! `sync`: grants, places and metrics around the engine of `swarmwire_common::sync`.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use swarmwire_common::{
+    path::RelPath,
+    root::Root,
+    sync::{self, Destination, Link, Outcome, PlaceError, Source, Tally},
+    wire::{
+        status::Status,
+        sync::{Direction, SyncRequest},
+    },
+};
+use tokio::{task::spawn_blocking, time::MissedTickBehavior};
+
+use super::{Request, status_of};
+use crate::{grants::Operation, metrics::SyncMeter, opening::Refusal};
+
+/// How often the metrics take over what the engine has counted: four times in the second that is promised.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The gateway's half of a sync.
+enum Half {
+    Source(Source),
+    Destination(Destination),
+}
+
+pub(super) async fn serve(mut request: Request) -> Status {
+    let (asked, path) = match granted(&request) {
+        Ok(granted) => granted,
+        Err(refusal) => return request.refuse(refusal).await,
+    };
+    let root = Arc::clone(&request.gateway().root);
+    let (direction, options) = (asked.direction, asked.options);
+    let opened = spawn_blocking({
+        let path = path.clone();
+        move || open(root, path, &asked)
+    });
+    let half = match opened.await {
+        Ok(Ok(half)) => half,
+        Ok(Err(err)) => {
+            let refusal = Refusal::new(err.status, err.to_string());
+            return request.refuse(refusal).await;
+        }
+        Err(err) => {
+            tracing::error!(%err, "a place could not be looked at");
+            return request.refuse(Refusal::internal()).await;
+        }
+    };
+    // Before the reply, behind which the source may open its streams.
+    let data = request.session.router.register(request.channel.id());
+    if let Err(err) = request.accept(&()).await {
+        return status_of(&err);
+    }
+    let Request { session, channel, handler, .. } = request;
+    let log = Log { peer: session.peer.short(), direction: word(direction), path, start: Instant::now() };
+    log.start();
+    let tally = Arc::new(Tally::default());
+    let meter = SyncMeter::new(Arc::clone(&session.gateway.metrics), Arc::clone(&tally), direction);
+    let link = Link { connection: session.connection.clone(), channel, data };
+    let engine = async {
+        match half {
+            Half::Source(source) => sync::send(link, source, options, Arc::clone(&tally)).await,
+            Half::Destination(place) => sync::receive(link, place, options, Arc::clone(&tally)).await,
+        }
+    };
+    let outcome = metered(meter, Box::pin(engine)).await;
+    log.end(&outcome, &tally);
+    drop(handler);
+    outcome.error.map_or(Status::Ok, |err| err.status())
+}
+
+/// What is asked for, once the grant has allowed it.
+fn granted(request: &Request) -> Result<(SyncRequest, RelPath), Refusal> {
+    let asked: SyncRequest = request.decode()?;
+    let path = RelPath::from_wire(asked.path.clone())
+        .map_err(|err| Refusal::new(Status::Invalid, err.to_string()))?;
+    let operation = match asked.direction {
+        Direction::Push => Operation::Push,
+        Direction::Pull => Operation::Pull,
+    };
+    request.grant()?.require_at(&operation, &path)?;
+    Ok((asked, path))
+}
+
+fn open(root: Arc<Root>, path: RelPath, asked: &SyncRequest) -> Result<Half, PlaceError> {
+    Ok(match asked.direction {
+        Direction::Push => Half::Destination(Destination::open(root, path, asked.trailing_slash, true)?),
+        Direction::Pull => {
+            let last = path.clone();
+            let name = last.split_last().map(|(_, name)| name).filter(|_| !asked.trailing_slash);
+            Half::Source(Source::open(root, path, name)?)
+        }
+    })
+}
+
+/// Runs the engine, and takes its counts over at every tick and at its end, however it ends.
+async fn metered(mut meter: SyncMeter, mut engine: impl Future<Output = Outcome> + Unpin) -> Outcome {
+    let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            outcome = &mut engine => return outcome,
+            _ = ticks.tick() => meter.sample(),
+        }
+    }
+}
+
+fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Push => "push",
+        Direction::Pull => "pull",
+    }
+}
+
+/// The two lines that the log has about a sync.
+struct Log {
+    peer: String,
+    direction: &'static str,
+    path: RelPath,
+    start: Instant,
+}
+
+impl Log {
+    fn start(&self) {
+        let Self { peer, direction, path, .. } = self;
+        tracing::info!(peer, direction, %path, "sync begins");
+    }
+
+    fn end(&self, outcome: &Outcome, tally: &Tally) {
+        let Self { peer, direction, path, start } = self;
+        let (files, bytes) = (tally.committed.load(Relaxed), tally.bytes_moved.load(Relaxed));
+        let (failed, seconds) = (outcome.report.entries_failed, start.elapsed().as_secs_f64());
+        match &outcome.error {
+            None => tracing::info!(peer, direction, %path, files, bytes, failed, seconds, "sync ended"),
+            Some(err) => {
+                tracing::warn!(peer, direction, %path, files, bytes, failed, seconds, %err, "sync broke off");
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The gateway from outside: over its sockets, by peers made of the wire alone, and as the binary `swarmd`.
+
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do ends its test")]
+
+mod admission;
+mod binary;
+mod grants;
+mod handlers;
+mod harness;
+mod hostile;
+mod lifecycle;
+mod listing;
+mod observed;

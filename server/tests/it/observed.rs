@@ -1,0 +1,64 @@
+//! What the gateway shows of itself.
+
+use swarmwire_common::wire::{open::SERVICE_PING, sync::Direction};
+use swarmwire_server::metrics;
+use tokio::time::timeout;
+
+use crate::harness::{SOON, Served, http_get};
+
+#[tokio::test]
+async fn every_metric_is_shown_and_follows_what_happens() {
+    let served = Served::start_with(|options| {
+        options.metrics = Some("127.0.0.1:0".parse().unwrap());
+        options.handlers = 3;
+    });
+    let address = served.gateway.metrics_addr().unwrap();
+    let peer = served.joined("push", "").await;
+    let _ping = peer.open(SERVICE_PING, &()).await.unwrap();
+    let _running = peer.sync(Direction::Push, b"new").await.unwrap();
+    assert!(peer.sync(Direction::Pull, b"").await.is_err());
+    // A channel is counted once its peer has the answer, which is a moment after we have it.
+    let counted = async {
+        loop {
+            let (status, text) = http_get(address, "/metrics").await;
+            assert!(status.contains("200"), "{status}");
+            if text.contains(r#"swarmwire_channels_total{service="sync",status="denied"} 1"#) {
+                return text;
+            }
+        }
+    };
+    let text = timeout(SOON, counted).await.expect("the denied channel is counted");
+    for (name, _) in metrics::NAMES {
+        let shown =
+            |line: &str| line.starts_with(&format!("{name} ")) || line.starts_with(&format!("{name}{{"));
+        assert!(text.lines().any(shown), "{name} has no value");
+    }
+    for line in [
+        "swarmwire_connections_open 1",
+        "swarmwire_connections_total 1",
+        "swarmwire_handlers_limit 3",
+        "swarmwire_handlers_in_use 1",
+        r#"swarmwire_joins_total{result="accepted"} 1"#,
+        r#"swarmwire_channels_total{service="join",status="ok"} 1"#,
+        "process_open_fds",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("swarmwire_path_rtt_seconds{of=\"max\"} 0\n"), "a connection has a round trip");
+    let fingerprint = &peer_fingerprint(&served);
+    assert!(!text.contains(&fingerprint[..8]), "no peer is a label");
+}
+
+fn peer_fingerprint(served: &Served) -> String {
+    swarmwire_server::clients::load(&served.state).unwrap()[0].fingerprint.to_string()
+}
+
+#[tokio::test]
+async fn health_and_metrics_are_all_there_is() {
+    let served = Served::start_with(|options| options.metrics = Some("127.0.0.1:0".parse().unwrap()));
+    let address = served.gateway.metrics_addr().unwrap();
+    assert_eq!(http_get(address, "/healthz").await.1, "ok\n");
+    for path in ["/", "/metrics/", "/../state", "/debug"] {
+        assert!(http_get(address, path).await.0.contains("404"), "{path}");
+    }
+}
