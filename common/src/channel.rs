@@ -1,8 +1,8 @@
 //! Frames on streams: what every conversation is made of.
 //!
 //! [`FrameSender`] and [`FrameReceiver`] put length-prefixed messages on one QUIC stream; [`Channel`] is a pair of them after the
-//! opening handshake, which [`Opening`] does for the controller and [`accept`] for the gateway. Deadlines are the caller's, save
-//! that both handshakes end within `limits::REPLY_TIMEOUT`.
+//! opening handshake, which [`Opening`] does for the controller; the gateway's half is where its refusals are. Deadlines are the
+//! caller's, save that an opening ends within `limits::REPLY_TIMEOUT`.
 
 use quinn::{Connection, ReadExactError, RecvStream, SendStream, WriteError};
 use serde::{Serialize, de::DeserializeOwned};
@@ -15,7 +15,7 @@ use crate::{
     wire::{
         self,
         open::{Open, Reply},
-        status::{Status, StatusCode},
+        status::Status,
     },
 };
 
@@ -29,6 +29,14 @@ pub struct Channel {
 }
 
 impl Channel {
+    /// A channel on these two halves of a stream. Conversations come before bulk on the same connection: data streams stay at
+    /// priority 0.
+    pub fn new(send: SendStream, recv: RecvStream) -> Self {
+        let mut send = FrameSender::new(send);
+        send.set_priority(1);
+        Self { send, recv: FrameReceiver::new(recv) }
+    }
+
     /// The QUIC stream id, which data streams name in their preamble.
     pub fn id(&self) -> u64 {
         u64::from(quinn::VarInt::from(self.send.stream.id()))
@@ -53,9 +61,7 @@ impl Opening {
         request: &R,
     ) -> Result<Self, OpenError> {
         let (send, recv) = connection.open_bi().await.map_err(|err| OpenError::Lost(err.into()))?;
-        let mut channel = Channel { send: FrameSender::new(send), recv: FrameReceiver::new(recv) };
-        // Conversations come before bulk on the same connection; data streams stay at 0.
-        channel.send.set_priority(1);
+        let channel = Channel::new(send, recv);
         let open =
             Open { version: wire::VERSION, service: service.to_owned(), request: codec::encode(request) };
         Ok(Self { channel, open })
@@ -99,18 +105,6 @@ pub async fn open<R: Serialize + Sync>(
     Opening::begin(connection, service, request).await?.reply().await
 }
 
-/// Reads the opening frame of a stream that the controller has just opened.
-///
-/// The channel is not answered yet: the gateway says [`Channel::reply_ok`] or [`Channel::refuse`].
-pub async fn accept(send: SendStream, recv: RecvStream) -> Result<(Channel, Open), FrameError> {
-    let mut channel = Channel { send: FrameSender::new(send), recv: FrameReceiver::new(recv) };
-    channel.send.set_priority(1);
-    let open = timeout(limits::REPLY_TIMEOUT, channel.recv.recv::<Open, { limits::OPEN_FRAME_BYTES_MAX }>())
-        .await
-        .map_err(|_| FrameError::Silent)??;
-    Ok((channel, open))
-}
-
 impl Channel {
     /// Accepts the request, with the service's reply.
     pub async fn reply_ok<R: Serialize + Sync>(&mut self, body: &R) -> Result<(), FrameError> {
@@ -121,20 +115,6 @@ impl Channel {
             body: codec::encode(body),
         };
         self.send.send(&reply).await
-    }
-
-    /// Declines the request and finishes the stream.
-    pub async fn refuse(
-        mut self,
-        status: Status,
-        detail: &str,
-        retry_after_ms: u32,
-    ) -> Result<(), FrameError> {
-        let detail = detail.to_owned();
-        let reply = Reply { status: StatusCode::from(status), detail, retry_after_ms, body: Vec::new() };
-        self.send.send(&reply).await?;
-        self.send.finish();
-        Ok(())
     }
 }
 

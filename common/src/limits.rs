@@ -130,7 +130,7 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 12 * 1024 * 1024;
 pub const SEND_WINDOW_BYTES: u64 = 12 * 1024 * 1024;
 
 /// Bytes asked of the kernel for each direction of the UDP socket: 776 MB/s against 560–640 with the default.
-pub const SOCKET_BUFFER_BYTES: usize = 2 * 1024 * 1024;
+pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Largest UDP payload that is looked for and accepted. Ten datagrams of it (quinn's batch for segmentation offload)
 /// just fit the 65,535 bytes of one send; beyond that the path falls back to 1,200 (measured).

@@ -15,9 +15,15 @@ use crate::limits;
 
 /// Binds a listening endpoint. Must be called within a tokio runtime, which then drives the endpoint.
 pub fn bind_gateway(address: SocketAddr, tls: rustls::ServerConfig) -> Result<Endpoint, TransportError> {
+    let config = server_config(tls)?;
+    Ok(Endpoint::new(endpoint_config(), Some(config), udp_socket(address)?, Arc::new(TokioRuntime))?)
+}
+
+/// The configuration of incoming connections; an endpoint that listens can be given another for those to come.
+pub fn server_config(tls: rustls::ServerConfig) -> Result<ServerConfig, TransportError> {
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config.transport_config(Arc::new(transport_config()));
-    Ok(Endpoint::new(endpoint_config(), Some(config), udp_socket(address)?, Arc::new(TokioRuntime))?)
+    Ok(config)
 }
 
 /// Binds a dialling endpoint on a port of the system's choice, of the family of `remote`.

@@ -35,6 +35,7 @@ use crate::{
     invitations::JoinLimiter,
     metrics::Metrics,
     pool::Pool,
+    renewal::{Presenter, renew_task},
     shutdown::ShutdownHandle,
     state::{RecordedAddress, State},
     store::StoreError,
@@ -159,6 +160,12 @@ impl Gateway {
         if let Some(listener) = metrics {
             attending.spawn(admin::serve_task(Arc::clone(&shared), listener));
         }
+        let presenter = Presenter {
+            state: shared.state.clone(),
+            endpoint: endpoint.clone(),
+            key_exchange: options.key_exchange,
+        };
+        attending.spawn(renew_task(presenter, identity));
         let mut serving = JoinSet::new();
         serving.spawn(serve(Arc::clone(&shared), endpoint, options.drain));
         Ok(Self {

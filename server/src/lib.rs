@@ -19,6 +19,7 @@ pub mod invitations;
 pub mod metrics;
 mod opening;
 mod pool;
+mod renewal;
 mod service;
 mod shutdown;
 pub mod state;

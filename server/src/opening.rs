@@ -1,11 +1,11 @@
 //! The beginning of a channel at the gateway: its opening frame, and the reply when the answer is no.
 //!
-//! Unlike `swarmwire_common::channel::accept` it answers a frame that makes no sense, so that a peer which speaks something
-//! else learns so instead of finding its stream ended.
+//! A frame that makes no sense is answered too, so that a peer which speaks something else learns so instead of finding its
+//! stream ended.
 
 use quinn::{RecvStream, SendStream};
 use swarmwire_common::{
-    channel::{Channel, FrameError, FrameReceiver, FrameSender},
+    channel::{Channel, FrameError},
     codec::DecodeError,
     limits,
     wire::{
@@ -60,9 +60,7 @@ impl From<DecodeError> for Refusal {
 
 /// Reads the opening frame. One that makes no sense is answered; the channel is then gone, and its status returned.
 pub(crate) async fn accept(send: SendStream, recv: RecvStream) -> Result<(Channel, Open), Status> {
-    let mut channel = Channel { send: FrameSender::new(send), recv: FrameReceiver::new(recv) };
-    // Conversations come before bulk on the same connection; data streams stay at 0.
-    channel.send.set_priority(1);
+    let mut channel = Channel::new(send, recv);
     let opening = channel.recv.recv::<Open, { limits::OPEN_FRAME_BYTES_MAX }>();
     let refusal = match timeout(limits::REPLY_TIMEOUT, opening).await {
         Ok(Ok(open)) => return Ok((channel, open)),

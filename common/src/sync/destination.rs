@@ -11,40 +11,34 @@
 
 mod assembly;
 mod commit;
+mod control;
 mod landing;
 mod pending;
 mod planner;
+mod streams;
 mod writer;
 
 use std::{
     io,
-    sync::{Arc, Mutex, RwLock, atomic::Ordering::Relaxed},
-    time::Instant,
+    sync::{Arc, Mutex, RwLock},
 };
 
 use async_channel::{Receiver, Sender};
-use tokio::{
-    task::JoinSet,
-    time::{interval, timeout},
-};
+use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    DataStreams, Destination, Link, Outcome, Stage, SyncError, Tally,
+    DataStreams, Destination, Link, Outcome, SyncError, Tally,
     report::{Named, clip},
     told_or,
     tree::Tree,
     unit::{IncomingUnit, Pool},
 };
 use crate::{
-    channel::{FrameError, FrameReceiver, FrameSender},
+    channel::{FrameError, FrameReceiver},
     limits,
     path::RelPath,
     root::{Dir, describe},
-    wire::{
-        data::UnitHeader,
-        status::Status,
-        sync::{Counts, DestinationMessage, SourceMessage, SyncOptions},
-    },
+    wire::sync::{DestinationMessage, SyncOptions},
 };
 use assembly::{Assemblies, Withdrawn};
 use commit::Committer;
@@ -185,7 +179,7 @@ async fn converse(
 ) -> Result<(), SyncError> {
     let Link { mut channel, data, connection } = link;
     let mut threads = JoinSet::new();
-    let writing = write_control(&mut channel.send, shared, outgoing);
+    let writing = control::write(&mut channel.send, shared, outgoing);
     tokio::pin!(writing);
     let result = tokio::select! {
         result = drive(&mut channel.recv, data, shared, &mut threads) => result,
@@ -257,7 +251,7 @@ async fn drive(
     }
     drop((work_queue, committer));
 
-    let reading = read_control(recv, shared, blocks, work.clone());
+    let reading = control::read(recv, shared, blocks, work.clone());
     tokio::pin!(reading);
     let writing = async {
         shared.pending.all_written().await;
@@ -265,7 +259,7 @@ async fn drive(
     };
     tokio::select! {
         result = &mut reading => return result,
-        Err(err) = receive_streams(data, shared, work.clone()) => return Err(told_or(err, reading).await),
+        Err(err) = streams::receive(data, shared, work.clone()) => return Err(told_or(err, reading).await),
         result = writing => result?,
     }
     work.close();
@@ -292,142 +286,4 @@ async fn work_done(
         result = reading => result,
         result = finishing => result,
     }
-}
-
-/// Takes what the source says. Ends only with the sync.
-async fn read_control(
-    recv: &mut FrameReceiver,
-    shared: &Shared,
-    blocks: Sender<SourceMessage>,
-    work: Sender<Work>,
-) -> Result<(), SyncError> {
-    loop {
-        let message =
-            timeout(limits::SYNC_SILENCE_MAX, recv.recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>())
-                .await
-                .map_err(|_| FrameError::Silent)??;
-        match message {
-            SourceMessage::Top { .. } | SourceMessage::Listing { .. } | SourceMessage::ListingEnd { .. } => {
-                blocks
-                    .send(message)
-                    .await
-                    .map_err(|_| SyncError::Protocol("it lists entries after the end"))?;
-            }
-            SourceMessage::Failed { index, path, reason } => {
-                let path =
-                    RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;
-                if let Some(index) = index {
-                    shared.withdraw(index)?;
-                }
-                shared.named.failed(&shared.tally, path, &reason);
-            }
-            SourceMessage::Skipped { path, kind } => {
-                let path =
-                    RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;
-                shared.named.skipped(&shared.tally, path, kind);
-            }
-            SourceMessage::Same(files) => {
-                for index in files {
-                    work.send(Work::Same(index))
-                        .await
-                        .map_err(|_| SyncError::Protocol("it spoke after the end"))?;
-                }
-            }
-            SourceMessage::Alive => {}
-            SourceMessage::Aborted { status, reason } => {
-                return Err(SyncError::Aborted { status: Status::from(status), reason });
-            }
-        }
-    }
-}
-
-/// Writes what the threads have to say and, in between, the counts.
-async fn write_control(
-    send: &mut FrameSender,
-    shared: &Shared,
-    outgoing: Receiver<DestinationMessage>,
-) -> Result<(), SyncError> {
-    let mut ticks = interval(limits::PROGRESS_INTERVAL);
-    let (mut told, mut told_at) = (Counts::default(), Instant::now());
-    loop {
-        tokio::select! {
-            message = outgoing.recv() => match message {
-                Ok(message) => send.send(&message).await?,
-                Err(_) => {
-                    send.finish();
-                    return Ok(());
-                }
-            },
-            _ = ticks.tick() => {
-                let counts = shared.tally.counts();
-                if counts != told || told_at.elapsed() >= limits::HEARTBEAT_INTERVAL {
-                    send.send(&DestinationMessage::Progress(counts)).await?;
-                    (told, told_at) = (counts, Instant::now());
-                }
-            }
-        }
-    }
-}
-
-/// Receives the units of every data stream that arrives. Ends only with an error.
-async fn receive_streams(
-    mut data: DataStreams,
-    shared: &Arc<Shared>,
-    work: Sender<Work>,
-) -> Result<(), SyncError> {
-    let mut streams = JoinSet::new();
-    loop {
-        tokio::select! {
-            Some(stream) = data.next() => {
-                if streams.len() >= limits::DATA_STREAMS_MAX {
-                    return Err(SyncError::Protocol("it opened too many data streams"));
-                }
-                streams.spawn(receive_units(stream, shared.clone(), work.clone()));
-            }
-            Some(ended) = streams.join_next() => ended.map_err(|_| SyncError::Worker)??,
-        }
-    }
-}
-
-/// Receives the units of one data stream until it is finished.
-async fn receive_units(
-    mut stream: FrameReceiver,
-    shared: Arc<Shared>,
-    work: Sender<Work>,
-) -> Result<(), SyncError> {
-    while let Some(header) = stream.try_recv::<UnitHeader, { limits::UNIT_HEADER_BYTES_MAX }>().await? {
-        let size = payload_size(&header)?;
-        let mut payload = shared.pool.take();
-        payload.bytes.reserve(size);
-        while payload.bytes.len() < size {
-            let got = stream.recv_some(size - payload.bytes.len(), &mut payload.bytes).await?;
-            shared.tally.bytes_moved.fetch_add(u64::try_from(got).expect("at most a pack"), Relaxed);
-        }
-        let waiting = Instant::now();
-        shared.tally.bytes_queued.fetch_add(u64::try_from(size).expect("at most a pack"), Relaxed);
-        // The queue is closed when the sync has ended; its owner knows why.
-        if work.send(Work::Unit(IncomingUnit { header, payload })).await.is_err() {
-            return Ok(());
-        }
-        shared.tally.charge(Stage::WaitDisk, waiting.elapsed());
-    }
-    Ok(())
-}
-
-/// Bytes that follow a header, if it is one that may be.
-fn payload_size(header: &UnitHeader) -> Result<usize, SyncError> {
-    let (size, limit) = match header {
-        UnitHeader::Pack { files, .. } => {
-            if files.len() > limits::PACK_FILES_MAX {
-                return Err(SyncError::Protocol("a pack has too many files"));
-            }
-            (files.iter().map(|file| u64::from(file.size)).sum(), limits::PACK_BYTES_MAX)
-        }
-        UnitHeader::Chunk { size, .. } => (u64::from(*size), limits::PACK_BYTES_MAX),
-        UnitHeader::FileEnd { .. } => (0, 0),
-    };
-    usize::try_from(size)
-        .ok()
-        .filter(|&size| size <= limit)
-        .ok_or(SyncError::Protocol("a unit is larger than units may be"))
 }

@@ -196,7 +196,8 @@ async fn an_opening_says_who_asks_for_what() {
     let id = opening.id();
     let gateway = async {
         let (send, recv) = pair.gateway.accept_bi().await.unwrap();
-        let (mut channel, open) = channel::accept(send, recv).await.unwrap();
+        let mut channel = Channel::new(send, recv);
+        let open = channel.recv.recv::<Open, OPEN_FRAME_BYTES_MAX>().await.unwrap();
         channel.reply_ok(&9u8).await.unwrap();
         (channel, open)
     };
@@ -269,17 +270,4 @@ async fn an_answer_that_is_no_reply_opens_nothing() {
     });
     let reset = reset.await;
     assert!(matches!(reset, Err(OpenError::Lost(FrameError::Reset(Status::TooLarge)))), "{reset:?}");
-}
-
-#[tokio::test]
-async fn an_opening_frame_that_is_none_is_not_accepted() {
-    let pair = Pair::connect().await;
-    let too_long = u32::try_from(OPEN_FRAME_BYTES_MAX + 1).unwrap().to_be_bytes();
-    for bytes in [frame(b""), frame(&[0xff; 9]), frame(b"\x01\x04ping\x00more"), too_long.to_vec()] {
-        let (mut send, _recv) = pair.controller.open_bi().await.unwrap();
-        send.write_all(&bytes).await.unwrap();
-        let (theirs, ours) = pair.gateway.accept_bi().await.unwrap();
-        let accepted = channel::accept(theirs, ours).await;
-        assert!(matches!(accepted, Err(FrameError::Malformed(_))), "{bytes:?}: {accepted:?}");
-    }
 }

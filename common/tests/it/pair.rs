@@ -10,9 +10,13 @@ use swarmwire_certs::{
 };
 use swarmwire_common::{
     channel::{self, Channel},
+    limits::OPEN_FRAME_BYTES_MAX,
     sync::{Destination, Link, Outcome, Router, Source, Tally, receive, send},
     transport, wire,
-    wire::{open::SERVICE_SYNC, sync::SyncOptions},
+    wire::{
+        open::{Open, SERVICE_SYNC},
+        sync::SyncOptions,
+    },
 };
 
 /// A controller's and a gateway's end of one connection.
@@ -49,7 +53,8 @@ impl Pair {
     pub(crate) async fn channel(&self) -> [Channel; 2] {
         let answer = async {
             let (send, recv) = self.gateway.accept_bi().await.unwrap();
-            let (mut channel, _) = channel::accept(send, recv).await.unwrap();
+            let mut channel = Channel::new(send, recv);
+            channel.recv.recv::<Open, OPEN_FRAME_BYTES_MAX>().await.unwrap();
             channel.reply_ok(&()).await.unwrap();
             channel
         };

@@ -1,0 +1,96 @@
+//! The two directions of the control stream, seen from the destination.
+//!
+//! The reader hands listings to the planner and takes note of what will not come; the writer sends what the threads have to say and, in between, the
+//! counts, by which the source also knows that we live.
+
+use std::time::Instant;
+
+use async_channel::{Receiver, Sender};
+use tokio::time::{interval, timeout};
+
+use super::{Shared, Work};
+use crate::{
+    channel::{FrameError, FrameReceiver, FrameSender},
+    limits,
+    path::RelPath,
+    sync::SyncError,
+    wire::{
+        status::Status,
+        sync::{Counts, DestinationMessage, SourceMessage},
+    },
+};
+
+/// Takes what the source says. Ends only with the sync.
+pub(super) async fn read(
+    recv: &mut FrameReceiver,
+    shared: &Shared,
+    blocks: Sender<SourceMessage>,
+    work: Sender<Work>,
+) -> Result<(), SyncError> {
+    loop {
+        let message =
+            timeout(limits::SYNC_SILENCE_MAX, recv.recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>())
+                .await
+                .map_err(|_| FrameError::Silent)??;
+        match message {
+            SourceMessage::Top { .. } | SourceMessage::Listing { .. } | SourceMessage::ListingEnd { .. } => {
+                blocks
+                    .send(message)
+                    .await
+                    .map_err(|_| SyncError::Protocol("it lists entries after the end"))?;
+            }
+            SourceMessage::Failed { index, path, reason } => {
+                let path =
+                    RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;
+                if let Some(index) = index {
+                    shared.withdraw(index)?;
+                }
+                shared.named.failed(&shared.tally, path, &reason);
+            }
+            SourceMessage::Skipped { path, kind } => {
+                let path =
+                    RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;
+                shared.named.skipped(&shared.tally, path, kind);
+            }
+            SourceMessage::Same(files) => {
+                for index in files {
+                    work.send(Work::Same(index))
+                        .await
+                        .map_err(|_| SyncError::Protocol("it spoke after the end"))?;
+                }
+            }
+            SourceMessage::Alive => {}
+            SourceMessage::Aborted { status, reason } => {
+                return Err(SyncError::Aborted { status: Status::from(status), reason });
+            }
+        }
+    }
+}
+
+/// Writes what the threads have to say and, in between, the counts.
+pub(super) async fn write(
+    send: &mut FrameSender,
+    shared: &Shared,
+    outgoing: Receiver<DestinationMessage>,
+) -> Result<(), SyncError> {
+    let mut ticks = interval(limits::PROGRESS_INTERVAL);
+    let (mut told, mut told_at) = (Counts::default(), Instant::now());
+    loop {
+        tokio::select! {
+            message = outgoing.recv() => match message {
+                Ok(message) => send.send(&message).await?,
+                Err(_) => {
+                    send.finish();
+                    return Ok(());
+                }
+            },
+            _ = ticks.tick() => {
+                let counts = shared.tally.counts();
+                if counts != told || told_at.elapsed() >= limits::HEARTBEAT_INTERVAL {
+                    send.send(&DestinationMessage::Progress(counts)).await?;
+                    (told, told_at) = (counts, Instant::now());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The data streams, from their arrival to whole units in the writers' queue.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use async_channel::Sender;
+use tokio::task::JoinSet;
+
+use super::{Shared, Work};
+use crate::{
+    channel::FrameReceiver,
+    limits,
+    sync::{DataStreams, Stage, SyncError, unit::IncomingUnit},
+    wire::data::UnitHeader,
+};
+
+/// Receives the units of every data stream that arrives. Ends only with an error.
+pub(super) async fn receive(
+    mut data: DataStreams,
+    shared: &Arc<Shared>,
+    work: Sender<Work>,
+) -> Result<(), SyncError> {
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(stream) = data.next() => {
+                if streams.len() >= limits::DATA_STREAMS_MAX {
+                    return Err(SyncError::Protocol("it opened too many data streams"));
+                }
+                streams.spawn(receive_units(stream, shared.clone(), work.clone()));
+            }
+            Some(ended) = streams.join_next() => ended.map_err(|_| SyncError::Worker)??,
+        }
+    }
+}
+
+/// Receives the units of one data stream until it is finished.
+async fn receive_units(
+    mut stream: FrameReceiver,
+    shared: Arc<Shared>,
+    work: Sender<Work>,
+) -> Result<(), SyncError> {
+    while let Some(header) = stream.try_recv::<UnitHeader, { limits::UNIT_HEADER_BYTES_MAX }>().await? {
+        let size = payload_size(&header)?;
+        let mut payload = shared.pool.take();
+        payload.bytes.reserve(size);
+        while payload.bytes.len() < size {
+            let got = stream.recv_some(size - payload.bytes.len(), &mut payload.bytes).await?;
+            shared.tally.bytes_moved.fetch_add(u64::try_from(got).expect("at most a pack"), Relaxed);
+        }
+        let waiting = Instant::now();
+        shared.tally.bytes_queued.fetch_add(u64::try_from(size).expect("at most a pack"), Relaxed);
+        // The queue is closed when the sync has ended; its owner knows why.
+        if work.send(Work::Unit(IncomingUnit { header, payload })).await.is_err() {
+            return Ok(());
+        }
+        shared.tally.charge(Stage::WaitDisk, waiting.elapsed());
+    }
+    Ok(())
+}
+
+/// Bytes that follow a header, if it is one that may be.
+fn payload_size(header: &UnitHeader) -> Result<usize, SyncError> {
+    let (size, limit) = match header {
+        UnitHeader::Pack { files, .. } => {
+            if files.len() > limits::PACK_FILES_MAX {
+                return Err(SyncError::Protocol("a pack has too many files"));
+            }
+            (files.iter().map(|file| u64::from(file.size)).sum(), limits::PACK_BYTES_MAX)
+        }
+        UnitHeader::Chunk { size, .. } => (u64::from(*size), limits::PACK_BYTES_MAX),
+        UnitHeader::FileEnd { .. } => (0, 0),
+    };
+    usize::try_from(size)
+        .ok()
+        .filter(|&size| size <= limit)
+        .ok_or(SyncError::Protocol("a unit is larger than units may be"))
+}
