@@ -125,6 +125,11 @@ impl Shared {
         self.fatal.lock().expect("no holder panics").take().map_or(Ok(()), Err)
     }
 
+    /// Why a queue is closed: a thread has ended the sync, or else the peer talks where nothing is left to say.
+    fn ended_by(&self, breach: &'static str) -> SyncError {
+        self.take_fatal().err().unwrap_or(SyncError::Protocol(breach))
+    }
+
     /// Ends the sync from a thread.
     fn abort(&self, err: SyncError) {
         self.fatal.lock().expect("no holder panics").get_or_insert(err);
@@ -311,7 +316,7 @@ async fn read_control(
                 blocks
                     .send(message)
                     .await
-                    .map_err(|_| SyncError::Protocol("it lists entries after the end"))?;
+                    .map_err(|_| shared.ended_by("it lists entries after the end"))?;
             }
             SourceMessage::Failed { index, path, reason } => {
                 let path =
@@ -330,7 +335,7 @@ async fn read_control(
                 for index in files {
                     work.send(Work::Same(index))
                         .await
-                        .map_err(|_| SyncError::Protocol("it spoke after the end"))?;
+                        .map_err(|_| shared.ended_by("it spoke after the end"))?;
                 }
             }
             SourceMessage::Alive => {}
