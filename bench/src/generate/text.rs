@@ -79,7 +79,7 @@ impl LogText {
         match random.below(100) {
             0..30 => writeln!(
                 content,
-                "10.20.{}.{} - - [{time}] \"GET {} HTTP/1.1\" {} {} \"-\" \"Mozilla/5.0 (X11; Linux x86_64; rv:144.0)\" rt=0.{:03}",
+                "10.20.{}.{} - - [{time}] \"GET {} HTTP/1.1\" {} {} \"-\" \"Mozilla/5.0 (X11; Linux x86_64; rv:144.0)\" rt=0.{:03} rid={request:016x}",
                 random.below(8),
                 random.below(250),
                 random.pick(&PATHS),
@@ -89,11 +89,13 @@ impl LogText {
             ),
             30..98 => writeln!(
                 content,
-                "{time} {:<5} {host} {service}[{}] request_id={request:016x} {} path={} took={}ms",
+                "{time} {:<5} {host} {service}[{}] request_id={request:016x} span={:08x} {} path={} user={} took={}ms",
                 random.pick(&LEVELS),
                 1200 + random.below(8),
+                random.below(1 << 32),
                 random.pick(&EVENTS),
                 random.pick(&PATHS),
+                random.below(1_000_000),
                 random.below(900),
             ),
             _ => {

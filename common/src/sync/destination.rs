@@ -119,6 +119,11 @@ impl Shared {
         self.fatal.lock().expect("no holder panics").take().map_or(Ok(()), Err)
     }
 
+    /// Why a queue is closed: a thread has ended the sync, or else the peer talks where nothing is left to say.
+    fn ended_by(&self, breach: &'static str) -> SyncError {
+        self.take_fatal().err().unwrap_or(SyncError::Protocol(breach))
+    }
+
     /// Ends the sync from a thread.
     fn abort(&self, err: SyncError) {
         self.fatal.lock().expect("no holder panics").get_or_insert(err);

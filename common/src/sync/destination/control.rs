@@ -34,10 +34,7 @@ pub(super) async fn read(
                 .map_err(|_| FrameError::Silent)??;
         match message {
             SourceMessage::Top { .. } | SourceMessage::Listing { .. } | SourceMessage::ListingEnd { .. } => {
-                blocks
-                    .send(message)
-                    .await
-                    .map_err(|_| SyncError::Protocol("it lists entries after the end"))?;
+                blocks.send(message).await.map_err(|_| shared.ended_by("it lists entries after the end"))?;
             }
             SourceMessage::Failed { index, path, reason } => {
                 let path =
@@ -56,7 +53,7 @@ pub(super) async fn read(
                 for index in files {
                     work.send(Work::Same(index))
                         .await
-                        .map_err(|_| SyncError::Protocol("it spoke after the end"))?;
+                        .map_err(|_| shared.ended_by("it spoke after the end"))?;
                 }
             }
             SourceMessage::Alive => {}
