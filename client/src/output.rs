@@ -7,7 +7,10 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 
 use data_encoding::BASE64;
 use serde::Serialize;
-use swarmwire_common::escape::{escape, escape_str};
+use swarmwire_common::{
+    entry::SpecialKind,
+    escape::{escape, escape_str},
+};
 
 /// Standard output, buffered until [`Output::flush`].
 pub(crate) struct Output(BufWriter<StdoutLock<'static>>);
@@ -62,6 +65,16 @@ impl JsonPath {
             Ok(text) => Self { path: Some(text.to_owned()), path_base64: None },
             Err(_) => Self { path: None, path_base64: Some(BASE64.encode(bytes)) },
         }
+    }
+}
+
+/// What an entry is called in JSON that is neither file, directory nor link: in listings and summaries alike.
+pub(crate) fn special_word(kind: SpecialKind) -> &'static str {
+    match kind {
+        SpecialKind::Device => "device",
+        SpecialKind::Fifo => "fifo",
+        SpecialKind::Socket => "socket",
+        SpecialKind::Unknown => "unknown",
     }
 }
 

@@ -16,7 +16,7 @@ use super::Way;
 use crate::{
     cli::LsArguments,
     exit::{Exit, Failure},
-    output::{JsonPath, Output, entry_failed},
+    output::{JsonPath, Output, entry_failed, special_word},
     place::{Place, Remote},
 };
 
@@ -115,10 +115,7 @@ fn type_word(kind: &ListKind) -> &'static str {
         ListKind::Plain(Kind::File { .. }) => "file",
         ListKind::Plain(Kind::Directory) => "directory",
         ListKind::Plain(Kind::Symlink { .. }) => "symlink",
-        ListKind::Special(SpecialKind::Device) => "device",
-        ListKind::Special(SpecialKind::Fifo) => "fifo",
-        ListKind::Special(SpecialKind::Socket) => "socket",
-        ListKind::Special(SpecialKind::Unknown) => "unknown",
+        ListKind::Special(kind) => special_word(*kind),
     }
 }
 

@@ -2,10 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "what the tests set up themselves either holds or fails the test")]
 
+mod arrival;
+#[path = "../../../server/tests/shared/disks.rs"]
+mod disks;
+mod hindrances;
+mod kills;
 mod losses;
+mod many;
+mod placement;
 mod relay;
 mod services;
 mod syncing;
 mod trust;
+#[path = "../../../server/tests/shared/trees.rs"]
+mod trees;
 mod usage;
 mod world;

@@ -1,10 +1,40 @@
 //! Who is talked to, and who may talk: joining, pins, refusals. Each failure says why.
 
-use std::net::UdpSocket;
+use std::{
+    fs,
+    net::UdpSocket,
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
-use swarmwire_certs::Fingerprint;
+use swarmwire_certs::{CertificateNames, Fingerprint, Identity, KeyExchange, PrivateDir, verify};
+use swarmwire_common::{
+    channel::Channel,
+    transport,
+    wire::{self, open::Reply, status::Status},
+};
 
-use crate::world::{ControllerHome, World, refused, stdout};
+use crate::{
+    relay::Relay,
+    trees::{content, snapshot},
+    world::{ControllerHome, World, now, refused, stdout, text},
+};
+
+/// A tree on this side and one at the gateway, and a sync of each to the other side: neither may happen.
+fn assert_no_sync(world: &World, home: &ControllerHome, code: i32, parts: &[&str]) {
+    let (tree, new) = (world.beside("tree"), world.beside("new"));
+    for (top, name) in [(&tree, "mine"), (&world.root(), "theirs")] {
+        fs::create_dir_all(top).unwrap();
+        fs::write(top.join(name), name).unwrap();
+    }
+    let before = snapshot(&world.root());
+    refused(home.swarm(["sync", text(&tree), "gw:"]), code, parts);
+    refused(home.swarm(["sync", "gw:", text(&new)]), code, parts);
+    refused(home.swarm(["ls", "gw:"]), code, parts);
+    assert!(snapshot(&world.root()) == before && !new.exists());
+}
 
 #[test]
 fn a_gateway_that_is_not_running_is_given_up_with_its_address() {
@@ -15,6 +45,9 @@ fn a_gateway_that_is_not_running_is_given_up_with_its_address() {
     home.pin("gw", address, Fingerprint::from_bytes([1; 32]));
     let told = format!("no answer from {address} within 5s; is swarmd running there");
     refused(home.swarm(["ping", "gw"]), 4, &[&told, "UDP"]);
+    let new = home.path().join("new");
+    refused(home.swarm(["sync", "gw:", text(&new)]), 4, &[&told]);
+    assert!(!new.exists());
 }
 
 #[test]
@@ -29,6 +62,7 @@ fn a_gateway_with_another_key_is_told_nothing() {
         4,
         &["nothing was sent", &pinned, &found, "join with a new invitation"],
     );
+    assert_no_sync(&world, &home, 4, &["nothing was sent", &pinned, &found]);
 }
 
 #[test]
@@ -48,6 +82,47 @@ fn who_has_not_joined_is_told_how() {
     let home = ControllerHome::new();
     home.pin("gw", world.address, world.fingerprint);
     refused(home.swarm(["ping", "gw"]), 4, &["unknown_identity", "swarm join"]);
+    assert_no_sync(&world, &home, 4, &["unknown_identity", "swarm join"]);
+}
+
+#[test]
+fn who_was_revoked_is_out_until_invited_again() {
+    let world = World::start();
+    let home = world.joined("list,pull,push");
+    world.revoke_all();
+    let start = Instant::now();
+    while home.command(["ping", "gw", "--count", "1"]).output().unwrap().status.success() {
+        assert!(start.elapsed() < Duration::from_secs(2), "it was to take effect within a second");
+    }
+    assert_no_sync(&world, &home, 4, &["unknown_identity", "swarm join"]);
+    home.swarm(["join", &world.invite("list")]).success();
+    assert_eq!(stdout(home.swarm(["ls", "gw:"])).lines().count(), 1);
+}
+
+#[test]
+fn a_sync_whose_controller_is_revoked_ends_at_once_with_the_reason() {
+    let world = World::start();
+    let home = world.joined("push");
+    let (tree, size) = (world.beside("tree"), 16 << 20);
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("large"), content(1, size)).unwrap();
+    let relay = Relay::start(world.address, size as u64 / 3);
+    home.pin("far", relay.address, world.fingerprint);
+    let child = Command::new(env!("CARGO_BIN_EXE_swarm"))
+        .args(["sync", text(&tree), "far:", "--retry", "10m"])
+        .env("SWARMWIRE_HOME", home.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    relay.wait_until_shut();
+    world.revoke_all();
+    relay.open_to(world.address);
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    assert!(told.contains("unknown_identity"), "{told}");
+    assert!(!world.root().join("tree/large").exists());
 }
 
 #[test]
@@ -64,6 +139,92 @@ fn an_invitation_works_once() {
     let token = uri.rsplit('=').next().unwrap();
     assert!(!told.contains(token), "the secret is in {told:?}");
     assert_eq!(stdout(second.swarm(["gateways"])), "");
+}
+
+#[test]
+fn an_invitation_that_came_too_late_is_refused_and_leaves_no_gateway_behind() {
+    let world = World::start();
+    let home = ControllerHome::new();
+    let uri = world.invite_too_late("list,pull");
+    let told = refused(home.swarm(["join", &uri]), 4, &["did not accept the invitation", "expired"]);
+    assert!(!told.contains(uri.rsplit('=').next().unwrap()), "the secret is in {told:?}");
+    assert_eq!(stdout(home.swarm(["gateways"])), "");
+}
+
+/// Something that answers in the gateway's way, in one respect differently.
+struct Stranger {
+    endpoint: quinn::Endpoint,
+    fingerprint: Fingerprint,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl Stranger {
+    fn start(alpn: &'static [u8], serve: impl AsyncFn(quinn::Incoming) + Send + 'static) -> Self {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let serving = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let temp = tempfile::tempdir().unwrap();
+                let dir = PrivateDir::open_or_create(temp.path().join("identity")).unwrap();
+                let names = CertificateNames::new("stranger");
+                let identity = Identity::open_or_create(&dir, &names, now()).unwrap();
+                let tls = verify::server_config(&identity, alpn, KeyExchange::default()).unwrap();
+                let endpoint = transport::bind_gateway(([127, 0, 0, 1], 0).into(), tls).unwrap();
+                sender.send((endpoint.clone(), identity.fingerprint())).unwrap();
+                while let Some(incoming) = endpoint.accept().await {
+                    serve(incoming).await;
+                }
+            });
+        });
+        let (endpoint, fingerprint) = receiver.recv().unwrap();
+        Self { endpoint, fingerprint, serving: Some(serving) }
+    }
+
+    fn pinned(&self) -> ControllerHome {
+        let home = ControllerHome::new();
+        home.pin("gw", self.endpoint.local_addr().unwrap(), self.fingerprint);
+        home
+    }
+
+    fn end(mut self) {
+        self.endpoint.close(0u32.into(), b"");
+        self.serving.take().unwrap().join().unwrap();
+    }
+}
+
+#[test]
+fn what_speaks_another_protocol_is_told_apart_from_silence() {
+    let stranger = Stranger::start(b"swarmwire/99", async |incoming| assert!(incoming.await.is_err()));
+    let home = stranger.pinned();
+    let new = home.path().join("new");
+    let parts = ["does not speak this version of the protocol", "same release"];
+    refused(home.swarm(["ping", "gw"]), 4, &parts);
+    refused(home.swarm(["sync", "tests", "gw:"]), 4, &parts);
+    refused(home.swarm(["sync", "gw:", text(&new)]), 4, &parts);
+    assert!(!new.exists());
+    stranger.end();
+}
+
+#[test]
+fn a_gateway_of_another_version_says_so_in_its_own_words() {
+    let stranger = Stranger::start(wire::ALPN, async |incoming| {
+        let connection = incoming.await.unwrap();
+        while let Ok((send, recv)) = connection.accept_bi().await {
+            let mut channel = Channel::new(send, recv);
+            let detail = "this gateway speaks version 2\x1b[2J".to_owned();
+            let status = Status::UnsupportedVersion.into();
+            channel.send.send(&Reply { status, detail, retry_after_ms: 0, body: Vec::new() }).await.unwrap();
+            connection.closed().await;
+        }
+    });
+    let home = stranger.pinned();
+    let new = home.path().join("new");
+    for arguments in [&["ping", "gw"][..], &["sync", "tests", "gw:"], &["sync", "gw:", text(&new)]] {
+        let told = refused(home.swarm(arguments), 4, &["unsupported_version", "version 2\\x1b[2J"]);
+        assert!(!told.contains('\x1b'));
+    }
+    assert!(!new.exists());
+    stranger.end();
 }
 
 #[test]
@@ -98,7 +259,7 @@ fn what_the_grant_does_not_allow_is_denied_with_its_own_exit_code() {
     refused(home.swarm(["ls", "gw:"]), 5, &["denied", "list"]);
     refused(home.swarm(["stop", "gw"]), 5, &["denied", "admin"]);
     refused(home.swarm(["sync", "tests", "gw:x"]), 5, &["denied", "push"]);
-    assert_eq!(std::fs::read_dir(world.root()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(world.root()).unwrap().count(), 0);
 }
 
 #[test]

@@ -2,18 +2,22 @@
 
 use std::{
     ffi::OsStr,
-    net::SocketAddr,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     sync::mpsc,
     thread::JoinHandle,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use assert_cmd::{Command, assert::Assert};
+use serde_json::Value;
 use swarmwire_certs::{Fingerprint, JoinUri, Token};
 use swarmwire_client::{Home, Target};
 use swarmwire_common::path::RelPath;
-use swarmwire_server::{Gateway, GatewayOptions, ShutdownHandle, grants::Grant, invitations, state::State};
+use swarmwire_server::{
+    Gateway, GatewayOptions, ShutdownHandle, clients, grants::Grant, invitations, state::State,
+};
 use tempfile::TempDir;
 
 /// A command that has not ended by then hangs, and that is a failure.
@@ -61,6 +65,7 @@ pub(crate) struct World {
     temp: Option<TempDir>,
     pub(crate) address: SocketAddr,
     pub(crate) fingerprint: Fingerprint,
+    metrics: Option<SocketAddr>,
     state: State,
     shutdown: ShutdownHandle,
     serving: Option<JoinHandle<()>>,
@@ -87,13 +92,14 @@ impl World {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let gateway = Gateway::bind(&options).unwrap();
-                let facts = (gateway.local_addr(), gateway.fingerprint(), gateway.state().clone());
-                sender.send((facts, gateway.shutdown_handle())).unwrap();
+                let addresses = (gateway.local_addr(), gateway.metrics_addr());
+                let facts = (gateway.fingerprint(), gateway.state().clone(), gateway.shutdown_handle());
+                sender.send((addresses, facts)).unwrap();
                 gateway.join().await;
             });
         });
-        let ((address, fingerprint, state), shutdown) = receiver.recv().unwrap();
-        Self { temp: Some(temp), address, fingerprint, state, shutdown, serving: Some(serving) }
+        let ((address, metrics), (fingerprint, state, shutdown)) = receiver.recv().unwrap();
+        Self { temp: Some(temp), address, fingerprint, metrics, state, shutdown, serving: Some(serving) }
     }
 
     /// Ends the gateway and starts one on the same root and state, at another port.
@@ -121,19 +127,64 @@ impl World {
 
     /// A new invitation.
     pub(crate) fn invite(&self, allow: &str) -> String {
+        self.invite_below(allow, "", now() + Duration::from_secs(60))
+    }
+
+    /// An invitation whose time is over.
+    pub(crate) fn invite_too_late(&self, allow: &str) -> String {
+        self.invite_below(allow, "", now() - Duration::from_secs(1))
+    }
+
+    fn invite_below(&self, allow: &str, path: &str, expires: SystemTime) -> String {
         let token = Token::random().unwrap();
-        let grant = Grant { allow: allow.parse().unwrap(), path: RelPath::root() };
-        let now = now();
-        invitations::create(&self.state, &token, &grant, now, now + Duration::from_secs(60)).unwrap();
+        let path = RelPath::parse(path.as_bytes()).unwrap();
+        let grant = Grant { allow: allow.parse().unwrap(), path };
+        invitations::create(&self.state, &token, &grant, now(), expires).unwrap();
         let (host, port) = (self.address.ip().to_string(), self.address.port());
         JoinUri { host, port, gateway: self.fingerprint, token }.to_string_with_secret()
     }
 
     /// A home that has joined as `gw` with these operations.
     pub(crate) fn joined(&self, allow: &str) -> ControllerHome {
+        self.joined_below(allow, "")
+    }
+
+    /// A home that has joined as `gw` and may act below `path` only.
+    pub(crate) fn joined_below(&self, allow: &str, path: &str) -> ControllerHome {
         let home = ControllerHome::new();
-        home.swarm(["join", &self.invite(allow), "--name", "gw"]).success();
+        let uri = self.invite_below(allow, path, now() + Duration::from_secs(60));
+        home.swarm(["join", &uri, "--name", "gw"]).success();
         home
+    }
+
+    /// Puts everybody out who has joined. As `swarmd revoke`, it takes effect within a second.
+    pub(crate) fn revoke_all(&self) {
+        for client in clients::load(&self.state).unwrap() {
+            clients::revoke(&self.state, &client.fingerprint.to_string()).unwrap();
+        }
+    }
+
+    /// The value of a metric, by its name and labels as they are shown.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let mut stream = TcpStream::connect(self.metrics.unwrap()).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{series} is not in\n{text}")).parse().unwrap()
+    }
+
+    /// Waits until a metric has a value that is wanted, and gives it.
+    pub(crate) fn wait_for(&self, series: &str, patience: Duration, wanted: impl Fn(f64) -> bool) -> f64 {
+        let start = Instant::now();
+        loop {
+            let value = self.metric(series);
+            if wanted(value) {
+                return value;
+            }
+            assert!(start.elapsed() < patience, "{series} stays at {value}");
+            std::thread::yield_now();
+        }
     }
 
     /// Waits until the gateway has ended by itself.
@@ -152,7 +203,7 @@ impl Drop for World {
 }
 
 #[expect(clippy::disallowed_methods, reason = "an edge: the gateway in the test reads the same clock")]
-fn now() -> SystemTime {
+pub(crate) fn now() -> SystemTime {
     SystemTime::now()
 }
 
@@ -169,6 +220,13 @@ pub(crate) fn refused(assert: Assert, code: i32, parts: &[&str]) -> String {
 /// Standard output of a command that succeeded.
 pub(crate) fn stdout(assert: Assert) -> String {
     String::from_utf8(assert.success().get_output().stdout.clone()).unwrap()
+}
+
+/// The summary of a sync with `--json` that ends with `code`.
+pub(crate) fn summary(assert: Assert, code: i32) -> Value {
+    let assert = assert.code(code);
+    let told = assert.get_output().stdout.clone();
+    serde_json::from_slice(&told).unwrap_or_else(|err| panic!("{err}: {told:?}"))
 }
 
 pub(crate) fn text(path: &Path) -> &str {

@@ -7,7 +7,10 @@ use swarmwire_common::{
 };
 
 use super::{account::Account, run::Ending};
-use crate::{output::JsonPath, units};
+use crate::{
+    output::{JsonPath, special_word},
+    units,
+};
 
 /// The object of `--json`; the names are a contract.
 #[derive(Debug, Serialize)]
@@ -128,7 +131,7 @@ fn skipped(report: &Report) -> Vec<SkippedEntry> {
     report
         .skipped
         .iter()
-        .map(|(path, kind)| SkippedEntry { path: JsonPath::new(path.as_bytes()), kind: kind.as_str() })
+        .map(|(path, kind)| SkippedEntry { path: JsonPath::new(path.as_bytes()), kind: special_word(*kind) })
         .collect()
 }
 

@@ -245,7 +245,7 @@ impl Planner<'_> {
                 }
             },
             _ => match shared.tally.timed(Stage::Write, || make_directory(place, metadata, action)) {
-                Ok(()) => DirState::New,
+                Ok(state) => state,
                 Err(err) => {
                     shared.fail_io(index, "the directory cannot be made", &err);
                     DirState::Failed
@@ -340,11 +340,17 @@ fn look(shared: &Shared, place: &Place<'_>) -> io::Result<Existing> {
 /// Owner's read, write and search permission, which a directory needs while things are put into it.
 const OWNER_BITS: u16 = 0o700;
 
-fn make_directory(place: &Place<'_>, metadata: Metadata, action: Action) -> io::Result<()> {
+fn make_directory(place: &Place<'_>, metadata: Metadata, action: Action) -> io::Result<DirState> {
     if action == Action::ReplaceLinkByDirectory {
         place.dir.remove_file(place.name)?;
     }
-    place.dir.create_dir(place.name, u32::from(metadata.mode | OWNER_BITS))
+    match place.dir.create_dir(place.name, u32::from(metadata.mode | OWNER_BITS)) {
+        // Since it was looked for, another sync into this place has made it.
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
+            make_writable(place).map(|()| DirState::Existing)
+        }
+        other => other.map(|()| DirState::New),
+    }
 }
 
 /// Lets the owner write into an existing directory; its own mode comes back in the end.

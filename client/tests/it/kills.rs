@@ -1,0 +1,81 @@
+//! `swarm` killed without a word in the middle of a sync, both ways: what stands under a final name is whole at every moment, the
+//! next run completes the tree, and the gateway gets its handlers back.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use swarmwire_common::limits;
+
+use crate::{
+    placement::Way,
+    trees::{PLANTED_FILES, assert_no_leftovers, assert_same, plant, visible_files, whole_files},
+    world::{ControllerHome, World, text},
+};
+
+const HANDLERS_IN_USE: &str = "swarmwire_handlers_in_use";
+
+fn spawn(home: &ControllerHome, source: &str, destination: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_swarm"))
+        // Without barriers files take their names one by one, so that there are moments to choose from.
+        .args(["sync", source, destination, "--durability", "none", "--quiet"])
+        .env("SWARMWIRE_HOME", home.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Kills once so many files are visible, or work has begun where that is none; gives how many were visible afterwards.
+fn kill_at(mut child: Child, files: usize, place: &Path, original: &Path) -> usize {
+    let has_begun = || files > 0 || fs::read_dir(place).is_ok_and(|mut names| names.next().is_some());
+    while child.try_wait().unwrap().is_none() && (visible_files(place).len() < files || !has_begun()) {
+        std::thread::yield_now();
+    }
+    // It may have ended by itself, a moment ago.
+    let _ = child.kill();
+    child.wait().unwrap();
+    whole_files(place, original)
+}
+
+fn kill_at_several_moments_then_complete(way: Way) {
+    let world = World::start_with(|options| options.metrics = Some(([127, 0, 0, 1], 0).into()));
+    let home = world.joined("pull,push");
+    let (from, to) = match way {
+        Way::Push => (world.beside("local/tree"), world.root()),
+        Way::Pull => (world.root().join("tree"), world.beside("local")),
+    };
+    fs::create_dir_all(&from).unwrap();
+    fs::create_dir_all(&to).unwrap();
+    plant(&from);
+    let (source, destination) = match way {
+        Way::Push => (text(&from), "gw:"),
+        Way::Pull => ("gw:tree", text(&to)),
+    };
+    let place = to.join("tree");
+    let mut was_partial = false;
+    for files in [0, 1, 40, 150, 299] {
+        let visible = kill_at(spawn(&home, source, destination), files, &place, &from);
+        was_partial |= visible > 0 && visible < PLANTED_FILES;
+    }
+    assert!(was_partial, "no moment was in the middle");
+    home.swarm(["sync", source, destination]).success();
+    assert_same(&from, &place);
+    let patience = limits::IDLE_TIMEOUT + Duration::from_secs(5);
+    world.wait_for(HANDLERS_IN_USE, patience, |in_use| in_use == 0.0);
+    assert_no_leftovers(&to);
+}
+
+#[test]
+fn a_push_that_is_killed_leaves_whole_files_and_frees_its_handler() {
+    kill_at_several_moments_then_complete(Way::Push);
+}
+
+#[test]
+fn a_pull_that_is_killed_leaves_whole_files_and_frees_its_handler() {
+    kill_at_several_moments_then_complete(Way::Pull);
+}
