@@ -62,7 +62,10 @@ fn a_summary_has_every_count_and_an_unchanged_tree_costs_nothing() {
             Way::Push => ("bytes_wire_sent", "bytes_wire_received"),
             Way::Pull => ("bytes_wire_received", "bytes_wire_sent"),
         };
-        assert!(told[sent].as_u64().unwrap() > bytes as u64 && told[received].as_u64().unwrap() > 0, "{told}");
+        assert!(
+            told[sent].as_u64().unwrap() > bytes as u64 && told[received].as_u64().unwrap() > 0,
+            "{told}"
+        );
         for varying in ["seconds", sent, received] {
             told.as_object_mut().unwrap().remove(varying);
         }
@@ -180,7 +183,9 @@ fn names_that_are_no_text_arrive_as_they_are() {
         let sides = Sides::new(way);
         let top = sides.from().join("src");
         fs::create_dir(&top).unwrap();
-        for name in [&b"\xff\xfe"[..], b"new\nline", b"\x1b[31m", b"-rf", b" ", b"...", b"a:b", "größe".as_bytes()] {
+        for name in
+            [&b"\xff\xfe"[..], b"new\nline", b"\x1b[31m", b"-rf", b" ", b"...", b"a:b", "größe".as_bytes()]
+        {
             fs::create_dir(top.join(OsStr::from_bytes(name))).unwrap();
             fs::write(top.join(OsStr::from_bytes(name)).join(OsStr::from_bytes(name)), name).unwrap();
         }

@@ -14,9 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     disks::{Disk, with_small_files},
     placement::{BOTH, Sides, Way},
-    trees::{
-        assert_no_leftovers, assert_same, content, set_mtime, snapshot, visible_files, whole_files,
-    },
+    trees::{assert_no_leftovers, assert_same, content, set_mtime, snapshot, visible_files, whole_files},
     world::{World, refused, summary, text},
 };
 
@@ -180,7 +178,8 @@ impl Growth {
         for path in visible_files(&self.tree("new")) {
             let name = path.strip_prefix(self.tree("new")).unwrap().to_str().unwrap();
             let tree = if failed.contains(name) { "old" } else { "new" };
-            let (found, expected) = (fs::read(place.join(name)).ok(), fs::read(self.tree(tree).join(name)).ok());
+            let (found, expected) =
+                (fs::read(place.join(name)).ok(), fs::read(self.tree(tree).join(name)).ok());
             assert!(found == expected, "{name} is not that of {tree}: {told}");
         }
         assert!(failed.contains("11-large") && failed.len() < 20, "{told}");
@@ -267,7 +266,8 @@ fn a_destination_that_cannot_be_written_is_told_for_each_entry() {
                 Way::Pull => World::start(),
             };
             let home = sides.joined("pull,push");
-            let from = if disk.is_some() || matches!(way, Way::Pull) { sides.root() } else { sides.beside("x") };
+            let from =
+                if disk.is_some() || matches!(way, Way::Pull) { sides.root() } else { sides.beside("x") };
             fs::create_dir_all(from.join("src/sub")).unwrap();
             fs::write(from.join("src/a"), "new").unwrap();
             for (source, part) in [("src", "cannot be made"), ("src/", "cannot be"), ("src/a", "cannot be")] {
@@ -323,8 +323,16 @@ fn what_lies_outside_the_grant_is_denied_and_untouched() {
     }
     for path in ["..", "../x", "logs/../other", "/etc", "logs/.."] {
         let remote = format!("gw:{path}");
-        refused(home.swarm(["sync", text(&tree), &remote]), 2, &["DST", &format!("`{remote}` cannot be used")]);
-        refused(home.swarm(["sync", &remote, text(&new)]), 2, &["SRC", &format!("`{remote}` cannot be used")]);
+        refused(
+            home.swarm(["sync", text(&tree), &remote]),
+            2,
+            &["DST", &format!("`{remote}` cannot be used")],
+        );
+        refused(
+            home.swarm(["sync", &remote, text(&new)]),
+            2,
+            &["SRC", &format!("`{remote}` cannot be used")],
+        );
         refused(home.swarm(["ls", &remote]), 2, &["GW:PATH", &format!("`{remote}` cannot be used")]);
     }
     assert!(snapshot(&world.root()) == before && !new.exists());

@@ -13,8 +13,8 @@ mod placement;
 mod relay;
 mod services;
 mod syncing;
-mod trust;
 #[path = "../../../server/tests/shared/trees.rs"]
 mod trees;
+mod trust;
 mod usage;
 mod world;

@@ -83,7 +83,9 @@ fn one_process_holds_several_gateways_at_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let options = ConnectOptions::default();
-        let dial = |name: &str| Controller::connect(gateways.get(&name.parse().unwrap()).unwrap(), &identity, options);
+        let dial = |name: &str| {
+            Controller::connect(gateways.get(&name.parse().unwrap()).unwrap(), &identity, options)
+        };
         let (one, two) = (dial("one").await.unwrap(), dial("two").await.unwrap());
         let to = RemotePath { path: RelPath::root(), trailing_slash: false };
         let push = async |controller: &Controller| {
@@ -157,8 +159,13 @@ fn the_metrics_file_is_what_the_textfile_collector_reads() {
             }
         }
         assert!(families.len() > 5, "{metrics}");
-        assert_eq!(fs::read_dir(world.beside(".")).unwrap().filter(|entry| {
-            entry.as_ref().unwrap().file_name().to_str().unwrap().contains(".prom")
-        }).count(), 1, "nothing is left beside it");
+        assert_eq!(
+            fs::read_dir(world.beside("."))
+                .unwrap()
+                .filter(|entry| { entry.as_ref().unwrap().file_name().to_str().unwrap().contains(".prom") })
+                .count(),
+            1,
+            "nothing is left beside it"
+        );
     }
 }

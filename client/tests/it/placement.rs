@@ -52,7 +52,12 @@ impl Sides {
     }
 
     /// Runs `swarm sync` between a path below [`Sides::from`] and one below [`Sides::to`].
-    pub(crate) fn sync(&self, source: &str, destination: &str, options: &[&str]) -> assert_cmd::assert::Assert {
+    pub(crate) fn sync(
+        &self,
+        source: &str,
+        destination: &str,
+        options: &[&str],
+    ) -> assert_cmd::assert::Assert {
         let (source, destination) = match self.way {
             Way::Push => (source.to_owned(), format!("gw:{destination}")),
             Way::Pull => (format!("gw:{source}"), destination.to_owned()),

@@ -15,8 +15,8 @@ use std::{
 
 use rustix::{
     buffer::spare_capacity,
-    fs::{AtFlags, FileType, Mode, OFlags, RawDir, Timespec, Timestamps, UTIME_OMIT},
-    io::retry_on_intr,
+    fs::{AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, Timespec, Timestamps, UTIME_OMIT},
+    io::{Errno, retry_on_intr},
 };
 
 use super::{
@@ -184,6 +184,25 @@ impl Dir {
         Ok(rustix::fs::renameat(&self.fd, name.as_os_str(), &to.fd, to_name.as_os_str())?)
     }
 
+    /// As [`Self::rename`], but fails with `EEXIST` where `to` has something of that name.
+    ///
+    /// One step where the file system can (`renameat2`), otherwise a look and a rename.
+    pub fn rename_new(&self, name: Name<'_>, to: &Self, to_name: Name<'_>) -> io::Result<()> {
+        self.pass(DiskOp::Rename, to_name)?;
+        let (from, onto) = (name.as_os_str(), to_name.as_os_str());
+        match rustix::fs::renameat_with(&self.fd, from, &to.fd, onto, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS) => {}
+            other => return Ok(other?),
+        }
+        match to.stat(to_name) {
+            Ok(_) => Err(Errno::EXIST.into()),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                Ok(rustix::fs::renameat(&self.fd, from, &to.fd, onto)?)
+            }
+            Err(err) => Err(err),
+        }
+    }
+
     /// Removes the file or link `name`.
     pub fn remove_file(&self, name: Name<'_>) -> io::Result<()> {
         self.pass(DiskOp::Remove, name)?;
@@ -224,7 +243,7 @@ impl Dir {
     pub fn try_lock(&self) -> io::Result<bool> {
         match rustix::fs::flock(&self.fd, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(false),
             Err(err) => Err(err.into()),
         }
     }

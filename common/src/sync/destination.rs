@@ -15,6 +15,7 @@ mod control;
 mod landing;
 mod pending;
 mod planner;
+mod replaced;
 mod streams;
 mod writer;
 
@@ -44,6 +45,7 @@ use assembly::{Assemblies, Withdrawn};
 use commit::Committer;
 use landing::Landing;
 use pending::Pending;
+use replaced::Replaced;
 
 /// Threads that check and write. Two overlap on a real disk; on tmpfs the second is idle.
 const WRITERS: usize = 2;
@@ -68,6 +70,7 @@ struct Shared {
     landing: Landing,
     pending: Pending,
     assemblies: Assemblies,
+    replaced: Replaced,
     control: Sender<DestinationMessage>,
     tally: Arc<Tally>,
     named: Named,
@@ -153,6 +156,7 @@ pub(super) async fn run(
         tree: RwLock::default(),
         pending: Pending::default(),
         assemblies: Assemblies::default(),
+        replaced: Replaced::default(),
         control,
         tally: tally.clone(),
         named: Named::default(),

@@ -151,3 +151,53 @@ async fn a_destination_that_dies_at_any_call_is_completed_by_the_next_sync() {
         assert!(!staged, "a staging place is left after death at call {death}");
     }
 }
+
+/// Something that happens right before the first rename: somebody else writes there.
+#[derive(Debug)]
+struct Meddler {
+    act: Mutex<Option<Act>>,
+}
+
+#[derive(Debug)]
+struct Act {
+    path: std::path::PathBuf,
+    content: &'static [u8],
+}
+
+impl Gate for Meddler {
+    fn pass(&self, op: DiskOp, _name: &[u8]) -> io::Result<()> {
+        if op == DiskOp::SyncFileSystem
+            && let Some(act) = self.act.lock().unwrap().take()
+        {
+            fs::write(act.path, act.content).unwrap();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_else_put_in_place_since_the_plan_is_not_overwritten() {
+    let pair = Pair::connect().await;
+    let from = tempfile::tempdir().unwrap();
+    fs::write(from.path().join("a.log"), b"from the source").unwrap();
+    for before in [None, Some(b"older".as_slice())] {
+        let to = tempfile::tempdir().unwrap();
+        let path = to.path().join("a.log");
+        if let Some(before) = before {
+            fs::write(&path, before).unwrap();
+        }
+        let act = Act { path: path.clone(), content: b"from somebody else" };
+        let gate = Arc::new(Meddler { act: Mutex::new(Some(act)) });
+        let root = Arc::new(Root::open_gated(to.path(), Some(gate)).unwrap());
+        let destination = Destination::open(root, RelPath::root(), true, true).unwrap();
+        let [_, received] =
+            pair.sync(source(from.path(), None), destination, options(Durability::Batch)).await;
+        assert!(received.error.is_none(), "{:?}", received.error);
+        let [failure] = received.report.failed.as_slice() else { panic!("{:?}", received.report) };
+        assert!(failure.reason.contains("something else was put in its place"), "{}", failure.reason);
+        assert_eq!(fs::read(&path).unwrap(), b"from somebody else");
+
+        let (_, again) = sync_with(&pair, from.path(), to.path(), 0..0).await;
+        assert_eq!((again.report.entries_failed, fs::read(&path).unwrap()), (0, b"from the source".to_vec()));
+    }
+}

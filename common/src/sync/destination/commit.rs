@@ -155,7 +155,8 @@ fn rename(shared: &Shared, written: Written) -> io::Result<Arc<Dir>> {
     let staging = shared.landing.staging()?;
     let dir = shared.parent_dir(written.index)?;
     let name = shared.name_of(written.index);
-    staging.dir().rename(written.temp.as_name(), &dir, Name::new(&name).expect("listed as a name"))?;
+    let name = Name::new(&name).expect("listed as a name");
+    shared.replaced.rename(written.index, (&staging, written.temp.as_name()), (&dir, name))?;
     shared.tally.committed.fetch_add(1, Relaxed);
     shared.landing.note_change();
     Ok(dir)
@@ -163,8 +164,9 @@ fn rename(shared: &Shared, written: Written) -> io::Result<Arc<Dir>> {
 
 fn fail(shared: &Shared, written: Written, err: &io::Error) {
     let reason = match err.kind() {
-        io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
-            "a directory is in the way of the file".to_owned()
+        io::ErrorKind::IsADirectory => "a directory is in the way of the file".to_owned(),
+        io::ErrorKind::AlreadyExists => {
+            "something else was put in its place while it was on its way; it is left as it is".to_owned()
         }
         _ => format!("cannot be given its name: {}", describe(err)),
     };

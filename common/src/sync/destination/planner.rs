@@ -12,7 +12,7 @@ use crate::{
     entry::{Kind, Metadata},
     limits::CHUNK_BYTES,
     path::Name,
-    root::{Dir, EntryType},
+    root::{Dir, EntryType, Stat},
     sync::{
         Stage, SyncError,
         plan::{Action, Existing, decide},
@@ -187,12 +187,12 @@ impl Planner<'_> {
     /// Decides about one entry and acts.
     fn entry(&mut self, place: &Place<'_>, surroundings: Surroundings, kind: &Kind, metadata: Metadata) {
         let shared = self.shared;
-        let existing = match surroundings {
-            Surroundings::New => Ok(Existing::Nothing),
+        let found = match surroundings {
+            Surroundings::New => Ok((Existing::Nothing, None)),
             Surroundings::Existing => look(shared, place),
         };
-        let existing = match existing {
-            Ok(existing) => existing,
+        let (existing, stat) = match found {
+            Ok(found) => found,
             Err(err) => {
                 if *kind == Kind::Directory {
                     self.states.insert(place.index, DirState::Failed);
@@ -201,6 +201,9 @@ impl Planner<'_> {
             }
         };
         let action = decide(kind, metadata, &existing, shared.options);
+        if let (Action::Fetch | Action::FetchUnlessSame, Some(stat)) = (action, &stat) {
+            shared.replaced.note(place.index, stat);
+        }
         match kind {
             Kind::File { size } => self.file(place, *size, metadata, action),
             Kind::Directory => self.directory(place, metadata, action),
@@ -323,18 +326,19 @@ fn unchanged(shared: &Shared, size: u64) {
 }
 
 /// What stands under an entry's name.
-fn look(shared: &Shared, place: &Place<'_>) -> io::Result<Existing> {
+fn look(shared: &Shared, place: &Place<'_>) -> io::Result<(Existing, Option<Stat>)> {
     let Place { dir, name, .. } = *place;
     let stat = match shared.tally.timed(Stage::Plan, || dir.stat(name)) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Existing::Nothing),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok((Existing::Nothing, None)),
         other => other?,
     };
-    Ok(match stat.entry_type {
+    let existing = match stat.entry_type {
         EntryType::File => Existing::File { size: stat.size, metadata: stat.metadata },
         EntryType::Directory => Existing::Directory,
         EntryType::Symlink => Existing::Symlink { target: dir.read_link(name)?, metadata: stat.metadata },
         EntryType::Special(_) => Existing::Special,
-    })
+    };
+    Ok((existing, Some(stat)))
 }
 
 /// Owner's read, write and search permission, which a directory needs while things are put into it.

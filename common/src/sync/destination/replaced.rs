@@ -1,0 +1,91 @@
+//! What stood in the place of each wanted file when it was planned, so that the commit replaces that and nothing else.
+//!
+//! Between the plan and the rename anybody may write there: a local program, another sync, or an earlier sync of the same tree whose
+//! controller has died and which the gateway has not noticed yet. A file that appeared or changed in between is not overwritten,
+//! unless it is the very file that was coming.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Mutex, MutexGuard},
+};
+
+use crate::{
+    entry::Timestamp,
+    path::Name,
+    root::{Dir, Stat, staging::Staging},
+};
+
+/// By index; a file that is not here had nothing in its place.
+#[derive(Debug, Default)]
+pub(super) struct Replaced {
+    seen: Mutex<HashMap<u32, Seen>>,
+}
+
+/// Enough of an entry to know it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    inode: u64,
+    size: u64,
+    mtime: Timestamp,
+}
+
+impl Seen {
+    fn of(stat: &Stat) -> Self {
+        Self { inode: stat.inode, size: stat.size, mtime: stat.metadata.mtime }
+    }
+}
+
+impl Replaced {
+    /// Remembers what stands in the place of a file that will be wanted.
+    pub(super) fn note(&self, index: u32, stat: &Stat) {
+        self.seen().insert(index, Seen::of(stat));
+    }
+
+    /// Gives the staged file `temp` the name `name` in `dir`. `EEXIST` when what stands there is not what was planned to be replaced.
+    pub(super) fn rename(
+        &self,
+        index: u32,
+        (staging, temp): (&Staging, Name<'_>),
+        (dir, name): (&Dir, Name<'_>),
+    ) -> io::Result<()> {
+        let seen = self.seen().remove(&index);
+        let Some(seen) = seen else {
+            return match staging.dir().rename_new(temp, dir, name) {
+                Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
+                    Self::rename_if(staging, temp, dir, name, |_| false)
+                }
+                other => other,
+            };
+        };
+        Self::rename_if(staging, temp, dir, name, |now| *now == seen)
+    }
+
+    /// Renames over what is there, if `is_planned` knows it, if it is gone, or if it is the file that is coming.
+    fn rename_if(
+        staging: &Staging,
+        temp: Name<'_>,
+        dir: &Dir,
+        name: Name<'_>,
+        is_planned: impl FnOnce(&Seen) -> bool,
+    ) -> io::Result<()> {
+        let now = match dir.stat(name) {
+            Ok(stat) => Seen::of(&stat),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                return staging.dir().rename_new(temp, dir, name);
+            }
+            Err(err) => return Err(err),
+        };
+        if !is_planned(&now) {
+            let coming = Seen::of(&staging.dir().stat(temp)?);
+            if (now.size, now.mtime) != (coming.size, coming.mtime) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+        }
+        staging.dir().rename(temp, dir, name)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<u32, Seen>> {
+        self.seen.lock().expect("no holder panics")
+    }
+}
