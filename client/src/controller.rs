@@ -24,6 +24,7 @@ use swarmwire_common::{
     codec, limits,
     path::RelPath,
     sync::{self, Destination, Link, Outcome, Router, Source, Tally},
+    transport,
     wire::{
         list::ListRequest,
         open::{
@@ -207,12 +208,12 @@ impl Controller {
 
     /// Ends the connection at once: whatever runs on it fails with `LocallyClosed`.
     pub fn break_off(&self, status: Status) {
-        self.connection.close(status.into(), b"");
+        transport::close(&self.connection, status, b"");
     }
 
     /// Ends the connection and gives the goodbye a moment to leave.
     pub async fn close(self) {
-        self.connection.close(Status::Ok.into(), b"");
+        transport::close(&self.connection, Status::Ok, b"");
         if timeout(CLOSE_TIME_MAX, self.endpoint.wait_idle()).await.is_err() {
             tracing::trace!("left before the gateway acknowledged the goodbye");
         }

@@ -2,6 +2,8 @@
 //!
 //! It takes finished TLS configurations (`swarmwire_certs::verify`) and gives quinn endpoints. Trust is not decided here.
 
+mod goodbye;
+
 use std::{io, net::SocketAddr, sync::Arc};
 
 use quinn::{
@@ -10,6 +12,8 @@ use quinn::{
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use socket2::{Domain, Protocol, Socket, Type};
+
+pub use goodbye::close;
 
 use crate::limits;
 
@@ -63,7 +67,8 @@ fn transport_config() -> TransportConfig {
         .send_window(limits::SEND_WINDOW_BYTES)
         .initial_mtu(limits::DATAGRAM_BYTES_INITIAL)
         .mtu_discovery_config(Some(discovery))
-        .datagram_receive_buffer_size(None);
+        .datagram_receive_buffer_size(None)
+        .congestion_controller_factory(Arc::new(goodbye::Windows::default()));
     config
 }
 

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use quinn::{Connection, Incoming, RecvStream, SendStream};
-use swarmwire_common::{limits, sync::Router, wire::status::Status};
+use swarmwire_common::{limits, sync::Router, transport, wire::status::Status};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinError, JoinSet},
@@ -160,7 +160,7 @@ impl Session {
 
     fn close(&self, status: Status, reason: &str) {
         tracing::debug!(status = status.as_str(), reason, "closed the connection");
-        self.connection.close(status.into(), reason.as_bytes());
+        transport::close(&self.connection, status, reason.as_bytes());
     }
 }
 

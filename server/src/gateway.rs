@@ -239,7 +239,10 @@ async fn serve(shared: Arc<Shared>, endpoint: Endpoint, drain: Duration) {
             }
         }
     }
-    endpoint.close(Status::ShuttingDown.into(), Status::ShuttingDown.meaning().as_bytes());
+    // One by one, since a busy connection would not hear it from the endpoint; then those in their handshake.
+    let (status, reason) = (Status::ShuttingDown, Status::ShuttingDown.meaning().as_bytes());
+    shared.metrics.paths.open().iter().for_each(|connection| transport::close(connection, status, reason));
+    endpoint.close(status.into(), reason);
     let told = async { while connections.join_next().await.is_some() {} };
     if timeout(CLOSING_MAX, told).await.is_err() {
         tracing::warn!("broke off connections that did not end");

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use swarmwire_common::limits;
 
 use crate::{
@@ -68,6 +69,26 @@ fn kill_at_several_moments_then_complete(way: Way) {
     let patience = limits::IDLE_TIMEOUT + Duration::from_secs(5);
     world.wait_for(HANDLERS_IN_USE, patience, |in_use| in_use == 0.0);
     assert_no_leftovers(&to);
+}
+
+/// Story: the goodbye was held back while much was on its way, and the gateway kept the handler until its idle timeout.
+#[test]
+fn a_sync_that_is_interrupted_frees_its_handler_at_once() {
+    let world = World::start_with(|options| options.metrics = Some(([127, 0, 0, 1], 0).into()));
+    let home = world.joined("push");
+    let tree = world.beside("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::File::create(tree.join("large")).unwrap().set_len(4 << 30).unwrap();
+    for signal in [Signal::INT, Signal::TERM, Signal::INT, Signal::TERM] {
+        let mut child = spawn(&home, text(&tree), "gw:");
+        let series = r#"swarmwire_bytes_total{direction="in",service="sync"}"#;
+        let before = world.metric(series);
+        world.wait_for(series, limits::IDLE_TIMEOUT, |bytes| bytes > before);
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        world.wait_for(HANDLERS_IN_USE, limits::IDLE_TIMEOUT / 3, |in_use| in_use == 0.0);
+    }
+    assert!(visible_files(&world.root()).is_empty());
 }
 
 #[test]

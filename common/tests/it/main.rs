@@ -5,6 +5,7 @@
 
 mod channel;
 mod faults;
+mod goodbye;
 mod pair;
 mod peers;
 mod sync;

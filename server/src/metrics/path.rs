@@ -69,6 +69,12 @@ impl Paths {
         OpenPath { paths: self.clone(), id }
     }
 
+    /// Those that are open now.
+    pub(crate) fn open(&self) -> Vec<Connection> {
+        let inner = self.inner.lock().expect("no holder panics");
+        inner.open.values().map(|(connection, _)| connection.clone()).collect()
+    }
+
     pub(crate) fn look(&self) -> Seen {
         let mut inner = self.inner.lock().expect("no holder panics");
         let mut seen = Seen { new: std::mem::take(&mut inner.ended), ..Seen::default() };
@@ -77,7 +83,10 @@ impl Paths {
             let path = connection.stats().path;
             seen.rtt_max = seen.rtt_max.max(path.rtt);
             rtt_sum += path.rtt;
-            seen.window_bytes = seen.window_bytes.saturating_add(path.cwnd);
+            if connection.close_reason().is_none() {
+                // A closing one has no window.
+                seen.window_bytes = seen.window_bytes.saturating_add(path.cwnd);
+            }
             seen.datagram_bytes_min = match seen.connections {
                 0 => path.current_mtu,
                 _ => seen.datagram_bytes_min.min(path.current_mtu),

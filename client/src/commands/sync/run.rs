@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::anyhow;
+use quinn::PathStats;
 use swarmwire_client::{ConnectError, Controller, RequestError};
 use swarmwire_common::{
     escape::escape_str,
@@ -140,9 +141,12 @@ impl<'a> Runner<'a> {
                 Box::pin(controller.pull(&self.job.remote, destination, self.job.options, Arc::clone(&tally)))
             }
         };
-        let (result, is_interrupted) = self.watch(transfer, &controller, &tally).await;
+        let (result, path_then) = self.watch(transfer, &controller, &tally).await;
+        let is_interrupted = path_then.is_some();
         self.account.time = self.start.elapsed();
-        self.account.add_connection(&controller.stats());
+        let mut stats = controller.stats();
+        stats.path = path_then.unwrap_or(stats.path);
+        self.account.add_connection(&stats);
         controller.close().await;
         let outcome = match result {
             Some(Ok(outcome)) => outcome,
@@ -161,24 +165,26 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Waits for `transfer` while showing how it goes; when a signal comes, breaks it off and waits a little for its report.
+    /// Waits for `transfer` while showing how it goes; when a signal comes, breaks it off and waits a little for its report. Gives
+    /// what the path was when it was broken off, if it was: a path that is closing shows a window that was opened for the goodbye.
     async fn watch(
         &mut self,
         mut transfer: Transfer<'_>,
         controller: &Controller,
         tally: &Tally,
-    ) -> (Option<Result<Outcome, RequestError>>, bool) {
+    ) -> (Option<Result<Outcome, RequestError>>, Option<PathStats>) {
         let mut tick = interval(limits::PROGRESS_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                result = &mut transfer => return (Some(result), false),
+                result = &mut transfer => return (Some(result), None),
                 () = self.interrupt.wait() => break,
                 _ = tick.tick() => self.progress.show(tally, Instant::now()),
             }
         }
+        let path = controller.stats().path;
         controller.break_off(Status::Cancelled);
-        (timeout(BREAK_OFF_TIME_MAX, transfer).await.ok(), true)
+        (timeout(BREAK_OFF_TIME_MAX, transfer).await.ok(), Some(path))
     }
 
     /// Dials and opens the local side again, as often as the time allows.
