@@ -3,22 +3,29 @@
 //! Directories and links are made at once; files are asked for in runs, a message per listing block. Entries must come sorted within
 //! their directory and after it, which rules out doubles; a listing that breaks the rules ends the sync.
 
-use std::{collections::HashMap, io, sync::Arc, sync::atomic::Ordering::Relaxed};
+mod disk;
+mod wants;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use async_channel::Receiver;
 
 use super::Shared;
 use crate::{
     entry::{Kind, Metadata},
-    limits::CHUNK_BYTES,
     path::Name,
-    root::{Dir, EntryType, Stat},
+    root::Dir,
     sync::{
         Stage, SyncError,
         plan::{Action, Existing, decide},
     },
-    wire::sync::{DestinationMessage, ListingEntry, Run, SourceMessage},
+    wire::sync::{DestinationMessage, ListingEntry, SourceMessage},
 };
+use disk::{Place, hash_file, look, make_directory, make_symlink, make_writable};
+use wants::Wants;
 
 /// Plans until the listing ends. Blocks.
 pub(super) fn plan(shared: &Shared, blocks: &Receiver<SourceMessage>) {
@@ -49,13 +56,6 @@ struct Current {
     last_name: Vec<u8>,
 }
 
-/// Where an entry belongs.
-struct Place<'a> {
-    dir: &'a Dir,
-    name: Name<'a>,
-    index: u32,
-}
-
 /// What an entry's directory is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Surroundings {
@@ -73,13 +73,6 @@ enum DirState {
     Failed,
 }
 
-/// Wants since the last message.
-#[derive(Default)]
-struct Wants {
-    runs: Vec<Run>,
-    unless: Vec<(u32, [u8; 32])>,
-}
-
 enum More {
     Yes,
     No,
@@ -95,7 +88,7 @@ impl Planner<'_> {
                     return Err(SyncError::Protocol("its listing is not complete"));
                 }
                 self.shared.tally.listing_complete.store(1, Relaxed);
-                self.flush();
+                self.wants.tell(self.shared);
                 self.say(DestinationMessage::PlanEnd);
                 self.shared.pending.plan_ended();
                 return Ok(More::No);
@@ -119,7 +112,7 @@ impl Planner<'_> {
         let parent = parent.map_err(|err| SyncError::Disk(format!("the destination is gone: {err}")))?;
         let name = Name::new(&name).expect("it came from a path");
         self.entry(&Place { dir: &parent, name, index }, Surroundings::Existing, kind, metadata);
-        self.flush();
+        self.wants.tell(self.shared);
         Ok(())
     }
 
@@ -144,7 +137,7 @@ impl Planner<'_> {
             current.last_name = entry.name;
         }
         self.current = Some(current);
-        self.flush();
+        self.wants.tell(self.shared);
         Ok(())
     }
 
@@ -276,120 +269,13 @@ impl Planner<'_> {
         }
     }
 
-    /// Tells the source what is wanted so far.
-    fn flush(&mut self) {
-        let wants = std::mem::take(&mut self.wants);
-        if !wants.runs.is_empty() {
-            self.say(DestinationMessage::Want(wants.runs));
-        }
-        if !wants.unless.is_empty() {
-            self.say(DestinationMessage::WantUnless(wants.unless));
-        }
-    }
-
     fn say(&self, message: DestinationMessage) {
         // A closed channel means that the sync has ended; the listing's queue is closed with it.
         let _ended = self.shared.control.send_blocking(message);
     }
 }
 
-impl Wants {
-    fn push(&mut self, shared: &Shared, index: u32) {
-        shared.pending.want(index);
-        if !self.unless.is_empty() {
-            self.tell_unless(shared);
-        }
-        match self.runs.last_mut() {
-            Some(run) if run.first + run.count == index => run.count += 1,
-            _ => self.runs.push(Run { first: index, count: 1 }),
-        }
-    }
-
-    fn push_unless(&mut self, shared: &Shared, index: u32, hash: [u8; 32]) {
-        shared.pending.want(index);
-        if !self.runs.is_empty() {
-            let runs = std::mem::take(&mut self.runs);
-            let _ended = shared.control.send_blocking(DestinationMessage::Want(runs));
-        }
-        self.unless.push((index, hash));
-    }
-
-    fn tell_unless(&mut self, shared: &Shared) {
-        let unless = std::mem::take(&mut self.unless);
-        let _ended = shared.control.send_blocking(DestinationMessage::WantUnless(unless));
-    }
-}
-
 fn unchanged(shared: &Shared, size: u64) {
     shared.tally.files_unchanged.fetch_add(1, Relaxed);
     shared.tally.bytes_unchanged.fetch_add(size, Relaxed);
-}
-
-/// What stands under an entry's name.
-fn look(shared: &Shared, place: &Place<'_>) -> io::Result<(Existing, Option<Stat>)> {
-    let Place { dir, name, .. } = *place;
-    let stat = match shared.tally.timed(Stage::Plan, || dir.stat(name)) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok((Existing::Nothing, None)),
-        other => other?,
-    };
-    let existing = match stat.entry_type {
-        EntryType::File => Existing::File { size: stat.size, metadata: stat.metadata },
-        EntryType::Directory => Existing::Directory,
-        EntryType::Symlink => Existing::Symlink { target: dir.read_link(name)?, metadata: stat.metadata },
-        EntryType::Special(_) => Existing::Special,
-    };
-    Ok((existing, Some(stat)))
-}
-
-/// Owner's read, write and search permission, which a directory needs while things are put into it.
-const OWNER_BITS: u16 = 0o700;
-
-fn make_directory(place: &Place<'_>, metadata: Metadata, action: Action) -> io::Result<DirState> {
-    if action == Action::ReplaceLinkByDirectory {
-        place.dir.remove_file(place.name)?;
-    }
-    match place.dir.create_dir(place.name, u32::from(metadata.mode | OWNER_BITS)) {
-        // Since it was looked for, another sync into this place has made it.
-        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
-            make_writable(place).map(|()| DirState::Existing)
-        }
-        other => other.map(|()| DirState::New),
-    }
-}
-
-/// Lets the owner write into an existing directory; its own mode comes back in the end.
-fn make_writable(place: &Place<'_>) -> io::Result<()> {
-    let stat = place.dir.stat(place.name)?;
-    if stat.metadata.mode & OWNER_BITS == OWNER_BITS {
-        return Ok(());
-    }
-    let writable = Metadata { mode: stat.metadata.mode | OWNER_BITS, ..stat.metadata };
-    place.dir.open_dir(place.name)?.set_metadata(writable)
-}
-
-fn make_symlink(shared: &Shared, place: &Place<'_>, target: &[u8], metadata: Metadata) -> io::Result<()> {
-    let staging = shared.landing.staging()?;
-    let temp = staging.next_name();
-    staging.dir().create_symlink(temp.as_name(), target)?;
-    staging.dir().set_link_mtime(temp.as_name(), metadata.mtime)?;
-    staging.dir().rename(temp.as_name(), place.dir, place.name)
-}
-
-/// The hash of what is there, to ask by.
-fn hash_file(shared: &Shared, place: &Place<'_>, size: u64) -> io::Result<[u8; 32]> {
-    let file = place.dir.open_file(place.name)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = shared.pool.take();
-    let step = usize::try_from(CHUNK_BYTES).expect("1 MiB");
-    let mut offset = 0;
-    while offset < size {
-        buffer.bytes.clear();
-        let read = shared.tally.timed(Stage::Read, || file.read_at(offset, step, &mut buffer.bytes))?;
-        if read == 0 {
-            break;
-        }
-        shared.tally.timed(Stage::Hash, || hasher.update(&buffer.bytes));
-        offset += u64::try_from(read).expect("at most a chunk");
-    }
-    Ok(hasher.finalize().into())
 }

@@ -1,0 +1,97 @@
+//! What the planner looks at and does on the disk, one entry at a time.
+
+use std::io;
+
+use super::DirState;
+use crate::{
+    entry::Metadata,
+    limits::CHUNK_BYTES,
+    path::Name,
+    root::{Dir, EntryType, Stat},
+    sync::{
+        Stage,
+        destination::Shared,
+        plan::{Action, Existing},
+    },
+};
+
+/// Where an entry belongs.
+pub(super) struct Place<'a> {
+    pub(super) dir: &'a Dir,
+    pub(super) name: Name<'a>,
+    pub(super) index: u32,
+}
+
+/// What stands under an entry's name.
+pub(super) fn look(shared: &Shared, place: &Place<'_>) -> io::Result<(Existing, Option<Stat>)> {
+    let Place { dir, name, .. } = *place;
+    let stat = match shared.tally.timed(Stage::Plan, || dir.stat(name)) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok((Existing::Nothing, None)),
+        other => other?,
+    };
+    let existing = match stat.entry_type {
+        EntryType::File => Existing::File { size: stat.size, metadata: stat.metadata },
+        EntryType::Directory => Existing::Directory,
+        EntryType::Symlink => Existing::Symlink { target: dir.read_link(name)?, metadata: stat.metadata },
+        EntryType::Special(_) => Existing::Special,
+    };
+    Ok((existing, Some(stat)))
+}
+
+/// Owner's read, write and search permission, which a directory needs while things are put into it.
+const OWNER_BITS: u16 = 0o700;
+
+pub(super) fn make_directory(place: &Place<'_>, metadata: Metadata, action: Action) -> io::Result<DirState> {
+    if action == Action::ReplaceLinkByDirectory {
+        place.dir.remove_file(place.name)?;
+    }
+    match place.dir.create_dir(place.name, u32::from(metadata.mode | OWNER_BITS)) {
+        // Since it was looked for, another sync into this place has made it.
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
+            make_writable(place).map(|()| DirState::Existing)
+        }
+        other => other.map(|()| DirState::New),
+    }
+}
+
+/// Lets the owner write into an existing directory; its own mode comes back in the end.
+pub(super) fn make_writable(place: &Place<'_>) -> io::Result<()> {
+    let stat = place.dir.stat(place.name)?;
+    if stat.metadata.mode & OWNER_BITS == OWNER_BITS {
+        return Ok(());
+    }
+    let writable = Metadata { mode: stat.metadata.mode | OWNER_BITS, ..stat.metadata };
+    place.dir.open_dir(place.name)?.set_metadata(writable)
+}
+
+pub(super) fn make_symlink(
+    shared: &Shared,
+    place: &Place<'_>,
+    target: &[u8],
+    metadata: Metadata,
+) -> io::Result<()> {
+    let staging = shared.landing.staging()?;
+    let temp = staging.next_name();
+    staging.dir().create_symlink(temp.as_name(), target)?;
+    staging.dir().set_link_mtime(temp.as_name(), metadata.mtime)?;
+    staging.dir().rename(temp.as_name(), place.dir, place.name)
+}
+
+/// The hash of what is there, to ask by.
+pub(super) fn hash_file(shared: &Shared, place: &Place<'_>, size: u64) -> io::Result<[u8; 32]> {
+    let file = place.dir.open_file(place.name)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = shared.pool.take();
+    let step = usize::try_from(CHUNK_BYTES).expect("1 MiB");
+    let mut offset = 0;
+    while offset < size {
+        buffer.bytes.clear();
+        let read = shared.tally.timed(Stage::Read, || file.read_at(offset, step, &mut buffer.bytes))?;
+        if read == 0 {
+            break;
+        }
+        shared.tally.timed(Stage::Hash, || hasher.update(&buffer.bytes));
+        offset += u64::try_from(read).expect("at most a chunk");
+    }
+    Ok(hasher.finalize().into())
+}
