@@ -54,7 +54,7 @@ pub async fn receive(
     destination::run(link, destination, options, tally).await
 }
 
-/// What ended the sync, when a data stream of the peer's broke: the peer may be about to say it on the channel.
+/// What ended the sync, when a stream to or from the peer broke: the peer may be about to say it on the channel.
 async fn told_or(err: SyncError, listening: impl Future<Output = Result<(), SyncError>>) -> SyncError {
     match tokio::time::timeout(limits::LAST_WORD_TIMEOUT, listening).await {
         Ok(Err(told)) => told,

@@ -32,7 +32,7 @@ use crate::{
     wire::{
         data::Preamble,
         status::Status,
-        sync::{DestinationMessage, SourceMessage, SyncOptions},
+        sync::{Counts, DestinationMessage, SourceMessage, SyncOptions},
     },
 };
 use wanted::Wanted;
@@ -68,6 +68,17 @@ impl Shared {
 
     fn say(&self, message: SourceMessage) -> Result<(), Gone> {
         self.control.send_blocking(message).map_err(|_| Gone)
+    }
+
+    /// Takes over what the destination has told, if it can be.
+    fn take_counts(&self, counts: &Counts) -> Result<(), SyncError> {
+        let listed = u64::from(self.tree.read().expect("no holder panics").len());
+        let Counts { files_unchanged, bytes_received: _, received, verified, committed, durable } = *counts;
+        if [files_unchanged, received, verified, committed, durable].iter().any(|&count| count > listed) {
+            return Err(SyncError::Protocol("it counts more files than were listed"));
+        }
+        self.tally.take_counts(counts);
+        Ok(())
     }
 
     fn path_of(&self, index: u32) -> RelPath {
@@ -117,9 +128,15 @@ async fn converse(
     let mut send = channel.send;
     let writing = write_control(&mut send, outgoing);
     tokio::pin!(writing);
+    let driving = drive((connection, id), channel.recv, shared);
+    tokio::pin!(driving);
     let result = tokio::select! {
-        result = drive((connection, id), channel.recv, shared) => result,
-        result = &mut writing => result.and(Err(SyncError::Worker)),
+        result = &mut driving => result,
+        result = &mut writing => match result {
+            Ok(()) => Err(SyncError::Worker),
+            // It does not listen any longer, and may be saying why.
+            Err(err) => Err(told_or(err, driving).await),
+        },
     };
     let last = match &result {
         Ok(()) | Err(SyncError::Link(_) | SyncError::Aborted { .. }) => None,
@@ -213,13 +230,13 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
                 }
                 shared.named.failed(&shared.tally, shared.path_of(index), &reason);
             }
-            DestinationMessage::Progress(counts) => shared.tally.take_counts(&counts),
+            DestinationMessage::Progress(counts) => shared.take_counts(&counts)?,
             DestinationMessage::Done(counts) => {
-                shared.tally.take_counts(&counts);
+                shared.take_counts(&counts)?;
                 return Ok(());
             }
             DestinationMessage::Aborted { status, reason } => {
-                return Err(SyncError::Aborted { status: Status::from(status), reason });
+                return Err(SyncError::aborted(Status::from(status), &reason));
             }
         }
     }

@@ -152,6 +152,22 @@ async fn a_destination_that_dies_at_any_call_is_completed_by_the_next_sync() {
     }
 }
 
+/// Story: a large file that did not fit kept the disk full to the end of the sync, and all that came after it failed too.
+#[tokio::test]
+async fn a_large_file_that_does_not_fit_makes_room_at_once() {
+    let pair = Pair::connect().await;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(from.path().join("large.log"), vec![7; 8 * 1024 * 1024]).unwrap();
+    // After the staging place, the file and two of its chunks.
+    let (seen, received) = sync_with(&pair, from.path(), to.path(), 4..5).await;
+    assert!(received.error.is_none() && received.report.entries_failed == 1, "{received:?}");
+    // The file is removed, and then the staging place, which is empty by then.
+    assert_eq!(seen.iter().filter(|op| **op == DiskOp::Remove).count(), 2, "{seen:?}");
+    let removed = seen.iter().position(|op| *op == DiskOp::Remove).unwrap();
+    let writes_after = seen[removed..].iter().filter(|op| **op == DiskOp::Write).count();
+    assert!(writes_after <= 1, "only the other thread may have been at it: {seen:?}");
+}
+
 /// Something that happens right before the first rename: somebody else writes there.
 #[derive(Debug)]
 struct Meddler {
