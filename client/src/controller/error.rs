@@ -23,12 +23,12 @@ const ALERTS_CERTIFICATE: std::ops::RangeInclusive<u64> = 0x100 + 42..=0x100 + 4
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The host's name leads nowhere.
-    #[error("failed to find the address of `{host}`: {source}; is the name right?")]
+    #[error("failed to find the address of `{host}`: {reason}; is the name right?")]
     Resolve {
         /// What was looked up.
         host: String,
         /// What the resolver said.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Nothing came back.
     #[error(
@@ -81,12 +81,12 @@ pub enum ConnectError {
         status: Status,
     },
     /// The handshake broke.
-    #[error("the connection to {address} broke in the handshake: {source}")]
+    #[error("the connection to {address} broke in the handshake: {reason}")]
     Broken {
         /// `host:port`.
         address: String,
         /// What QUIC said.
-        source: ConnectionError,
+        reason: ConnectionError,
     },
     /// This machine could not even try.
     #[error("failed to prepare a connection to {address}: {reason}")]
@@ -108,13 +108,13 @@ impl ConnectError {
                 code if code == u64::from(TransportErrorCode::CONNECTION_REFUSED) => {
                     Self::Refused { address, status: Status::Unavailable }
                 }
-                _ => Self::Broken { address, source: err },
+                _ => Self::Broken { address, reason: err },
             },
             ConnectionError::ApplicationClosed(close) => {
                 let code = u16::try_from(u64::from(close.error_code)).unwrap_or(u16::MAX);
                 Self::Refused { address, status: Status::from_code(code) }
             }
-            _ => Self::Broken { address, source: err },
+            _ => Self::Broken { address, reason: err },
         }
     }
 

@@ -4,10 +4,17 @@
 
 mod admission;
 mod binary;
+#[path = "../shared/disks.rs"]
+mod disks;
 mod grants;
 mod handlers;
 mod harness;
 mod hostile;
+mod kills;
 mod lifecycle;
 mod listing;
 mod observed;
+mod process;
+mod refusals;
+#[path = "../shared/trees.rs"]
+mod trees;
