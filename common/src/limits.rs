@@ -15,6 +15,10 @@ pub const CONTROL_FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes at which a writer closes a listing block and starts the next: small enough that planning starts early.
 pub const LISTING_BLOCK_BYTES_TARGET: usize = 32 * 1024;
 
+/// Entries of one listing block. With the shortest names a block of `LISTING_BLOCK_BYTES_TARGET` has a thousand; a frame could
+/// hold 200,000 that take twenty times its bytes once they are decoded.
+pub const BLOCK_ENTRIES_MAX: usize = 4096;
+
 /// Bytes of one unit header on a data stream: a pack of `PACK_FILES_MAX` items of at most 40 bytes each.
 pub const UNIT_HEADER_BYTES_MAX: usize = 64 * 1024;
 
