@@ -143,11 +143,10 @@ async fn converse(
         }
     };
     let last = match &result {
-        _ if !listens => None,
         Ok(()) | Err(SyncError::Link(_) | SyncError::Aborted { .. }) => None,
         Err(err) => Some(SourceMessage::Aborted { status: err.status().into(), reason: err.to_string() }),
     };
-    if result.is_ok() || last.is_some() {
+    if listens && (result.is_ok() || last.is_some()) {
         let queued = async {
             if let Some(last) = last {
                 // The queue is only ever closed here and when the sync is dropped.
