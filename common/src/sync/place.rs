@@ -173,6 +173,18 @@ impl PlaceError {
         Self { status, path: path.clone(), reason }
     }
 
+    /// Puts into words why a directory could not be made that was missing.
+    pub fn not_made(path: &RelPath, err: &io::Error) -> Self {
+        let told = Self::from_io(path, err);
+        match told.status {
+            Status::NotFound | Status::Unavailable => {
+                let reason = format!("cannot be made: {}", root::describe(err));
+                Self::new(Status::Unavailable, path, &reason)
+            }
+            _ => told,
+        }
+    }
+
     /// A path that is none.
     pub fn from_path(err: PathError) -> Self {
         Self {

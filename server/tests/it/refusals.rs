@@ -100,7 +100,7 @@ fn a_state_directory_that_cannot_be_used_is_named_with_what_to_do() {
     set(&state.join("identity.key"), 0o600);
     if !geteuid().is_root() {
         // Root may read anything.
-        set(&state, 0);
+        set(&state, 0o000);
         refused(serve(home.path(), "127.0.0.1:0", "off"), &[&shown, "permission denied"]);
         set(&state, 0o700);
     }

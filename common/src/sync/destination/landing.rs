@@ -80,7 +80,7 @@ impl Landing {
             path.clone()
         };
         let above = base.split_last().map(|(parent, _)| parent).unwrap_or_default();
-        root.create_dir_all(&above).map_err(|err| fail(&err))?;
+        root.create_dir_all(&above).map_err(|err| SyncError::Place(PlaceError::not_made(&above, &err)))?;
         self.base.set(base).map_err(|_| SyncError::Protocol("it names the top twice"))?;
         self.clean_staging().map_err(|err| fail(&err))
     }
