@@ -9,7 +9,7 @@ use quinn::{ConnectionError, TransportErrorCode};
 use swarmwire_certs::Fingerprint;
 use swarmwire_common::{
     channel::{FrameError, OpenError},
-    escape::escape,
+    escape::{escape, escape_str},
     wire::status::Status,
 };
 
@@ -81,7 +81,7 @@ pub enum ConnectError {
         status: Status,
     },
     /// The handshake broke.
-    #[error("the connection to {address} broke in the handshake: {reason}")]
+    #[error("the connection to {address} broke in the handshake: {}", escape_str(&.reason.to_string()))]
     Broken {
         /// `host:port`.
         address: String,
@@ -281,6 +281,22 @@ mod tests {
         assert!(told(closed_by_application(Status::ShuttingDown, "")).contains("shutting down"));
         assert!(told(ConnectionError::VersionMismatch).contains("protocol"));
         assert!(told(ConnectionError::Reset).contains("broke in the handshake"));
+    }
+
+    /// Whoever is on the way to a gateway can end a handshake, before any key has been checked, and may give a reason.
+    #[test]
+    fn a_stranger_on_the_way_cannot_move_the_cursor() {
+        let mut close = ConnectionClose {
+            error_code: TransportErrorCode::INTERNAL_ERROR,
+            frame_type: None,
+            reason: Bytes::from_static(b"\x1b[2J\x1b]0;owned\x07\nswarm: all is well"),
+        };
+        let told =
+            ConnectError::from_handshake("h:1".to_owned(), ConnectionError::ConnectionClosed(close.clone()));
+        assert!(told.to_string().contains("all is well") && !told.to_string().chars().any(char::is_control));
+        close.error_code = TransportErrorCode::NO_ERROR;
+        let told = describe_loss(&FrameError::Connection(ConnectionError::ConnectionClosed(close)));
+        assert!(told.contains("all is well") && !told.chars().any(char::is_control), "{told:?}");
     }
 
     #[test]
