@@ -130,6 +130,10 @@ pub const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// Bytes all streams of one connection may be ahead of their readers: `DATA_STREAMS` windows and room for control.
 pub const CONNECTION_WINDOW_BYTES: u32 = 12 * 1024 * 1024;
 
+/// Bytes that the streams of a connection whose identity is not known may be ahead: the one opening frame that it may send, and as
+/// much again. With the full window a few strangers who send and wait could have a gigabyte kept for them.
+pub const STRANGER_WINDOW_BYTES: u32 = 128 * 1024;
+
 /// Bytes written to a connection and not yet acknowledged.
 pub const SEND_WINDOW_BYTES: u64 = 12 * 1024 * 1024;
 

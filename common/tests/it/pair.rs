@@ -55,6 +55,7 @@ impl Pair {
         let dial = dialling.connect_with(config, address, "gateway").unwrap();
         let answer = async { listening.accept().await.unwrap().await.unwrap() };
         let (controller, gateway) = tokio::join!(dial, answer);
+        transport::widen(&gateway);
         Self { controller: controller.unwrap(), gateway, _endpoints: [listening, dialling], _state: state }
     }
 
