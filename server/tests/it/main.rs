@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do ends its test")]
 
 mod admission;
+mod attacks;
 mod binary;
 #[path = "../shared/disks.rs"]
 mod disks;
