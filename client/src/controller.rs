@@ -194,7 +194,7 @@ impl Controller {
         Ok(sync::send(link, source, options, tally).await)
     }
 
-    /// Syncs from the gateway into `destination`; otherwise as [`Self::push`].
+    /// Syncs from the gateway into `destination`, where nothing lands but what `from` means; otherwise as [`Self::push`].
     pub async fn pull(
         &self,
         from: &RemotePath,
@@ -202,6 +202,7 @@ impl Controller {
         options: SyncOptions,
         tally: Arc<Tally>,
     ) -> Result<Outcome, RequestError> {
+        let destination = destination.asking_for(&from.path, from.trailing_slash);
         let link = self.open_sync(Direction::Pull, from, options).await?;
         Ok(sync::receive(link, destination, options, tally).await)
     }

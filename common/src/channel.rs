@@ -54,13 +54,15 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Takes a stream of `connection` for a request to `service`. Nothing is sent. Cancel-safe.
+    /// Takes a stream of `connection` for a request to `service`, within `limits::REPLY_TIMEOUT`. Nothing is sent. Cancel-safe.
     pub async fn begin<R: Serialize + Sync>(
         connection: &Connection,
         service: &str,
         request: &R,
     ) -> Result<Self, OpenError> {
-        let (send, recv) = connection.open_bi().await.map_err(|err| OpenError::Lost(err.into()))?;
+        let opened = timeout(limits::REPLY_TIMEOUT, connection.open_bi()).await;
+        let (send, recv) =
+            opened.map_err(|_| OpenError::NoReply)?.map_err(|err| OpenError::Lost(err.into()))?;
         let channel = Channel::new(send, recv);
         let open =
             Open { version: wire::VERSION, service: service.to_owned(), request: codec::encode(request) };
@@ -77,12 +79,15 @@ impl Opening {
     /// Not cancel-safe: a dropped future ends the channel.
     pub async fn reply(self) -> Result<(Channel, Vec<u8>), OpenError> {
         let Self { mut channel, open } = self;
-        channel.send.send(&open).await.map_err(OpenError::Lost)?;
-        let reply: Reply =
-            timeout(limits::REPLY_TIMEOUT, channel.recv.recv::<_, { limits::OPEN_FRAME_BYTES_MAX }>())
-                .await
-                .map_err(|_| OpenError::NoReply)?
-                .map_err(OpenError::Lost)?;
+        // A gateway that takes no bytes does not answer either.
+        let asked = async {
+            channel.send.send(&open).await?;
+            channel.recv.recv::<Reply, { limits::OPEN_FRAME_BYTES_MAX }>().await
+        };
+        let reply = timeout(limits::REPLY_TIMEOUT, asked)
+            .await
+            .map_err(|_| OpenError::NoReply)?
+            .map_err(OpenError::Lost)?;
         match Status::from(reply.status) {
             Status::Ok => Ok((channel, reply.body)),
             status => Err(OpenError::Refused {
@@ -255,7 +260,7 @@ impl FrameReceiver {
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// The connection is gone.
-    #[error("the connection was lost: {0}")]
+    #[error("the connection was lost: {}", escape_str(&.0.to_string()))]
     Connection(#[from] quinn::ConnectionError),
     /// The peer broke the stream off.
     #[error("the peer broke the channel off: {}", .0.meaning())]

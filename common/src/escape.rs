@@ -43,7 +43,7 @@ fn push_byte(out: &mut String, byte: u8) {
 fn is_plain(c: char) -> bool {
     !c.is_control()
         && c != '\\'
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        && !matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -60,6 +60,8 @@ mod tests {
             (b"not\xffutf8", "not\\xffutf8"),
             (b"back\\slash", "back\\\\slash"),
             ("\u{202e}fdp".as_bytes(), "\\xe2\\x80\\xaefdp"),
+            ("\u{61c}1".as_bytes(), "\\xd8\\x9c1"),
+            ("\u{9b}2J".as_bytes(), "\\xc2\\x9b2J"),
         ] {
             assert_eq!(escape(raw), shown);
         }

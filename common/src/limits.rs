@@ -15,6 +15,10 @@ pub const CONTROL_FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes at which a writer closes a listing block and starts the next: small enough that planning starts early.
 pub const LISTING_BLOCK_BYTES_TARGET: usize = 32 * 1024;
 
+/// Entries of one listing block. With the shortest names a block of `LISTING_BLOCK_BYTES_TARGET` has a thousand; a frame could
+/// hold 200,000 that take twenty times its bytes once they are decoded.
+pub const BLOCK_ENTRIES_MAX: usize = 4096;
+
 /// Bytes of one unit header on a data stream: a pack of `PACK_FILES_MAX` items of at most 40 bytes each.
 pub const UNIT_HEADER_BYTES_MAX: usize = 64 * 1024;
 
@@ -125,6 +129,10 @@ pub const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
 /// Bytes all streams of one connection may be ahead of their readers: `DATA_STREAMS` windows and room for control.
 pub const CONNECTION_WINDOW_BYTES: u32 = 12 * 1024 * 1024;
+
+/// Bytes that the streams of a connection whose identity is not known may be ahead: the one opening frame that it may send, and as
+/// much again. With the full window a few strangers who send and wait could have a gigabyte kept for them.
+pub const STRANGER_WINDOW_BYTES: u32 = 128 * 1024;
 
 /// Bytes written to a connection and not yet acknowledged.
 pub const SEND_WINDOW_BYTES: u64 = 12 * 1024 * 1024;

@@ -54,12 +54,13 @@ pub async fn receive(
     destination::run(link, destination, options, tally).await
 }
 
-/// What ended the sync, when a stream to or from the peer broke: the peer may be about to say it on the channel.
-async fn told_or(err: SyncError, listening: impl Future<Output = Result<(), SyncError>>) -> SyncError {
-    match tokio::time::timeout(limits::LAST_WORD_TIMEOUT, listening).await {
-        Ok(Err(told)) => told,
-        _ => err,
-    }
+/// How the sync ended, when a stream to or from the peer broke: the peer may be about to say it on the channel. A destination that
+/// has all it wants breaks off what still comes, and that is no failure.
+async fn told_or(
+    err: SyncError,
+    listening: impl Future<Output = Result<(), SyncError>>,
+) -> Result<(), SyncError> {
+    tokio::time::timeout(limits::LAST_WORD_TIMEOUT, listening).await.unwrap_or(Err(err))
 }
 
 /// `path` below `base`.

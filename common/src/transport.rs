@@ -23,11 +23,19 @@ pub fn bind_gateway(address: SocketAddr, tls: rustls::ServerConfig) -> Result<En
     Ok(Endpoint::new(endpoint_config(), Some(config), udp_socket(address)?, Arc::new(TokioRuntime))?)
 }
 
-/// The configuration of incoming connections; an endpoint that listens can be given another for those to come.
+/// The configuration of incoming connections, which have the window of a stranger until [`widen`]; an endpoint that listens can be
+/// given another for those to come.
 pub fn server_config(tls: rustls::ServerConfig) -> Result<ServerConfig, TransportError> {
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport_config()));
+    let mut transport = transport_config();
+    transport.receive_window(VarInt::from_u32(limits::STRANGER_WINDOW_BYTES));
+    config.transport_config(Arc::new(transport));
     Ok(config)
+}
+
+/// Gives an incoming connection its full window, once it is known whose it is.
+pub fn widen(connection: &quinn::Connection) {
+    connection.set_receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES));
 }
 
 /// Binds a dialling endpoint on a port of the system's choice, of the family of `remote`.

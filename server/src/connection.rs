@@ -123,6 +123,7 @@ impl Session {
         let mut known = self.gateway.clients.subscribe();
         // What has changed since the grant was looked up counts, too.
         known.mark_changed();
+        transport::widen(&self.connection);
         let mut routing = JoinSet::new();
         let (router, connection) = (self.router.clone(), self.connection.clone());
         routing.spawn(async move { router.run(connection).await });

@@ -8,6 +8,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener as StdTcpListener},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
@@ -129,6 +130,7 @@ impl Gateway {
     pub fn bind(options: &GatewayOptions) -> Result<Self, BindError> {
         let root = open_root(&options.root)?;
         let state = State::open(&options.state)?;
+        require_outside(&root, &state)?;
         let run_lock =
             state.lock_run()?.ok_or_else(|| BindError::Locked { path: state.path().to_owned() })?;
         clean(&root);
@@ -268,7 +270,8 @@ async fn drained(shared: &Shared, drain: Duration) {
 fn admit(shared: &Arc<Shared>, connections: &mut JoinSet<()>, incoming: Incoming) {
     if connections.len() >= CONNECTIONS_MAX {
         shared.metrics.handshake_failed(Failure::Refused);
-        tracing::warn!(connections = connections.len(), "refused a connection: there is no room");
+        // No louder: anybody can send a packet, and the metric counts them.
+        tracing::debug!(connections = connections.len(), "refused a connection: there is no room");
         return incoming.refuse();
     }
     let room = Arc::clone(&shared.handshakes).try_acquire_owned().ok();
@@ -295,6 +298,21 @@ pub(crate) fn wall_clock() -> SystemTime {
 
 fn open_root(path: &Path) -> Result<Root, BindError> {
     Root::open(path).map_err(|source| BindError::Root { path: path.to_owned(), source })
+}
+
+/// The state directory must not be served: who may pull would have the gateway's key, and who may push would grant.
+fn require_outside(root: &Root, state: &State) -> Result<(), BindError> {
+    let path = state.path();
+    let fail = |source| BindError::Root { path: root.path().to_owned(), source };
+    let served = root.top().stat_self().map_err(fail)?;
+    let real = path.canonicalize().map_err(fail)?;
+    for above in real.ancestors() {
+        let stat = std::fs::metadata(above).map_err(fail)?;
+        if (stat.dev(), stat.ino()) == (served.device, served.inode) {
+            return Err(BindError::StateServed { path: path.to_owned() });
+        }
+    }
+    Ok(())
 }
 
 /// Removes what a crash left behind at the top of the root. What cannot be removed is in nobody's way.
@@ -343,6 +361,15 @@ pub enum BindError {
     )]
     Locked {
         /// The directory.
+        path: PathBuf,
+    },
+    /// The state directory lies in what is to be served.
+    #[error(
+        "the state directory {} lies below the root, where its keys and grants would be served: choose another one with --state",
+        path.display()
+    )]
+    StateServed {
+        /// The state directory.
         path: PathBuf,
     },
     /// The state directory cannot be used.

@@ -152,8 +152,10 @@ impl Request {
 
     /// Declines the request. Its handler is free before the peer hears of it.
     async fn refuse(self, refusal: Refusal) -> Status {
-        drop(self.handler);
-        opening::refuse(self.channel, refusal).await
+        let Self { channel, body, handler, .. } = self;
+        // A peer that does not take the answer keeps neither.
+        drop((body, handler));
+        opening::refuse(channel, refusal).await
     }
 }
 
@@ -167,7 +169,11 @@ pub(crate) async fn serve(session: Arc<Session>, channel: Channel, open: Open) -
             let request = Request { session, channel, body: open.request, grant, handler };
             (name, (service.serve)(request).await)
         }
-        Err(refusal) => (name, opening::refuse(channel, refusal).await),
+        Err(refusal) => {
+            // Up to 64 KiB, on each of 16,384 channels, for as long as the peer does not take the answer.
+            drop(open);
+            (name, opening::refuse(channel, refusal).await)
+        }
     }
 }
 

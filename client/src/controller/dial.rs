@@ -66,7 +66,7 @@ pub(super) async fn dial(
 }
 
 async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
-    let fail = |source| ConnectError::Resolve { host: target.host.clone(), source };
+    let fail = |reason| ConnectError::Resolve { host: target.host.clone(), reason };
     let addresses = timeout_at(deadline, tokio::net::lookup_host((target.host.as_str(), target.port)))
         .await
         .map_err(|_| fail(std::io::Error::from(std::io::ErrorKind::TimedOut)))?

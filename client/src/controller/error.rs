@@ -9,7 +9,7 @@ use quinn::{ConnectionError, TransportErrorCode};
 use swarmwire_certs::Fingerprint;
 use swarmwire_common::{
     channel::{FrameError, OpenError},
-    escape::escape,
+    escape::{escape, escape_str},
     wire::status::Status,
 };
 
@@ -23,12 +23,12 @@ const ALERTS_CERTIFICATE: std::ops::RangeInclusive<u64> = 0x100 + 42..=0x100 + 4
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The host's name leads nowhere.
-    #[error("failed to find the address of `{host}`: {source}; is the name right?")]
+    #[error("failed to find the address of `{host}`: {reason}; is the name right?")]
     Resolve {
         /// What was looked up.
         host: String,
         /// What the resolver said.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Nothing came back.
     #[error(
@@ -81,12 +81,12 @@ pub enum ConnectError {
         status: Status,
     },
     /// The handshake broke.
-    #[error("the connection to {address} broke in the handshake: {source}")]
+    #[error("the connection to {address} broke in the handshake: {}", escape_str(&.reason.to_string()))]
     Broken {
         /// `host:port`.
         address: String,
         /// What QUIC said.
-        source: ConnectionError,
+        reason: ConnectionError,
     },
     /// This machine could not even try.
     #[error("failed to prepare a connection to {address}: {reason}")]
@@ -108,13 +108,13 @@ impl ConnectError {
                 code if code == u64::from(TransportErrorCode::CONNECTION_REFUSED) => {
                     Self::Refused { address, status: Status::Unavailable }
                 }
-                _ => Self::Broken { address, source: err },
+                _ => Self::Broken { address, reason: err },
             },
             ConnectionError::ApplicationClosed(close) => {
                 let code = u16::try_from(u64::from(close.error_code)).unwrap_or(u16::MAX);
                 Self::Refused { address, status: Status::from_code(code) }
             }
-            _ => Self::Broken { address, source: err },
+            _ => Self::Broken { address, reason: err },
         }
     }
 
@@ -281,6 +281,22 @@ mod tests {
         assert!(told(closed_by_application(Status::ShuttingDown, "")).contains("shutting down"));
         assert!(told(ConnectionError::VersionMismatch).contains("protocol"));
         assert!(told(ConnectionError::Reset).contains("broke in the handshake"));
+    }
+
+    /// Whoever is on the way to a gateway can end a handshake, before any key has been checked, and may give a reason.
+    #[test]
+    fn a_stranger_on_the_way_cannot_move_the_cursor() {
+        let mut close = ConnectionClose {
+            error_code: TransportErrorCode::INTERNAL_ERROR,
+            frame_type: None,
+            reason: Bytes::from_static(b"\x1b[2J\x1b]0;owned\x07\nswarm: all is well"),
+        };
+        let told =
+            ConnectError::from_handshake("h:1".to_owned(), ConnectionError::ConnectionClosed(close.clone()));
+        assert!(told.to_string().contains("all is well") && !told.to_string().chars().any(char::is_control));
+        close.error_code = TransportErrorCode::NO_ERROR;
+        let told = describe_loss(&FrameError::Connection(ConnectionError::ConnectionClosed(close)));
+        assert!(told.contains("all is well") && !told.chars().any(char::is_control), "{told:?}");
     }
 
     #[test]

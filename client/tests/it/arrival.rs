@@ -43,7 +43,6 @@ fn plant(sides: &Sides) {
     }
     fs::write(top.join(OsStr::from_bytes(b"not\xffutf8\n")), "bytes").unwrap();
     std::os::unix::fs::symlink("/nowhere", top.join("link")).unwrap();
-    fs::set_permissions(top.join("sub/5"), Permissions::from_mode(0o6640)).unwrap();
     fs::set_permissions(top.join("sub/5"), Permissions::from_mode(0o640)).unwrap();
     set_mtime(&top.join("sub/empty"), 3);
 }
@@ -153,8 +152,8 @@ fn what_may_not_be_read_is_named_and_the_others_arrive() {
         for name in ["a", "b", "c", "closed/inner"] {
             fs::write(top.join(name), name).unwrap();
         }
-        fs::set_permissions(top.join("b"), Permissions::from_mode(0)).unwrap();
-        fs::set_permissions(top.join("closed"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(top.join("b"), Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(top.join("closed"), Permissions::from_mode(0o000)).unwrap();
         let assert = sides.sync("src", ".", &["--json"]);
         if rustix::process::geteuid().is_root() {
             assert_eq!(summary(assert, 0)["files_sent"], 4);

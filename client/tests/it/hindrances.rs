@@ -266,16 +266,27 @@ fn a_destination_that_cannot_be_written_is_told_for_each_entry() {
                 Way::Pull => World::start(),
             };
             let home = sides.joined("pull,push");
-            let from =
-                if disk.is_some() || matches!(way, Way::Pull) { sides.root() } else { sides.beside("x") };
+            let from = match way {
+                Way::Push => sides.beside("local"),
+                Way::Pull => sides.root(),
+            };
             fs::create_dir_all(from.join("src/sub")).unwrap();
             fs::write(from.join("src/a"), "new").unwrap();
-            for (source, part) in [("src", "cannot be made"), ("src/", "cannot be"), ("src/a", "cannot be")] {
-                let assert = match way {
-                    Way::Push => home.swarm(["sync", &format!("{}/{source}", text(&from)), "gw:"]),
-                    Way::Pull => home.swarm(["sync", &format!("gw:{source}"), text(&place)]),
-                };
-                let told = refused(assert, 3, &["swarm: failed: ", part]);
+            let sync = |source: &str, below: &str| match way {
+                Way::Push => {
+                    home.swarm(["sync", &format!("{}/{source}", text(&from)), &format!("gw:{below}")])
+                }
+                Way::Pull => {
+                    home.swarm(["sync", &format!("gw:{source}"), &format!("{}/{below}", text(&place))])
+                }
+            };
+            for (source, below, code, part) in [
+                ("src", "", 3, "swarm: failed: .: the directory cannot be made"),
+                ("src/", "", 3, "swarm: failed: a: cannot be written"),
+                ("src/a", "", 3, "swarm: failed: .: cannot be written"),
+                ("src", "new/deep", 1, "`new/deep` cannot be made"),
+            ] {
+                let told = refused(sync(source, below), code, &[part]);
                 assert!(disk.is_none() || told.contains("read-only"), "{told}");
             }
         }

@@ -51,6 +51,13 @@ fn a_gateway_that_is_not_running_is_given_up_with_its_address() {
 }
 
 #[test]
+fn a_host_that_does_not_exist_is_named_with_one_reason() {
+    let uri = format!("swarm://no.such.host.invalid:1/?gateway={}&token={}", "01".repeat(32), "a".repeat(32));
+    let told = refused(ControllerHome::new().swarm(["join", &uri]), 4, &["`no.such.host.invalid`: "]);
+    assert!(told.trim_end().ends_with("is the name right?"), "{told}");
+}
+
+#[test]
 fn a_gateway_with_another_key_is_told_nothing() {
     let world = World::start();
     let home = ControllerHome::new();

@@ -107,10 +107,8 @@ impl Shared {
 
     /// The source will not send this file, though it was wanted.
     fn withdraw(&self, index: u32) -> Result<(), SyncError> {
-        let was_awaited = self.pending.take(index);
-        match self.assemblies.withdraw(index) {
-            Withdrawn::Open => self.pending.delivered(),
-            Withdrawn::Unknown if was_awaited => self.pending.delivered(),
+        match self.assemblies.withdraw(index, || self.pending.take(index)) {
+            Withdrawn::Open | Withdrawn::Awaited => self.pending.delivered(),
             // A file that was refused here may have been on its way.
             Withdrawn::GivenUp => {}
             Withdrawn::Unknown => return Err(UNWANTED),
@@ -166,8 +164,16 @@ pub(super) async fn run(
     let closer = CloseOnDrop(shared.clone());
     let result = converse(link, &shared, outgoing).await;
     drop(closer);
-    shared.landing.remove_staging();
-    Outcome { report: shared.named.report(&tally), error: result.err() }
+    let report = shared.named.report(&tally);
+    // What is still in the staging place is removed here, or with the last large file that did not become complete.
+    let removing = tokio::task::spawn_blocking(move || {
+        shared.landing.remove_staging();
+        drop(shared);
+    });
+    if removing.await.is_err() {
+        tracing::warn!("a staging place was left behind");
+    }
+    Outcome { report, error: result.err() }
 }
 
 /// Ends the waits of all threads when the sync ends in any way.
@@ -188,13 +194,14 @@ async fn converse(
 ) -> Result<(), SyncError> {
     let Link { mut channel, data, connection } = link;
     let mut threads = JoinSet::new();
+    let unsaid = outgoing.clone();
     let writing = control::write(&mut channel.send, shared, outgoing);
     tokio::pin!(writing);
     let result = tokio::select! {
         result = drive(&mut channel.recv, data, shared, &mut threads) => result,
         result = &mut writing => result.and(Err(SyncError::Worker)),
     };
-    let result = wind_up(result, shared, &mut threads).await;
+    let result = wind_up(result, shared, &mut threads, &unsaid).await;
     let last = match &result {
         Ok(()) => Some(DestinationMessage::Done(shared.tally.counts())),
         Err(SyncError::Link(_) | SyncError::Aborted { .. }) => None,
@@ -209,7 +216,11 @@ async fn converse(
             shared.control.close();
         };
         let sent = async { tokio::join!(queued, writing).1 };
-        timeout(limits::REPLY_TIMEOUT, sent).await.map_err(|_| FrameError::Silent)??;
+        let told = timeout(limits::REPLY_TIMEOUT, sent).await.map_err(|_| FrameError::Silent);
+        // That the source could not be told says less than why it should have been.
+        if result.is_ok() {
+            told??;
+        }
     }
     if result.is_ok() {
         await_farewell(&mut channel.recv, &connection).await;
@@ -218,18 +229,28 @@ async fn converse(
 }
 
 /// Lets the threads end: after a success they have, otherwise what was written and checked still gets its name.
+///
+/// What they have to say meanwhile is dropped. Nobody writes it any more, and they would wait for room in the queue for ever.
 async fn wind_up(
     result: Result<(), SyncError>,
     shared: &Shared,
     threads: &mut JoinSet<()>,
+    unsaid: &Receiver<DestinationMessage>,
 ) -> Result<(), SyncError> {
-    if result.is_err() {
-        shared.pending.abort();
+    if result.is_ok() {
+        return result;
     }
-    while let Some(ended) = threads.join_next().await {
-        ended.map_err(|_| SyncError::Worker)?;
+    shared.pending.abort();
+    loop {
+        tokio::select! {
+            ended = threads.join_next() => match ended {
+                // Why the sync ended is known; a thread that dies now adds nothing.
+                Some(_) => {}
+                None => return result,
+            },
+            Ok(_message) = unsaid.recv() => {}
+        }
     }
-    result
 }
 
 /// Waits until the source has closed its side: then it has our last message, and the connection may go.
@@ -261,15 +282,20 @@ async fn drive(
     drop((work_queue, committer));
 
     let reading = control::read(recv, shared, blocks, work.clone());
-    tokio::pin!(reading);
+    let receiving = streams::receive(data, shared, work.clone());
     let writing = async {
         shared.pending.all_written().await;
         shared.take_fatal()
     };
-    tokio::select! {
-        result = &mut reading => return result,
-        Err(err) = streams::receive(data, shared, work.clone()) => return Err(told_or(err, reading).await),
-        result = writing => result?,
+    tokio::pin!(reading, receiving, writing);
+    loop {
+        tokio::select! {
+            result = &mut reading => return result,
+            Err(err) = &mut receiving => return told_or(err, reading).await,
+            result = &mut writing => break result?,
+            // The planner ends with the plan; a thread that dies would be waited for by all others.
+            Some(ended) = threads.join_next() => ended.map_err(|_| SyncError::Worker)?,
+        }
     }
     work.close();
     work_done(shared, threads, reading).await

@@ -60,6 +60,14 @@ pub struct Destination {
     pub(super) path: RelPath,
     pub(super) is_directory: bool,
     pub(super) stage_at_top: bool,
+    asked: Option<Asked>,
+}
+
+/// What a source must call its top.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Asked {
+    file: Vec<u8>,
+    directory: Vec<u8>,
 }
 
 impl Destination {
@@ -86,7 +94,25 @@ impl Destination {
             let Some((parent, _)) = above.split_last() else { break };
             above = parent;
         }
-        Ok(Self { root, path, is_directory, stage_at_top })
+        Ok(Self { root, path, is_directory, stage_at_top, asked: None })
+    }
+
+    /// Takes only what is at `path` of the peer, as it was asked for: its own name, or none where the contents of a directory are
+    /// meant. Without this the peer says what lands, and may name anything in the directory where it lands.
+    pub fn asking_for(mut self, path: &RelPath, trailing_slash: bool) -> Self {
+        let file = path.split_last().map(|(_, name)| name.as_bytes().to_vec()).unwrap_or_default();
+        let directory = if trailing_slash { Vec::new() } else { file.clone() };
+        self.asked = Some(Asked { file, directory });
+        self
+    }
+
+    /// Whether a top of this name and type is what was asked for.
+    pub(super) fn accepts(&self, name: &[u8], kind: &Kind) -> bool {
+        self.asked.as_ref().is_none_or(|asked| match kind {
+            Kind::File { .. } => name == asked.file,
+            Kind::Directory => name == asked.directory,
+            Kind::Symlink { .. } => false,
+        })
     }
 
     /// The directory in which a file called `name` lands, and the name it gets there; see DESIGN §8.
@@ -145,6 +171,18 @@ impl PlaceError {
             _ => (Status::Unavailable, format!("cannot be opened: {}", root::describe(err))),
         };
         Self { status, path: path.clone(), reason }
+    }
+
+    /// Puts into words why a directory could not be made that was missing.
+    pub fn not_made(path: &RelPath, err: &io::Error) -> Self {
+        let told = Self::from_io(path, err);
+        match told.status {
+            Status::NotFound | Status::Unavailable => {
+                let reason = format!("cannot be made: {}", root::describe(err));
+                Self::new(Status::Unavailable, path, &reason)
+            }
+            _ => told,
+        }
     }
 
     /// A path that is none.

@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 
 use super::Tally;
-use crate::{channel::FrameError, entry::SpecialKind, limits, path::RelPath, wire::status::Status};
+use crate::{
+    channel::FrameError, entry::SpecialKind, escape::escape_str, limits, path::RelPath, wire::status::Status,
+};
 
 /// The result of one side of one sync. It has a report even when it broke off.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ pub enum SyncError {
     #[error("{0}")]
     Disk(String),
     /// The peer gave up, and said why.
-    #[error("the other side gave up: {reason}")]
+    #[error("the other side gave up: {}", escape_str(reason))]
     Aborted {
         /// Its status.
         status: Status,
@@ -86,6 +88,11 @@ pub enum SyncError {
 }
 
 impl SyncError {
+    /// What the peer said as it gave up, as far as it may say it.
+    pub(super) fn aborted(status: Status, reason: &str) -> Self {
+        Self::Aborted { status, reason: clip(reason).to_owned() }
+    }
+
     /// What the peer is told.
     pub fn status(&self) -> Status {
         match self {

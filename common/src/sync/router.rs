@@ -41,12 +41,12 @@ impl Router {
         let mut arriving = JoinSet::new();
         loop {
             tokio::select! {
-                stream = connection.accept_uni() => match stream {
-                    Ok(stream) if arriving.len() < limits::DATA_STREAMS_MAX => {
+                // The others wait their turn with the peer. Those of several syncs may well arrive at the same moment.
+                stream = connection.accept_uni(), if arriving.len() < limits::DATA_STREAMS_MAX => match stream {
+                    Ok(stream) => {
                         let router = self.clone();
                         arriving.spawn(async move { router.deliver(FrameReceiver::new(stream)).await });
                     }
-                    Ok(mut stream) => drop(stream.stop(Status::TooLarge.into())),
                     Err(_) => return,
                 },
                 Some(_) = arriving.join_next() => {}

@@ -130,19 +130,23 @@ async fn converse(
     tokio::pin!(writing);
     let driving = drive((connection, id), channel.recv, shared);
     tokio::pin!(driving);
+    let mut listens = true;
     let result = tokio::select! {
         result = &mut driving => result,
-        result = &mut writing => match result {
-            Ok(()) => Err(SyncError::Worker),
-            // It does not listen any longer, and may be saying why.
-            Err(err) => Err(told_or(err, driving).await),
-        },
+        result = &mut writing => {
+            listens = false;
+            match result {
+                Ok(()) => Err(SyncError::Worker),
+                // It does not listen any longer, and may be saying why.
+                Err(err) => told_or(err, driving).await,
+            }
+        }
     };
     let last = match &result {
         Ok(()) | Err(SyncError::Link(_) | SyncError::Aborted { .. }) => None,
         Err(err) => Some(SourceMessage::Aborted { status: err.status().into(), reason: err.to_string() }),
     };
-    if result.is_ok() || last.is_some() {
+    if listens && (result.is_ok() || last.is_some()) {
         let queued = async {
             if let Some(last) = last {
                 // The queue is only ever closed here and when the sync is dropped.
@@ -186,7 +190,7 @@ async fn drive(
             result = &mut listening => return result,
             Some(ended) = tasks.join_next() => {
                 if let Err(err) = ended.map_err(|_| SyncError::Worker)? {
-                    return Err(told_or(err, listening).await);
+                    return told_or(err, listening).await;
                 }
             }
         }

@@ -94,9 +94,15 @@ impl Tree {
     /// The path from the top to the entry; an error when it is longer than paths may be.
     pub(super) fn path(&self, index: u32) -> Result<RelPath, PathError> {
         let mut names = Vec::new();
+        let mut bytes = 0;
         let mut at = index;
         while at != 0 {
             let node = self.known(at);
+            bytes += usize::from(node.name_len) + 1;
+            // A peer may list a chain of directories as long as the tree, and every one of them asks for its path.
+            if bytes > limits::PATH_BYTES_MAX + 1 {
+                return Err(PathError::TooLong);
+            }
             names.push(self.name_bytes(node));
             at = node.parent;
         }
@@ -134,6 +140,21 @@ mod tests {
         assert!(tree.path(0).unwrap().is_root());
         assert_eq!((tree.size(2), tree.parent(2), tree.name(0)), (7, 1, None));
         assert_eq!((tree.node_type(2), tree.node_type(3)), (Some(NodeType::File), None));
+    }
+
+    /// Each entry of the chain asks for its path when it fails, which took a hostile source a few megabytes to make minutes of.
+    #[test]
+    fn the_path_of_an_entry_in_a_chain_without_end_costs_no_more_than_a_path() {
+        let mut tree = Tree::default();
+        tree.push(0, b"", &Kind::Directory, Metadata::default());
+        for parent in 0..200_000 {
+            tree.push(parent, &[b'd'; 255], &Kind::Directory, Metadata::default());
+        }
+        assert_eq!(tree.path(15).unwrap().as_bytes().len(), 15 * 256 - 1);
+        assert!(tree.path(16).is_ok(), "4,095 bytes are a path");
+        for index in 17..200_000 {
+            assert!(tree.path(index).is_err());
+        }
     }
 
     #[test]

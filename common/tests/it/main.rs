@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails a test")]
 #![expect(clippy::cast_possible_truncation, reason = "the sizes are the tests' own")]
 
+mod attacks;
 mod channel;
 mod faults;
 mod goodbye;

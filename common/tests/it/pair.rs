@@ -28,8 +28,13 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    #[expect(clippy::disallowed_methods, reason = "certificates need the time of day")]
     pub(crate) async fn connect() -> Self {
+        Self::connect_with(None).await
+    }
+
+    /// As [`Self::connect`], to a gateway whose QUIC is configured otherwise.
+    #[expect(clippy::disallowed_methods, reason = "certificates need the time of day")]
+    pub(crate) async fn connect_with(other: Option<quinn::TransportConfig>) -> Self {
         let state = tempfile::tempdir().unwrap();
         let identity = |name: &str| {
             let dir = PrivateDir::open_or_create(state.path().join(name)).unwrap();
@@ -37,7 +42,11 @@ impl Pair {
         };
         let (gateway, controller) = (identity("gateway"), identity("controller"));
         let tls = verify::server_config(&gateway, wire::ALPN, KeyExchange::Classical).unwrap();
-        let listening = transport::bind_gateway(SocketAddr::from(([127, 0, 0, 1], 0)), tls).unwrap();
+        let listening = transport::bind_gateway(SocketAddr::from(([127, 0, 0, 1], 0)), tls.clone()).unwrap();
+        if let Some(other) = other {
+            let mut config = transport::server_config(tls).unwrap();
+            listening.set_server_config(Some(config.transport_config(Arc::new(other)).clone()));
+        }
         let address = listening.local_addr().unwrap();
         let dialling = transport::bind_controller(address).unwrap();
         let pin = gateway.fingerprint();
@@ -46,6 +55,7 @@ impl Pair {
         let dial = dialling.connect_with(config, address, "gateway").unwrap();
         let answer = async { listening.accept().await.unwrap().await.unwrap() };
         let (controller, gateway) = tokio::join!(dial, answer);
+        transport::widen(&gateway);
         Self { controller: controller.unwrap(), gateway, _endpoints: [listening, dialling], _state: state }
     }
 

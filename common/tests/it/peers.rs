@@ -11,6 +11,7 @@ use swarmwire_common::{
     sync::{Link, Outcome, Router, SyncError, Tally, receive, send},
     wire::{
         data::{FileAttempt, PackFile, Preamble, UnitHeader},
+        status::Status,
         sync::{Counts, DestinationMessage, Durability, ListingEntry, Run, SourceMessage},
     },
 };
@@ -306,4 +307,29 @@ async fn content_that_was_not_asked_for_or_is_not_what_it_says_ends_the_sync() {
         assert!(matches!(outcome.error, Some(SyncError::Protocol(_))), "{shown}: {:?}", outcome.error);
         assert!(names.is_empty(), "{shown}: {names:?}");
     }
+}
+
+/// Story: a file was given up where the disk was full while its chunks were on their way. The destination had all it wanted, broke its
+/// streams off, and the source called the whole sync lost.
+#[tokio::test]
+async fn a_destination_that_has_enough_may_break_streams_off_before_it_says_so() {
+    let from = tempfile::tempdir().unwrap();
+    fs::File::create(from.path().join("large.log")).unwrap().set_len(256 * CHUNK_BYTES).unwrap();
+    let (outcome, ()) = with_source(from.path(), async |channel, connection| {
+        channel.send.send(&DestinationMessage::Want(vec![Run { first: 1, count: 1 }])).await.unwrap();
+        channel.send.send(&DestinationMessage::PlanEnd).await.unwrap();
+        let mut stream = connection.accept_uni().await.unwrap();
+        stream.read_chunk(1024, true).await.unwrap().unwrap();
+        stream.stop(Status::Cancelled.into()).unwrap();
+        let failed = DestinationMessage::Failed { index: 1, reason: "it does not fit".to_owned() };
+        channel.send.send(&failed).await.unwrap();
+        // The end of the batch and the directories takes a moment, in which the source hears of its stream.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        channel.send.send(&DestinationMessage::Done(Counts::default())).await.unwrap();
+        // As the engine does, until the source has closed its side.
+        while let Ok(Some(_)) = channel.recv.try_recv_bytes(CONTROL_FRAME_BYTES_MAX).await {}
+    })
+    .await;
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!((outcome.report.entries_failed, &*outcome.report.failed[0].reason), (1, "it does not fit"));
 }

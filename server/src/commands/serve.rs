@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use swarmwire_common::path::RelPath;
 use swarmwire_server::{
     Gateway, ShutdownHandle,
@@ -19,7 +19,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     logging::start(settings.log_format)?;
     // Before anybody can think the gateway ready and stop it.
     let signals = Signals::listen().context("failed to listen for signals")?;
-    let gateway = Gateway::bind(&settings.gateway)?;
+    // Its message tells its sources, which the chain would tell once more.
+    let gateway = Gateway::bind(&settings.gateway).map_err(|err| anyhow!("{err}"))?;
     announce(&gateway, &settings)?;
     let shutdown = gateway.shutdown_handle();
     tokio::select! {

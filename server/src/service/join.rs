@@ -45,7 +45,8 @@ async fn join(request: &Request) -> (JoinResult, Result<Grant, Refusal>) {
     let source = request.session.peer.address.ip();
     let taken = gateway.limiter.lock().expect("no holder panics").take(source, Instant::now());
     if let Err(wait) = taken {
-        tracing::warn!(address = %source, "too many attempts to join");
+        // No louder: the limit is there to keep the log short as well, and the metric counts them.
+        tracing::debug!(address = %source, "too many attempts to join");
         return (
             JoinResult::Limited,
             Err(Refusal::busy("too many attempts to join; wait and try again", wait)),

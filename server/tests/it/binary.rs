@@ -1,99 +1,23 @@
 //! The binary `swarmd`, as an operator and a service manager see it.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
-};
+use std::{process::Command, time::Duration};
 
 use assert_cmd::assert::OutputAssertExt;
-use rustix::process::{Pid, Signal, kill_process};
-use swarmwire_certs::JoinUri;
+use rustix::process::Signal;
 use swarmwire_common::wire::{open::SERVICE_PING, status::Status};
-use tempfile::TempDir;
 
-use crate::harness::{Key, Peer, Target, refusal};
-
-fn swarmd() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_swarmd"));
-    for name in ["ROOT", "LISTEN", "METRICS", "STATE", "HANDLERS", "CONFIG", "LOG", "HOME"] {
-        command.env_remove(format!("SWARMWIRE_{name}"));
-    }
-    command.env_remove("RUST_LOG").stdin(Stdio::null());
-    command
-}
-
-/// A running `swarmd`, ended with the test.
-struct Running {
-    child: Child,
-    home: TempDir,
-    log: std::thread::JoinHandle<String>,
-}
-
-impl Running {
-    /// Starts it and waits until it says that it is ready.
-    fn start(filter: &str) -> Self {
-        let home = tempfile::tempdir().unwrap();
-        std::fs::create_dir(home.path().join("root")).unwrap();
-        let mut child = swarmd()
-            .args(["--listen", "127.0.0.1:0", "--metrics", "off", "--drain", "1s"])
-            .arg("--root")
-            .arg(home.path().join("root"))
-            .arg("--state")
-            .arg(home.path().join("state"))
-            .env("SWARMWIRE_LOG", filter)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let mut log = String::new();
-        while !log.contains("gateway is ready") {
-            assert_ne!(lines.read_line(&mut log).unwrap(), 0, "it did not start: {log}");
-        }
-        let log = std::thread::spawn(move || {
-            lines.read_to_string(&mut log).unwrap();
-            log
-        });
-        Self { child, home, log }
-    }
-
-    fn state(&self) -> std::path::PathBuf {
-        self.home.path().join("state")
-    }
-
-    /// Sends the signal and waits; gives how it ended, its log and its standard output.
-    fn end(mut self, signal: Signal) -> (ExitStatus, String, String) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-        let status = self.child.wait().unwrap();
-        let mut out = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-        (status, self.log.join().unwrap(), out)
-    }
-}
-
-fn run(state: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    let output = swarmd().args(args).arg("--state").arg(state).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
-}
-
-fn invite(state: &Path, args: &[&str]) -> JoinUri {
-    let (code, out, err) = run(state, &[&["invite"], args].concat());
-    assert_eq!((code, err.as_str()), (Some(0), ""));
-    assert_eq!(out.lines().count(), 1);
-    let uri = out.trim_end().strip_prefix("swarm join '").and_then(|rest| rest.strip_suffix('\''));
-    JoinUri::parse(uri.unwrap()).unwrap()
-}
+use crate::{
+    harness::{Key, Peer, refusal},
+    process::{Running, invite, run, swarmd},
+};
 
 #[tokio::test]
 async fn an_invitation_made_beside_it_lets_in_and_its_secret_is_in_no_log() {
     let running = Running::start("trace");
     let state = running.state();
     let uri = invite(&state, &["--allow", "list,admin", "--path", "./logs/"]);
-    let target =
-        Target { address: format!("{}:{}", uri.host, uri.port).parse().unwrap(), fingerprint: uri.gateway };
+    let target = running.target();
+    assert_eq!((uri.port, uri.gateway), (target.address.port(), target.fingerprint));
     let key = Key::new();
     let peer = Peer::dial(&key, target).await.unwrap();
     let reply = peer.join_as(&uri.token.reveal(), "web\u{1b}[31m1").await.unwrap();
@@ -141,9 +65,7 @@ fn without_a_terminal_it_names_the_command_that_invites_and_prints_no_secret() {
 async fn it_ends_in_time_with_somebody_connected() {
     let running = Running::start("info");
     let uri = invite(&running.state(), &[]);
-    let target =
-        Target { address: format!("{}:{}", uri.host, uri.port).parse().unwrap(), fingerprint: uri.gateway };
-    let peer = Peer::dial(&Key::new(), target).await.unwrap();
+    let peer = Peer::dial(&Key::new(), running.target()).await.unwrap();
     peer.join(&uri.token).await.unwrap();
     let _ping = peer.open(SERVICE_PING, &()).await.unwrap();
     let asked = std::time::Instant::now();

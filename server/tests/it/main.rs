@@ -3,11 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do ends its test")]
 
 mod admission;
+mod attacks;
 mod binary;
+#[path = "../shared/disks.rs"]
+mod disks;
 mod grants;
 mod handlers;
 mod harness;
 mod hostile;
+mod kills;
 mod lifecycle;
 mod listing;
 mod observed;
+mod process;
+mod refusals;
+#[path = "../shared/trees.rs"]
+mod trees;

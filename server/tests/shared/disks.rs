@@ -13,9 +13,10 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Mounts a tmpfs with the options `$1` at `$2`, and again with each line of options that comes in.
+/// Mounts a tmpfs with the options `$1` at `$2`, and again with each line of options that comes in. What is mounted is named each time, so
+/// that `mount` adds none of the old options: those with user ids mean nothing in a user namespace.
 const HOLD: &str = r#"mount -t tmpfs -o "$1" none "$2" && echo ready || exit 1
-while read -r options; do mount -o "remount,$options" "$2" && echo ready || exit 1; done"#;
+while read -r options; do mount -t tmpfs -o "remount,$options" none "$2" && echo ready || exit 1; done"#;
 
 /// A file system of its own.
 pub(crate) struct Disk {

@@ -82,7 +82,7 @@ pub(crate) fn visible_files(top: &Path) -> Vec<PathBuf> {
     while let Some(directory) = waiting.pop() {
         // What is looked at may change meanwhile, and may not be there yet.
         let Ok(entries) = fs::read_dir(&directory) else { continue };
-        for entry in entries.filter_map(Result::ok).filter(|entry| !is_ours(&entry.file_name())) {
+        for entry in entries.filter_map(Result::ok).filter(|entry| !is_ours(entry.file_name())) {
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => waiting.push(entry.path()),
                 Ok(kind) if kind.is_file() => files.push(entry.path()),

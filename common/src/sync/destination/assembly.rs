@@ -139,8 +139,15 @@ pub(super) enum Withdrawn {
 #[derive(Debug)]
 pub(super) struct Assembly {
     staging: Arc<Staging>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     /// The reading that counts; none before the first unit.
-    current: Mutex<Option<Current>>,
+    current: Option<Current>,
+    /// The disk has refused it: what other threads still have of it is dropped.
+    is_discarded: bool,
 }
 
 #[derive(Debug)]
@@ -169,8 +176,8 @@ pub(super) enum Step {
 /// Where a unit goes.
 enum Entered<'a> {
     Current(&'a mut Current),
-    /// Nowhere: a later attempt has begun.
-    Earlier,
+    /// Nowhere: a later attempt has begun, or the file is discarded.
+    Obsolete,
     /// Nowhere: the attempt's file could not be made.
     Failed(io::Error),
 }
@@ -178,7 +185,7 @@ enum Entered<'a> {
 impl Assembly {
     /// A file of which nothing has come. Touches no disk.
     pub(super) fn new(staging: Arc<Staging>) -> Self {
-        Self { staging, current: Mutex::new(None) }
+        Self { staging, state: Mutex::default() }
     }
 
     /// Adds a chunk that matches its chaining value. The writing itself happens outside the lock.
@@ -189,18 +196,18 @@ impl Assembly {
         bytes: &[u8],
         value: [u8; 32],
     ) -> Result<Step, SyncError> {
-        let file = match self.enter(&mut self.current(), reading)? {
+        let file = match self.enter(&mut self.state(), reading)? {
             Entered::Current(current) => {
                 current.add(number, value)?;
                 current.file.clone()
             }
-            Entered::Earlier => return Ok(Step::More),
+            Entered::Obsolete => return Ok(Step::More),
             Entered::Failed(err) => return Ok(Step::Failed(err)),
         };
         let written = file.write_at(number * CHUNK_BYTES, bytes);
-        let mut current = self.current();
+        let mut state = self.state();
         // Where a later attempt has begun meanwhile, it does not matter what became of this one.
-        let Some(current) = current.as_mut().filter(|current| current.reading == reading) else {
+        let Some(current) = state.current.as_mut().filter(|current| current.reading == reading) else {
             return Ok(Step::More);
         };
         if let Err(err) = written {
@@ -220,22 +227,22 @@ impl Assembly {
         if reading.size <= CHUNK_BYTES {
             return Err(SyncError::Protocol("a small file came in chunks"));
         }
-        match self.enter(&mut self.current(), reading)? {
+        match self.enter(&mut self.state(), reading)? {
             Entered::Current(current) => {
                 if current.end.replace((hash, metadata)).is_some() {
                     return Err(SyncError::Protocol("a file ended twice"));
                 }
                 current.step()
             }
-            Entered::Earlier => Ok(Step::More),
+            Entered::Obsolete => Ok(Step::More),
             Entered::Failed(err) => Ok(Step::Failed(err)),
         }
     }
 
     /// Gives a complete file its metadata; gives its temporary name and size.
     pub(super) fn finish(&self, metadata: Metadata, sync: bool) -> io::Result<(TempName, u64)> {
-        let current = self.current();
-        let current = current.as_ref().expect("a complete file has a reading");
+        let state = self.state();
+        let current = state.current.as_ref().expect("a complete file has a reading");
         current.file.set_metadata(metadata)?;
         if sync {
             current.file.sync()?;
@@ -243,14 +250,21 @@ impl Assembly {
         Ok((current.temp, current.reading.size))
     }
 
+    /// Gives back the room of a file that failed.
+    pub(super) fn discard(&self) {
+        let mut state = self.state();
+        state.is_discarded = true;
+        if let Some(current) = state.current.take() {
+            self.remove(&current);
+        }
+    }
+
     /// Goes to the attempt `reading`, beginning anew if it is a later one.
-    fn enter<'a>(
-        &self,
-        current: &'a mut Option<Current>,
-        reading: FileAttempt,
-    ) -> Result<Entered<'a>, SyncError> {
+    fn enter<'a>(&self, state: &'a mut State, reading: FileAttempt) -> Result<Entered<'a>, SyncError> {
+        let current = &mut state.current;
         let has_begun = match current.as_ref() {
-            Some(known) if known.reading.attempt > reading.attempt => return Ok(Entered::Earlier),
+            _ if state.is_discarded => return Ok(Entered::Obsolete),
+            Some(known) if known.reading.attempt > reading.attempt => return Ok(Entered::Obsolete),
             // What has been checked is not replaced.
             Some(known) if known.tree.is_none() => return Err(UNWANTED),
             Some(known) if known.reading == reading => true,
@@ -263,8 +277,7 @@ impl Assembly {
             match self.begin(reading) {
                 Ok(begun) => {
                     if let Some(earlier) = current.replace(begun) {
-                        // What cannot be removed goes with the staging place.
-                        let _gone = self.staging.dir().remove_file(earlier.temp.as_name());
+                        self.remove(&earlier);
                     }
                 }
                 Err(err) => return Ok(Entered::Failed(err)),
@@ -280,8 +293,13 @@ impl Assembly {
         Ok(Current { reading, temp, file, tree, chunks_written: 0, end: None })
     }
 
-    fn current(&self) -> MutexGuard<'_, Option<Current>> {
-        self.current.lock().expect("no holder panics")
+    fn remove(&self, current: &Current) {
+        // What cannot be removed goes with the staging place.
+        let _gone = self.staging.dir().remove_file(current.temp.as_name());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder panics")
     }
 }
 
@@ -405,7 +423,9 @@ mod tests {
             let top = tempfile::tempdir().unwrap();
             let staging = Arc::new(Staging::create(Root::open(top.path()).unwrap().top(), || 7).unwrap());
             let reading = FileAttempt { index, attempt, size: SIZE };
-            assemblies.find_or_begin(reading, 1, || Ok(Ok(Assembly::new(staging)))).map(|found| found.is_some())
+            assemblies
+                .find_or_begin(reading, 1, || Ok(Ok(Assembly::new(staging))))
+                .map(|found| found.is_some())
         };
         assert!(begin(&assemblies, 1, 1).unwrap());
         assert!(begin(&assemblies, 2, 0).is_err(), "one at a time");

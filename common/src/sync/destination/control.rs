@@ -33,6 +33,9 @@ pub(super) async fn read(
                 .await
                 .map_err(|_| FrameError::Silent)??;
         match message {
+            SourceMessage::Listing { entries, .. } if entries.len() > limits::BLOCK_ENTRIES_MAX => {
+                return Err(SyncError::Protocol("a listing block has too many entries"));
+            }
             SourceMessage::Top { .. } | SourceMessage::Listing { .. } | SourceMessage::ListingEnd { .. } => {
                 blocks.send(message).await.map_err(|_| shared.ended_by("it lists entries after the end"))?;
             }
@@ -58,7 +61,7 @@ pub(super) async fn read(
             }
             SourceMessage::Alive => {}
             SourceMessage::Aborted { status, reason } => {
-                return Err(SyncError::Aborted { status: Status::from(status), reason });
+                return Err(SyncError::aborted(Status::from(status), &reason));
             }
         }
     }
@@ -75,7 +78,7 @@ pub(super) async fn write(
     loop {
         tokio::select! {
             message = outgoing.recv() => match message {
-                Ok(message) => send.send(&message).await?,
+                Ok(message) => say(send, &message).await?,
                 Err(_) => {
                     send.finish();
                     return Ok(());
@@ -84,10 +87,15 @@ pub(super) async fn write(
             _ = ticks.tick() => {
                 let counts = shared.tally.counts();
                 if counts != told || told_at.elapsed() >= limits::HEARTBEAT_INTERVAL {
-                    send.send(&DestinationMessage::Progress(counts)).await?;
+                    say(send, &DestinationMessage::Progress(counts)).await?;
                     (told, told_at) = (counts, Instant::now());
                 }
             }
         }
     }
+}
+
+/// A source takes whatever it is told at once, so one that does not has given up, or wants to hold us.
+async fn say(send: &mut FrameSender, message: &DestinationMessage) -> Result<(), FrameError> {
+    timeout(limits::SYNC_SILENCE_MAX, send.send(message)).await.map_err(|_| FrameError::Silent)?
 }

@@ -62,6 +62,10 @@ impl Landing {
     pub(super) fn land(&self, name: &[u8], kind: &Kind) -> Result<(), SyncError> {
         let Destination { root, path, is_directory, .. } = &self.destination;
         let fail = |err: &io::Error| SyncError::Place(PlaceError::from_io(path, err));
+        // A source that was asked for a link has declined it.
+        if matches!(kind, Kind::Symlink { .. }) || !self.destination.accepts(name, kind) {
+            return Err(SyncError::Protocol("it sends something else than what was asked for"));
+        }
         let inside = match kind {
             Kind::Directory => !name.is_empty(),
             _ => *is_directory || path.is_root() || self.destination.exists_as_directory(),
@@ -76,7 +80,7 @@ impl Landing {
             path.clone()
         };
         let above = base.split_last().map(|(parent, _)| parent).unwrap_or_default();
-        root.create_dir_all(&above).map_err(|err| fail(&err))?;
+        root.create_dir_all(&above).map_err(|err| SyncError::Place(PlaceError::not_made(&above, &err)))?;
         self.base.set(base).map_err(|_| SyncError::Protocol("it names the top twice"))?;
         self.clean_staging().map_err(|err| fail(&err))
     }
@@ -182,7 +186,9 @@ pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     if shared.options.durability == Durability::None || !landing.changed.load(Relaxed) {
         return Ok(());
     }
-    shared.tally.timed(Stage::Sync, || landing.destination.root.top().sync_file_system()).map_err(|err| {
+    // Where the source landed may be another file system than the root's.
+    let landed = || landing.staging_parent()?.sync_file_system();
+    shared.tally.timed(Stage::Sync, landed).map_err(|err| {
         SyncError::Disk(format!("the destination cannot be made durable: {}", crate::root::describe(&err)))
     })
 }

@@ -67,6 +67,11 @@ impl Pending {
         self.all_written.send_replace(true);
     }
 
+    /// Whether [`Self::all_written`] has nothing to wait for.
+    pub(super) fn is_over(&self) -> bool {
+        *self.all_written.borrow()
+    }
+
     /// Waits until the plan has ended and nothing is missing, or the sync is aborted. Cancel-safe.
     pub(super) async fn all_written(&self) {
         // The sender lives in `self`, so the wait cannot fail.

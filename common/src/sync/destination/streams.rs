@@ -52,9 +52,10 @@ async fn receive_units(
         }
         let waiting = Instant::now();
         shared.tally.bytes_queued.fetch_add(u64::try_from(size).expect("at most a pack"), Relaxed);
-        // The queue is closed when the sync has ended; its owner knows why.
         if work.send(Work::Unit(IncomingUnit { header, payload })).await.is_err() {
-            return Ok(());
+            // All that was wanted is here or has failed, so this is of a file that was given up. To break the stream off would
+            // look to the source as if the sync had failed.
+            shared.tally.bytes_queued.fetch_sub(u64::try_from(size).expect("at most a pack"), Relaxed);
         }
         shared.tally.charge(Stage::WaitDisk, waiting.elapsed());
     }

@@ -65,7 +65,7 @@ impl Writer<'_> {
                 let assembly = self.assembly(*file)?;
                 let Some(assembly) = assembly else { return Ok(()) };
                 let step = assembly.end(*file, *hash, *metadata)?;
-                self.after(file.index, &assembly, step)
+                self.after(*file, &assembly, step)
             }
         }
     }
@@ -129,61 +129,62 @@ impl Writer<'_> {
         }
         let Some(assembly) = self.assembly(file)? else { return Ok(()) };
         let step = self.shared.tally.timed(Stage::Write, || assembly.write(file, number, bytes, *value))?;
-        self.after(file.index, &assembly, step)
+        self.after(file, &assembly, step)
     }
 
     /// The assembly of a large file, begun with its first unit; `None` for a file that was given up.
     fn assembly(&self, file: FileAttempt) -> Result<Option<Arc<Assembly>>, SyncError> {
-        let assemblies = &self.shared.assemblies;
-        if let Some(assembly) = assemblies.get(file.index) {
-            return Ok(Some(assembly));
-        }
-        if assemblies.was_given_up(file.index) {
-            return Ok(None);
-        }
-        let begin = || Assembly::begin(self.shared.landing.staging()?);
+        let shared = self.shared;
+        // Made before the lock is taken, under which no disk call happens.
+        let staging = shared.landing.staging();
         // Two threads may come here for one file: the one that takes it begins, the other finds what was begun.
-        assemblies
-            .begin(file.index, FILES_OPEN_MAX, || {
-                if self.shared.pending.take(file.index) { Ok(begin()) } else { Err(UNWANTED) }
-            })
-            .map(|begun| match begun {
-                Some(Ok(assembly)) => Some(assembly),
-                Some(Err(err)) => {
-                    self.shared.fail_io(file.index, "cannot be written", &err);
-                    self.shared.pending.delivered();
-                    None
-                }
-                None => None,
-            })
+        let found = shared.assemblies.find_or_begin(file, FILES_OPEN_MAX, || {
+            if shared.pending.take(file.index) { Ok(staging.map(Assembly::new)) } else { Err(UNWANTED) }
+        })?;
+        match found.transpose() {
+            Ok(assembly) => Ok(assembly),
+            Err(err) => {
+                shared.fail_io(file.index, "cannot be written", &err);
+                shared.pending.delivered();
+                Ok(None)
+            }
+        }
     }
 
     /// Goes on with a large file after something was added to it.
-    fn after(&self, index: u32, assembly: &Assembly, step: Step) -> Result<(), SyncError> {
+    fn after(&self, file: FileAttempt, assembly: &Assembly, step: Step) -> Result<(), SyncError> {
         match step {
             Step::More => return Ok(()),
             Step::Failed(err) => {
-                if self.shared.assemblies.give_up(index) {
-                    self.shared.fail(index, &format!("cannot be written: {}", describe(&err)));
+                if self.shared.assemblies.give_up(file.index) {
+                    assembly.discard();
+                    self.shared.fail(file.index, &format!("cannot be written: {}", describe(&err)));
                     self.shared.pending.delivered();
                 }
                 return Ok(());
             }
-            Step::Complete(metadata) => self.complete(index, assembly, metadata),
+            Step::Complete(metadata) => self.complete(file, assembly, metadata),
         }
         Ok(())
     }
 
-    fn complete(&self, index: u32, assembly: &Assembly, metadata: Metadata) {
+    fn complete(&self, file: FileAttempt, assembly: &Assembly, metadata: Metadata) {
+        let index = file.index;
+        // Its source may have withdrawn it meanwhile.
+        if !self.shared.assemblies.complete(index, file.attempt) {
+            return;
+        }
         let tally = &self.shared.tally;
         tally.received.fetch_add(1, Relaxed);
         tally.verified.fetch_add(1, Relaxed);
         let is_durable = self.shared.options.durability == Durability::File;
         let finished = tally.timed(Stage::Write, || assembly.finish(metadata, is_durable));
-        self.shared.assemblies.remove(index);
         match finished {
             Ok((temp, bytes)) => self.committer.commit(self.shared, Written { index, temp, bytes }),
-            Err(err) => self.shared.fail_io(index, "cannot be written", &err),
+            Err(err) => {
+                assembly.discard();
+                self.shared.fail_io(index, "cannot be written", &err);
+            }
         }
         self.shared.pending.delivered();
     }

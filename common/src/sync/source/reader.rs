@@ -18,7 +18,7 @@ use super::{Gone, Shared, wanted::Want};
 use crate::{
     entry::Metadata,
     limits::{self, CHUNK_BYTES},
-    path::RelPath,
+    path::{Name, RelPath},
     root::{Dir, EntryType, File, Stat, describe},
     sync::{Stage, SyncError, join, unit::OutgoingUnit},
     wire::{data::UnitHeader, sync::SourceMessage},
@@ -139,8 +139,12 @@ impl Reader<'_> {
                 dir
             }
         };
-        let tree = self.shared.tree.read().expect("no holder panics");
-        Ok(dir.open_file(tree.name(index).ok_or(ReadError::Replaced)?)?)
+        // The tree is locked for no disk call: the control reader asks it too, and has others to serve.
+        let name = {
+            let tree = self.shared.tree.read().expect("no holder panics");
+            tree.name(index).ok_or(ReadError::Replaced)?.as_bytes().to_vec()
+        };
+        Ok(dir.open_file(Name::new(&name).expect("listed as a name"))?)
     }
 
     /// Reads a file of at most a chunk to the end of the pack, which is at `start`. Unless it is packed, what was read of it stays behind.

@@ -90,6 +90,10 @@ pub(super) fn hash_file(shared: &Shared, place: &Place<'_>, size: u64) -> io::Re
         if read == 0 {
             break;
         }
+        // The file may take an hour.
+        if shared.pending.is_over() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         shared.tally.timed(Stage::Hash, || hasher.update(&buffer.bytes));
         offset += u64::try_from(read).expect("at most a chunk");
     }

@@ -70,6 +70,10 @@ impl Reader<'_> {
             if buffer.bytes.len() != due {
                 return Ok(None);
             }
+            // Nothing is sent here that would tell, and the file may take an hour.
+            if self.units.is_closed() {
+                return Err(ReadError::Gone);
+            }
             self.shared.tally.timed(Stage::Hash, || hasher.update(&buffer.bytes));
         }
         Ok(Some(hasher.finalize()))
