@@ -39,8 +39,8 @@ pub struct Link {
 }
 
 /// Runs the source's half to its end. Dropping the future breaks the sync off: its threads end, the streams are reset.
-pub async fn send(link: Link, source: Source, options: SyncOptions, tally: Arc<Tally>) -> Outcome {
-    source::run(link, source, options, tally).await
+pub async fn send(link: Link, source: Source, tally: Arc<Tally>) -> Outcome {
+    source::run(link, source, tally).await
 }
 
 /// Runs the destination's half to its end. Dropping the future breaks the sync off: its threads end, the streams are reset, nothing

@@ -32,7 +32,7 @@ use crate::{
     wire::{
         data::Preamble,
         status::Status,
-        sync::{Counts, DestinationMessage, SourceMessage, SyncOptions},
+        sync::{Counts, DestinationMessage, SourceMessage},
     },
 };
 use wanted::Wanted;
@@ -100,7 +100,7 @@ impl Drop for CloseOnDrop {
     }
 }
 
-pub(super) async fn run(link: Link, source: Source, _options: SyncOptions, tally: Arc<Tally>) -> Outcome {
+pub(super) async fn run(link: Link, source: Source, tally: Arc<Tally>) -> Outcome {
     let (control, outgoing) = async_channel::bounded(limits::CONTROL_QUEUED_MAX);
     let shared = Arc::new(Shared {
         source,

@@ -39,7 +39,7 @@ async fn with_source<T>(
         }
         script(&mut theirs, &pair.gateway).await
     };
-    let sending = send(link, source(from, None), options(Durability::None), Arc::new(Tally::default()));
+    let sending = send(link, source(from, None), Arc::new(Tally::default()));
     tokio::join!(sending, playing)
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
     let link = Link { connection: session.connection.clone(), channel, data };
     let engine = async {
         match half {
-            Half::Source(source) => sync::send(link, source, options, Arc::clone(&tally)).await,
+            Half::Source(source) => sync::send(link, source, Arc::clone(&tally)).await,
             Half::Destination(place) => sync::receive(link, place, options, Arc::clone(&tally)).await,
         }
     };
