@@ -323,8 +323,10 @@ async fn a_destination_that_has_enough_may_break_streams_off_before_it_says_so()
         stream.stop(Status::Cancelled.into()).unwrap();
         let failed = DestinationMessage::Failed { index: 1, reason: "it does not fit".to_owned() };
         channel.send.send(&failed).await.unwrap();
-        // The end of the batch and the directories takes a moment, in which the source hears of its stream.
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        // While the last batch and the directories are finished, the source hears of its stream, and lets go of it.
+        while connection.stats().frame_rx.reset_stream == 0 {
+            tokio::task::yield_now().await;
+        }
         channel.send.send(&DestinationMessage::Done(Counts::default())).await.unwrap();
         // As the engine does, until the source has closed its side.
         while let Ok(Some(_)) = channel.recv.try_recv_bytes(CONTROL_FRAME_BYTES_MAX).await {}
