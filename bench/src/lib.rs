@@ -11,4 +11,5 @@ mod figures;
 mod gateway;
 pub mod generate;
 mod process;
+pub mod record;
 mod verify;
