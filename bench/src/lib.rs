@@ -10,6 +10,8 @@ pub mod demo;
 mod figures;
 mod gateway;
 pub mod generate;
+pub mod link;
 mod process;
+mod random;
 pub mod record;
 mod verify;

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand, builder::RangedU64ValueParser};
 use swarmwire_bench::{
     compare::{self, Workload},
-    demo,
+    demo, link,
 };
 
 /// Shows and measures what Swarmwire does on this machine.
@@ -41,6 +41,15 @@ enum Command {
         #[arg(long, default_value = "batch", value_parser = ["none", "batch", "file"])]
         durability: String,
     },
+    /// Proves the link emulator on this machine: round trip, loss, rate, queue, a change in mid-run, and its ceiling. Needs root.
+    Link {
+        /// Measure what the emulator does and compare it with what it was asked.
+        #[arg(long, required = true)]
+        check: bool,
+        /// Fewer points, in less than 8 s.
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -50,6 +59,7 @@ fn main() -> ExitCode {
         Command::Compare { workload, files, runs, dir, durability } => {
             compare::run(&compare::Options { workload, files, runs, dir, durability }, out)
         }
+        Command::Link { check: _, quick } => link::check::run(&link::check::Options { quick }, out),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,263 @@
+//! What `--link` asks for, parsed: `rtt=100ms,loss=0.1%,rate=1gbit,queue=2mb,then=10s:rate=100mbit` or `veth,mtu=1500`.
+//!
+//! A link is symmetric. `rtt` is split in halves; `loss`, `reorder`, `jitter`, `rate` and `queue` hold for each direction on its own, so
+//! that `loss=1%` loses one packet in a hundred on the way there and, independently, one acknowledgement in a hundred on the way back.
+//! `then=TIME:` begins a phase at TIME after the start of a run; the keys up to the next `then=` change, all others stay.
+//! What is displayed parses to the same link. Nothing here knows how a link is emulated.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use anyhow::{Context, Error, Result, bail, ensure};
+
+use super::quantity::{self, RATE, SHARE, SIZE, TIME};
+
+/// The keys, as an error lists them.
+const KEYS: &str = "rtt, loss, rate, queue, jitter, reorder, mtu, then=TIME:KEY=VALUE";
+
+/// The MTU of Ethernet (RFC 894), in bytes.
+const MTU_DEFAULT: u16 = 1500;
+
+/// The smallest MTU: what every IPv4 host accepts (RFC 791, section 3.1), in bytes.
+const MTU_MIN: u16 = 576;
+
+/// The longest round trip and jitter: ten times a satellite's, so that a slip (`rtt=100s`) is found, and memory is bounded.
+const DELAY_MAX: Duration = Duration::from_secs(10);
+
+/// The least queue that stands for "one bandwidth-delay product", in bytes: 43 packets of 1,500, so that a burst fits on a short link.
+const QUEUE_DEFAULT_MIN: u64 = 64 * 1024;
+
+/// One whole, in the billionths that [`Share`] counts.
+pub(super) const WHOLE: u64 = 1_000_000_000;
+
+/// What joins the two ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Two TUN devices and a forwarder that delays, limits and loses.
+    Emulated(Emulated),
+    /// A pair of virtual Ethernet devices: whatever the kernel does, undisturbed.
+    Veth {
+        /// The largest IP packet, in bytes.
+        mtu: u16,
+    },
+}
+
+/// An emulated link: how it is at first, and how it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emulated {
+    /// The largest IP packet, in bytes.
+    pub mtu: u16,
+    /// In the order of their starts; the first starts at zero.
+    phases: Vec<Phase>,
+}
+
+/// A part of a run in which the link stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// When it begins, after the start of the run.
+    pub start: Duration,
+    /// How the link is then.
+    pub conditions: Conditions,
+}
+
+/// How each direction of a link treats packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// The time there and back; each direction takes half.
+    pub rtt: Duration,
+    /// The share of packets that each direction loses.
+    pub loss: Share,
+    /// Bits per second of each direction, IP headers included; `None` is no limit.
+    pub rate: Option<u64>,
+    /// What was asked for the queue, in bytes; see [`Conditions::queue_bytes`].
+    pub queue: Option<u64>,
+    /// The most that is added to the delay of a packet, uniformly.
+    pub jitter: Duration,
+    /// The share of packets that are held back.
+    pub reorder: Share,
+}
+
+/// A part of all packets, in billionths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u64);
+
+impl Share {
+    /// In billionths.
+    pub(super) fn billionths(self) -> u64 {
+        self.0
+    }
+
+    /// As a fraction of one.
+    pub fn fraction(self) -> f64 {
+        self.0 as f64 / WHOLE as f64
+    }
+}
+
+impl Conditions {
+    /// Bytes that wait before the slowest point of the link: what was asked, else one bandwidth-delay product and at least 64 KiB.
+    /// Without a rate nothing waits, and it means nothing.
+    pub fn queue_bytes(&self) -> u64 {
+        let product = || self.rtt.as_nanos() * u128::from(self.rate.unwrap_or(0)) / (8 * 1_000_000_000);
+        self.queue.unwrap_or_else(|| u64::try_from(product()).unwrap_or(u64::MAX).max(QUEUE_DEFAULT_MIN))
+    }
+}
+
+impl Emulated {
+    /// How it is, and when it changes: at least one phase, the first from zero.
+    pub fn phases(&self) -> &[Phase] {
+        &self.phases
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let mut mtu = MTU_DEFAULT;
+        let mut phases = vec![Phase { start: Duration::ZERO, conditions: Conditions::default() }];
+        for item in text.split(',').filter(|item| !item.trim().is_empty()) {
+            let mut item = item.trim();
+            if let Some(change) = item.strip_prefix("then=") {
+                let (start, first) = change.split_once(':').context(
+                    "a change is written then=TIME:KEY=VALUE, such as then=10s:rate=100mbit; the colon is missing",
+                )?;
+                phases.push(next_phase(&phases, start)?);
+                item = first.trim();
+            }
+            let (key, value) = item.split_once('=').with_context(|| {
+                format!("{item:?} is not KEY=VALUE; the keys are {KEYS}, and veth stands alone or before mtu")
+            })?;
+            match phases.as_mut_slice() {
+                [_] if key == "mtu" => mtu = parse_mtu(value)?,
+                [.., last] => last.conditions.set(key, value)?,
+                [] => unreachable!("the first phase is there from the start"),
+            }
+        }
+        Ok(Self { mtu, phases })
+    }
+}
+
+/// A phase that begins at `start` and changes nothing yet.
+fn next_phase(phases: &[Phase], start: &str) -> Result<Phase> {
+    let start = Duration::from_nanos(quantity::parse(start, TIME).context("then")?);
+    let last = phases.last().context("a change needs something to change")?;
+    ensure!(start > last.start, "then={start:?} must come after the change before it");
+    Ok(Phase { start, conditions: last.conditions.clone() })
+}
+
+impl Conditions {
+    fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        let amount = |units| quantity::parse(value, units).with_context(|| key.to_owned());
+        match key {
+            "rtt" => self.rtt = delay(key, amount(TIME)?)?,
+            "jitter" => self.jitter = delay(key, amount(TIME)?)?,
+            "loss" => self.loss = value.parse().with_context(|| key.to_owned())?,
+            "reorder" => self.reorder = value.parse().with_context(|| key.to_owned())?,
+            "rate" => self.rate = Some(positive(key, amount(RATE)?)?),
+            "queue" => self.queue = Some(positive(key, amount(SIZE)?)?),
+            "mtu" => bail!("the mtu cannot change in mid-run; it stands before the first then="),
+            _ => bail!("there is no key {key:?}; the keys are {KEYS}"),
+        }
+        Ok(())
+    }
+
+    /// The keys in which it differs from `before`, as they are written.
+    fn changes(&self, before: &Self) -> Vec<String> {
+        let time = |span: Duration| quantity::show(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX), TIME);
+        let mut changes = Vec::new();
+        if self.rtt != before.rtt {
+            changes.push(format!("rtt={}", time(self.rtt)));
+        }
+        if self.loss != before.loss {
+            changes.push(format!("loss={}", self.loss));
+        }
+        if let Some(rate) = self.rate.filter(|_| self.rate != before.rate) {
+            changes.push(format!("rate={}", quantity::show(rate, RATE)));
+        }
+        if let Some(queue) = self.queue.filter(|_| self.queue != before.queue) {
+            changes.push(format!("queue={}", quantity::show(queue, SIZE)));
+        }
+        if self.jitter != before.jitter {
+            changes.push(format!("jitter={}", time(self.jitter)));
+        }
+        if self.reorder != before.reorder {
+            changes.push(format!("reorder={}", self.reorder));
+        }
+        if changes.is_empty() {
+            changes.push(format!("rtt={}", time(self.rtt)));
+        }
+        changes
+    }
+}
+
+fn delay(key: &str, nanoseconds: u64) -> Result<Duration> {
+    let delay = Duration::from_nanos(nanoseconds);
+    ensure!(delay <= DELAY_MAX, "{key} is {delay:?}, and the most is {DELAY_MAX:?}");
+    Ok(delay)
+}
+
+fn positive(key: &str, amount: u64) -> Result<u64> {
+    ensure!(amount > 0, "{key} must be above zero; leave it out for the default");
+    Ok(amount)
+}
+
+fn parse_mtu(value: &str) -> Result<u16> {
+    let mtu =
+        value.parse().with_context(|| format!("mtu: {value:?} is not a number of bytes up to 65535"))?;
+    ensure!(mtu >= MTU_MIN, "mtu is {mtu}, and IPv4 needs at least {MTU_MIN}");
+    Ok(mtu)
+}
+
+impl FromStr for Link {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let Some(rest) = text.trim().strip_prefix("veth") else {
+            return Ok(Self::Emulated(Emulated::parse(text)?));
+        };
+        let mtu = match rest.strip_prefix(",mtu=") {
+            Some(mtu) => parse_mtu(mtu)?,
+            None if rest.is_empty() => MTU_DEFAULT,
+            None => bail!("a veth link takes mtu=BYTES and nothing else; {rest:?} is for an emulated link"),
+        };
+        Ok(Self::Veth { mtu })
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Veth { mtu } => write!(out, "veth,mtu={mtu}"),
+            Self::Emulated(emulated) => emulated.fmt(out),
+        }
+    }
+}
+
+impl fmt::Display for Emulated {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = Conditions::default();
+        for (position, phase) in self.phases.iter().enumerate() {
+            if position > 0 {
+                let start = u64::try_from(phase.start.as_nanos()).unwrap_or(u64::MAX);
+                write!(out, ",then={}:", quantity::show(start, TIME))?;
+            }
+            out.write_str(&phase.conditions.changes(&before).join(","))?;
+            if position == 0 && self.mtu != MTU_DEFAULT {
+                write!(out, ",mtu={}", self.mtu)?;
+            }
+            before = phase.conditions.clone();
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Share {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let share = Self(quantity::parse(text, SHARE)?);
+        ensure!(share.0 <= WHOLE, "{text} is more than 100%");
+        Ok(share)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&quantity::show(self.0, SHARE))
+    }
+}

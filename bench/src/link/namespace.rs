@@ -1,0 +1,243 @@
+//! A network namespace without a name: nothing under `/run/netns` that could be left behind. It lives as long as this value, a thread or a
+//! process in it, or a socket made in it does.
+//!
+//! A thread enters it, does its work and ends; no thread is ever moved back, so none can be left in the wrong one. Sockets stay in the
+//! namespace in which they were made, and child processes in that of the thread that started them.
+
+use std::{
+    fs::{self, File},
+    os::fd::{AsFd, BorrowedFd},
+    panic::resume_unwind,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::process;
+
+/// The namespace of the calling thread, as a file (namespaces(7)).
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// How long `ip` may take; it takes milliseconds.
+pub(super) const IP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A network namespace.
+#[derive(Debug)]
+pub struct Namespace {
+    descriptor: File,
+}
+
+/// What the kernel counted at a network device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct DeviceCounters {
+    pub(super) sent_bytes: u64,
+    pub(super) sent_packets: u64,
+    pub(super) send_drops: u64,
+}
+
+impl Namespace {
+    /// A new, empty namespace with a working loopback device, in which no TCP connection learns from an earlier one
+    /// (`tcp_no_metrics_save`), so that runs do not depend on their order.
+    pub fn new() -> Result<Self> {
+        expect_root()?;
+        let descriptor = on_a_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET).context("failed to make a network namespace")?;
+            File::open(OWN).with_context(|| format!("failed to open {OWN}"))
+        })??;
+        let namespace = Self { descriptor };
+        namespace.ip(&["link", "set", "lo", "up"])?;
+        namespace.set("net/ipv4/tcp_no_metrics_save", "1")?;
+        Ok(namespace)
+    }
+
+    /// Runs `work` on a thread of its own in the namespace, and waits for it. What it starts and the sockets that it opens stay there.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        on_a_thread(|| {
+            setns(&self.descriptor, CloneFlags::CLONE_NEWNET)
+                .context("failed to enter a network namespace")?;
+            Ok(work())
+        })?
+    }
+
+    /// Sets the congestion control of TCP and, if given, the most bytes that its buffers grow to, for connections made from now on.
+    pub fn set_tcp(&self, control: &str, buffer_max: Option<u64>) -> Result<()> {
+        self.set("net/ipv4/tcp_congestion_control", control).with_context(|| {
+            let known = fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control");
+            format!("this kernel offers {}", known.unwrap_or_default().trim())
+        })?;
+        let Some(max) = buffer_max else { return Ok(()) };
+        for name in ["net/ipv4/tcp_rmem", "net/ipv4/tcp_wmem"] {
+            let value = with_maximum(&self.read(name)?, max)?;
+            self.set(name, &value)?;
+        }
+        Ok(())
+    }
+
+    /// What TCP is set to: `bbr, rmem 4096 131072 6291456, wmem 4096 16384 4194304`.
+    pub fn tcp(&self) -> Result<String> {
+        let control = self.read("net/ipv4/tcp_congestion_control")?;
+        let (receive, send) = (self.read("net/ipv4/tcp_rmem")?, self.read("net/ipv4/tcp_wmem")?);
+        Ok(format!("{control}, rmem {receive}, wmem {send}"))
+    }
+
+    /// Bytes that have gone over the namespace's loopback device.
+    pub fn loopback_bytes(&self) -> Result<u64> {
+        self.run(loopback_bytes)?
+    }
+
+    /// What the kernel counted at `device`.
+    pub(super) fn counters(&self, device: &str) -> Result<DeviceCounters> {
+        self.run(|| counters(device))?
+    }
+
+    /// Runs iproute2's `ip` in the namespace.
+    pub(super) fn ip(&self, arguments: &[&str]) -> Result<()> {
+        let finished = self.run(|| process::run(process::command("ip").args(arguments), IP_DEADLINE))?;
+        finished
+            .and_then(|finished| finished.success())
+            .with_context(|| format!("failed to run ip {}; it comes with iproute2", arguments.join(" ")))?;
+        Ok(())
+    }
+
+    /// Sets a kernel parameter of the namespace and reads it back, because the kernel takes some values to mean others.
+    pub(super) fn set(&self, name: &str, value: &str) -> Result<()> {
+        let path = format!("/proc/sys/{name}");
+        self.run(|| fs::write(&path, value))?
+            .with_context(|| format!("failed to set {path} to {value:?}"))?;
+        let is = self.read(name)?;
+        ensure!(is == value, "{path} was set to {value:?} and is {is:?}");
+        Ok(())
+    }
+
+    /// A kernel parameter of the namespace, its fields separated by single spaces.
+    fn read(&self, name: &str) -> Result<String> {
+        let path = format!("/proc/sys/{name}");
+        let text =
+            self.run(|| fs::read_to_string(&path))?.with_context(|| format!("failed to read {path}"))?;
+        Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// Bytes that have gone over the loopback device of the calling thread's namespace.
+pub fn loopback_bytes() -> Result<u64> {
+    Ok(counters("lo")?.sent_bytes)
+}
+
+/// Refuses an ordinary user, before anything is made.
+pub(super) fn expect_root() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "a link needs root: it makes network namespaces and TUN devices; run it with sudo, or leave out --link to measure over loopback"
+        );
+    }
+    Ok(())
+}
+
+/// Runs `work` on a thread of its own; its panic goes on in the caller.
+fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("namespace".to_owned()).spawn_scoped(scope, work);
+        let thread = thread.context("failed to start a thread")?;
+        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+fn counters(device: &str) -> Result<DeviceCounters> {
+    const PATH: &str = "/proc/thread-self/net/dev";
+    let text = fs::read_to_string(PATH).with_context(|| format!("failed to read {PATH}"))?;
+    parse_counters(&text, device).with_context(|| format!("{PATH} has no device {device:?}"))
+}
+
+/// Finds `device` in the table of proc(5): eight columns of what was received, then what was sent.
+fn parse_counters(text: &str, device: &str) -> Option<DeviceCounters> {
+    let row = text.lines().find_map(|line| line.trim().strip_prefix(device)?.strip_prefix(':'))?;
+    let mut sent = row.split_whitespace().skip(8).map(str::parse);
+    let (sent_bytes, sent_packets) = (sent.next()?.ok()?, sent.next()?.ok()?);
+    let _errors = sent.next();
+    Some(DeviceCounters { sent_bytes, sent_packets, send_drops: sent.next()?.ok()? })
+}
+
+/// `least default most` of tcp(7) with another most, which pulls down the others where it is below them.
+fn with_maximum(triple: &str, max: u64) -> Result<String> {
+    let sizes: Vec<u64> = triple.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let [least, default, _] = sizes[..] else {
+        bail!("{triple:?} is not the kernel's three sizes of a TCP buffer");
+    };
+    Ok(format!("{} {} {max}", least.min(max), default.min(max)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A namespace, or `None` for an ordinary user, who has been refused plainly.
+    fn namespace() -> Option<Namespace> {
+        let namespace = Namespace::new();
+        if rustix::process::geteuid().is_root() {
+            return Some(namespace.unwrap());
+        }
+        let error = namespace.unwrap_err().to_string();
+        assert!(
+            error.starts_with("a link needs root: it makes network namespaces and TUN devices"),
+            "{error}"
+        );
+        None
+    }
+
+    #[test]
+    fn a_namespace_is_another_one_and_its_loopback_works_and_counts() {
+        let Some(namespace) = namespace() else { return };
+        let inside = namespace.run(|| fs::read_link(OWN).unwrap()).unwrap();
+        assert_ne!(inside, fs::read_link(OWN).unwrap());
+        let before = namespace.loopback_bytes().unwrap();
+        namespace
+            .run(|| {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            })
+            .unwrap();
+        assert!(namespace.loopback_bytes().unwrap() >= before + 3 * 40);
+    }
+
+    #[test]
+    fn tcp_is_set_in_the_namespace_and_read_back() {
+        let Some(namespace) = namespace() else { return };
+        namespace.set_tcp("reno", Some(64_000_000)).unwrap();
+        let tcp = namespace.tcp().unwrap();
+        assert!(tcp.starts_with("reno, ") && tcp.matches("64000000").count() == 2, "{tcp}");
+    }
+
+    #[test]
+    fn an_unknown_congestion_control_names_those_that_the_kernel_offers() {
+        let Some(namespace) = namespace() else { return };
+        let error = format!("{:#}", namespace.set_tcp("carrier-pigeon", None).unwrap_err());
+        assert!(error.contains("this kernel offers") && error.contains("carrier-pigeon"), "{error}");
+    }
+
+    #[test]
+    fn the_kernels_table_of_devices_is_read_by_column() {
+        let text = "Inter-|   Receive     |  Transmit\n face |bytes packets errs drop fifo frame compressed multicast|bytes\n    \
+             lo:     100       2    0    0    0     0          0         0      300       4    1    5    0     0       0          0\n  \
+             lo2: 1 1 1 1 1 1 1 1 1 1 1 1\n";
+        let expected = DeviceCounters { sent_bytes: 300, sent_packets: 4, send_drops: 5 };
+        assert_eq!(parse_counters(text, "lo"), Some(expected));
+        assert_eq!(parse_counters(text, "eth0"), None);
+    }
+
+    #[test]
+    fn a_small_maximum_pulls_the_other_sizes_down() {
+        assert_eq!(with_maximum("4096\t131072\t6291456", 64_000_000).unwrap(), "4096 131072 64000000");
+        assert_eq!(with_maximum("4096 131072 6291456", 65_536).unwrap(), "4096 65536 65536");
+        assert!(with_maximum("1 2", 3).is_err());
+    }
+}
