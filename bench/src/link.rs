@@ -12,8 +12,10 @@ mod namespace;
 mod network;
 mod quantity;
 mod shaper;
+mod tcp;
 mod traffic;
 
+pub use check::expect_below_ceiling;
 pub use description::{Conditions, Emulated, Link, Phase, Share};
 pub use namespace::{Namespace, loopback_bytes};
 pub use network::Network;

@@ -159,7 +159,9 @@ fn loss(asked: &str) -> Result<Row> {
     expect_no_device_drops(&network)?;
     let measured = (sent - received) as f64 / sent as f64;
     let what = format!("loss of {} packets", grouped(sent));
-    Ok(Row::relative(&what, share.fraction() * 100.0, measured * 100.0, 0.1, |percent| format!("{percent:.3} %")))
+    Ok(Row::relative(&what, share.fraction() * 100.0, measured * 100.0, 0.1, |percent| {
+        format!("{percent:.3} %")
+    }))
 }
 
 fn rate(asked: &str) -> Result<Row> {
@@ -167,19 +169,22 @@ fn rate(asked: &str) -> Result<Row> {
     const OVERDRIVE_PERCENT: u64 = 115;
     const TIME: Duration = Duration::from_millis(1_500);
     let bits = quantity::parse(asked, RATE)?;
-    let network = Network::build(&format!("rate={asked}").parse()?, SEED)?;
+    // The queue outlasts the pauses of the sender, which sends in bursts.
+    let network = Network::build(&format!("rate={asked},queue=1mb").parse()?, SEED)?;
     let ends = Ends::open(&network, Duration::ZERO)?;
     let measured = overdrive(&ends, FULL_SIZE, bits * OVERDRIVE_PERCENT / 100, TIME)?;
     expect_no_device_drops(&network)?;
-    Ok(Row::relative("rate", bits as f64 / 1e6, measured / 1e6, 0.03, |megabits| format!("{megabits:.2} Mbit/s")))
+    Ok(Row::relative("rate", bits as f64 / 1e6, measured / 1e6, 0.03, |megabits| {
+        format!("{megabits:.2} Mbit/s")
+    }))
 }
 
 /// Fills the queue at once, and counts what comes out, less what left while it was being filled.
 fn queue() -> Result<Row> {
     const BYTES: f64 = 200_000.0;
-    const BITS_PER_SECOND: f64 = 1e6;
+    const BITS_PER_SECOND: f64 = 4e6;
     const PACKET: usize = 500;
-    let network = Network::build(&"rate=1mbit,queue=200kb".parse()?, SEED)?;
+    let network = Network::build(&"rate=4mbit,queue=200kb".parse()?, SEED)?;
     let ends = Ends::open(&network, Duration::ZERO)?;
     let (arrived, sending) = burst(&ends, PACKET, 1_000)?;
     let left = BITS_PER_SECOND / 8.0 * sending.as_secs_f64();

@@ -108,9 +108,13 @@ impl Emulated {
     }
 
     fn parse(text: &str) -> Result<Self> {
+        ensure!(
+            !text.trim().is_empty(),
+            "a link needs at least one key, such as rtt=100ms; the keys are {KEYS}"
+        );
         let mut mtu = MTU_DEFAULT;
         let mut phases = vec![Phase { start: Duration::ZERO, conditions: Conditions::default() }];
-        for item in text.split(',').filter(|item| !item.trim().is_empty()) {
+        for item in text.split(',') {
             let mut item = item.trim();
             if let Some(change) = item.strip_prefix("then=") {
                 let (start, first) = change.split_once(':').context(
@@ -125,7 +129,7 @@ impl Emulated {
             match phases.as_mut_slice() {
                 [_] if key == "mtu" => mtu = parse_mtu(value)?,
                 [.., last] => last.conditions.set(key, value)?,
-                [] => unreachable!("the first phase is there from the start"),
+                [] => bail!("a link has at least one phase"),
             }
         }
         Ok(Self { mtu, phases })
@@ -259,5 +263,91 @@ impl FromStr for Share {
 impl fmt::Display for Share {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&quantity::show(self.0, SHARE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emulated(text: &str) -> Emulated {
+        match text.parse().unwrap() {
+            Link::Emulated(emulated) => emulated,
+            Link::Veth { .. } => panic!("{text} is emulated"),
+        }
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let link = emulated("rtt=100ms,loss=0.1%,rate=1gbit,queue=2mb,jitter=1ms,reorder=0.2%,mtu=9000");
+        assert_eq!(link.mtu, 9000);
+        let expected = Conditions {
+            rtt: Duration::from_millis(100),
+            loss: Share(1_000_000),
+            rate: Some(1_000_000_000),
+            queue: Some(2_000_000),
+            jitter: Duration::from_millis(1),
+            reorder: Share(2_000_000),
+        };
+        assert_eq!(link.phases(), [Phase { start: Duration::ZERO, conditions: expected }]);
+    }
+
+    #[test]
+    fn a_change_overrides_the_keys_that_follow_it_and_keeps_the_others() {
+        let link = emulated("rtt=20ms,rate=1gbit,then=10s:rate=100mbit,loss=1%,then=15s:rtt=50ms");
+        let [first, second, third] = link.phases() else { panic!("{link:?}") };
+        assert_eq!([first.start, second.start, third.start], [0, 10, 15].map(Duration::from_secs));
+        let slower =
+            Conditions { rate: Some(100_000_000), loss: Share(10_000_000), ..first.conditions.clone() };
+        assert_eq!(second.conditions, slower);
+        assert_eq!(third.conditions, Conditions { rtt: Duration::from_millis(50), ..slower });
+    }
+
+    #[test]
+    fn the_default_queue_is_one_bandwidth_delay_product() {
+        let queue = |text| emulated(text).phases()[0].conditions.queue_bytes();
+        assert_eq!(queue("rtt=100ms,rate=1gbit"), 12_500_000);
+        assert_eq!(queue("rtt=1ms,rate=10mbit"), 65_536);
+        assert_eq!(queue("rtt=100ms,rate=1gbit,queue=1mib"), 1 << 20);
+    }
+
+    #[test]
+    fn what_is_displayed_is_the_same_link() {
+        for text in [
+            "rtt=0",
+            "rtt=100ms,loss=0.1%,rate=1gbit,queue=2mb,jitter=1.5ms,reorder=0.25%,mtu=1400",
+            "rtt=20ms,rate=1gbit,then=10s:rate=100mbit,loss=1%,then=12.5s:loss=0",
+            "rtt=20ms,then=1s:rtt=20ms",
+            "loss=100%",
+            "veth",
+            "veth,mtu=9000",
+        ] {
+            let link: Link = text.parse().unwrap();
+            let shown = link.to_string();
+            assert_eq!(shown.parse::<Link>().unwrap(), link, "{text} is shown as {shown}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_says_why() {
+        let cases = [
+            ("delay=5ms", "no key \"delay\"; the keys are rtt, loss, rate"),
+            ("fast", "\"fast\" is not KEY=VALUE"),
+            ("", "a link needs at least one key"),
+            ("rtt=100", "rtt: \"100\" needs a number and one of the units"),
+            ("rtt=100s", "the most is 10s"),
+            ("loss=101%", "more than 100%"),
+            ("rate=0", "rate must be above zero"),
+            ("mtu=100", "IPv4 needs at least 576"),
+            ("mtu=70000", "not a number of bytes up to 65535"),
+            ("rtt=1ms,then=10s", "the colon is missing"),
+            ("rtt=1ms,then=2s:rtt=2ms,then=1s:rtt=3ms", "must come after the change before it"),
+            ("rtt=1ms,then=2s:mtu=1400", "the mtu cannot change"),
+            ("veth,rtt=1ms", "a veth link takes mtu=BYTES and nothing else"),
+        ];
+        for (text, expected) in cases {
+            let error = format!("{:#}", text.parse::<Link>().unwrap_err());
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::process;
 const OWN: &str = "/proc/thread-self/ns/net";
 
 /// How long `ip` may take; it takes milliseconds.
-pub(super) const IP_DEADLINE: Duration = Duration::from_secs(10);
+const IP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A network namespace.
 #[derive(Debug)]
@@ -61,27 +61,6 @@ impl Namespace {
         })?
     }
 
-    /// Sets the congestion control of TCP and, if given, the most bytes that its buffers grow to, for connections made from now on.
-    pub fn set_tcp(&self, control: &str, buffer_max: Option<u64>) -> Result<()> {
-        self.set("net/ipv4/tcp_congestion_control", control).with_context(|| {
-            let known = fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control");
-            format!("this kernel offers {}", known.unwrap_or_default().trim())
-        })?;
-        let Some(max) = buffer_max else { return Ok(()) };
-        for name in ["net/ipv4/tcp_rmem", "net/ipv4/tcp_wmem"] {
-            let value = with_maximum(&self.read(name)?, max)?;
-            self.set(name, &value)?;
-        }
-        Ok(())
-    }
-
-    /// What TCP is set to: `bbr, rmem 4096 131072 6291456, wmem 4096 16384 4194304`.
-    pub fn tcp(&self) -> Result<String> {
-        let control = self.read("net/ipv4/tcp_congestion_control")?;
-        let (receive, send) = (self.read("net/ipv4/tcp_rmem")?, self.read("net/ipv4/tcp_wmem")?);
-        Ok(format!("{control}, rmem {receive}, wmem {send}"))
-    }
-
     /// Bytes that have gone over the namespace's loopback device.
     pub fn loopback_bytes(&self) -> Result<u64> {
         self.run(loopback_bytes)?
@@ -92,13 +71,12 @@ impl Namespace {
         self.run(|| counters(device))?
     }
 
-    /// Runs iproute2's `ip` in the namespace.
-    pub(super) fn ip(&self, arguments: &[&str]) -> Result<()> {
+    /// What iproute2's `ip` prints in the namespace.
+    pub(super) fn ip(&self, arguments: &[&str]) -> Result<String> {
         let finished = self.run(|| process::run(process::command("ip").args(arguments), IP_DEADLINE))?;
         finished
             .and_then(|finished| finished.success())
-            .with_context(|| format!("failed to run ip {}; it comes with iproute2", arguments.join(" ")))?;
-        Ok(())
+            .with_context(|| format!("failed to run ip {}; it comes with iproute2", arguments.join(" ")))
     }
 
     /// Sets a kernel parameter of the namespace and reads it back, because the kernel takes some values to mean others.
@@ -106,13 +84,13 @@ impl Namespace {
         let path = format!("/proc/sys/{name}");
         self.run(|| fs::write(&path, value))?
             .with_context(|| format!("failed to set {path} to {value:?}"))?;
-        let is = self.read(name)?;
+        let is = self.get(name)?;
         ensure!(is == value, "{path} was set to {value:?} and is {is:?}");
         Ok(())
     }
 
     /// A kernel parameter of the namespace, its fields separated by single spaces.
-    fn read(&self, name: &str) -> Result<String> {
+    pub(super) fn get(&self, name: &str) -> Result<String> {
         let path = format!("/proc/sys/{name}");
         let text =
             self.run(|| fs::read_to_string(&path))?.with_context(|| format!("failed to read {path}"))?;
@@ -165,15 +143,6 @@ fn parse_counters(text: &str, device: &str) -> Option<DeviceCounters> {
     Some(DeviceCounters { sent_bytes, sent_packets, send_drops: sent.next()?.ok()? })
 }
 
-/// `least default most` of tcp(7) with another most, which pulls down the others where it is below them.
-fn with_maximum(triple: &str, max: u64) -> Result<String> {
-    let sizes: Vec<u64> = triple.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-    let [least, default, _] = sizes[..] else {
-        bail!("{triple:?} is not the kernel's three sizes of a TCP buffer");
-    };
-    Ok(format!("{} {} {max}", least.min(max), default.min(max)))
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
@@ -210,21 +179,6 @@ mod tests {
     }
 
     #[test]
-    fn tcp_is_set_in_the_namespace_and_read_back() {
-        let Some(namespace) = namespace() else { return };
-        namespace.set_tcp("reno", Some(64_000_000)).unwrap();
-        let tcp = namespace.tcp().unwrap();
-        assert!(tcp.starts_with("reno, ") && tcp.matches("64000000").count() == 2, "{tcp}");
-    }
-
-    #[test]
-    fn an_unknown_congestion_control_names_those_that_the_kernel_offers() {
-        let Some(namespace) = namespace() else { return };
-        let error = format!("{:#}", namespace.set_tcp("carrier-pigeon", None).unwrap_err());
-        assert!(error.contains("this kernel offers") && error.contains("carrier-pigeon"), "{error}");
-    }
-
-    #[test]
     fn the_kernels_table_of_devices_is_read_by_column() {
         let text = "Inter-|   Receive     |  Transmit\n face |bytes packets errs drop fifo frame compressed multicast|bytes\n    \
              lo:     100       2    0    0    0     0          0         0      300       4    1    5    0     0       0          0\n  \
@@ -232,12 +186,5 @@ mod tests {
         let expected = DeviceCounters { sent_bytes: 300, sent_packets: 4, send_drops: 5 };
         assert_eq!(parse_counters(text, "lo"), Some(expected));
         assert_eq!(parse_counters(text, "eth0"), None);
-    }
-
-    #[test]
-    fn a_small_maximum_pulls_the_other_sizes_down() {
-        assert_eq!(with_maximum("4096\t131072\t6291456", 64_000_000).unwrap(), "4096 131072 64000000");
-        assert_eq!(with_maximum("4096 131072 6291456", 65_536).unwrap(), "4096 65536 65536");
-        assert!(with_maximum("1 2", 3).is_err());
     }
 }

@@ -8,12 +8,12 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    os::fd::{AsFd, AsRawFd},
     sync::Arc,
 };
 
 use anyhow::{Context, Result};
 use rustix::{io::ioctl_fionbio, process::getpid};
-use std::os::fd::{AsFd, AsRawFd};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use super::{
@@ -170,4 +170,114 @@ fn packets_max(link: &Emulated) -> usize {
     usize::try_from(packets.min(u128::from(most)))
         .expect("it is below a memory's size")
         .max(DEVICE_QUEUE_PACKETS as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{Shutdown, TcpListener, TcpStream},
+        thread,
+    };
+
+    use super::*;
+
+    /// The network of `link`, or `None` for an ordinary user, who has been refused plainly.
+    fn network(link: &str) -> Option<Network> {
+        let network = Network::build(&link.parse().unwrap(), 1);
+        if rustix::process::geteuid().is_root() {
+            return Some(network.unwrap());
+        }
+        let error = network.unwrap_err().to_string();
+        assert!(error.starts_with("a link needs root"), "{error}");
+        None
+    }
+
+    /// Sends as much as fills many segments from the near end to the far one and back, over TCP, and compares what comes back.
+    fn expect_tcp_carries(network: &Network) {
+        let mut sent = vec![0; 3_000_000];
+        Random::new(4).fill(&mut sent);
+        let listener = network.far().run(|| TcpListener::bind((network.far_address(), 0)).unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut received = Vec::new();
+                stream.read_to_end(&mut received).unwrap();
+                stream.write_all(&received).unwrap();
+            });
+            let mut stream = network.near().run(|| TcpStream::connect(address).unwrap()).unwrap();
+            stream.write_all(&sent).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut back = Vec::new();
+            stream.read_to_end(&mut back).unwrap();
+            assert!(back == sent, "what came back is not what was sent");
+        });
+    }
+
+    #[test]
+    fn tcp_crosses_an_emulated_link_unharmed_in_packets_of_the_mtu() {
+        let Some(network) = network("rtt=2ms,loss=0.1%,jitter=1ms,reorder=0.5%,mtu=1400") else { return };
+        expect_tcp_carries(&network);
+        let traffic = network.traffic().unwrap();
+        for direction in [traffic.to_far, traffic.to_near] {
+            assert!(
+                direction.bytes > 3_000_000 && direction.bytes <= direction.packets * 1_400,
+                "{direction:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn tcp_crosses_a_veth_link_and_is_counted() {
+        let Some(network) = network("veth,mtu=1400") else { return };
+        let before = network.traffic().unwrap();
+        expect_tcp_carries(&network);
+        let traffic = network.traffic().unwrap().since(&before);
+        assert!(traffic.to_far.bytes > 3_000_000 && traffic.to_near.bytes > 3_000_000, "{traffic:?}");
+    }
+
+    #[test]
+    fn every_congestion_control_of_the_kernel_can_be_set_and_connects() {
+        let Some(network) = network("rtt=1ms") else { return };
+        let offered = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control").unwrap();
+        for control in offered.split_whitespace().chain(["reno"]) {
+            for end in [network.near(), network.far()] {
+                end.set_tcp(control, Some(64_000_000)).unwrap();
+                let tcp = end.tcp().unwrap();
+                assert!(
+                    tcp.starts_with(&format!("{control}, ")) && tcp.matches("64000000").count() == 2,
+                    "{tcp}"
+                );
+            }
+            expect_tcp_carries(&network);
+        }
+    }
+
+    #[test]
+    fn the_devices_are_gone_with_the_network() {
+        let Some(network) = network("rtt=1ms,then=1s:rtt=2ms") else { return };
+        let ends = [Arc::clone(network.near()), Arc::clone(network.far())];
+        for end in &ends {
+            assert_eq!(end.counters(DEVICE).unwrap(), DeviceCounters::default());
+        }
+        drop(network);
+        for end in &ends {
+            let error = format!("{:#}", end.counters(DEVICE).unwrap_err());
+            assert!(error.contains("has no device \"link0\""), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_memory_of_a_link_is_bounded_by_what_can_be_on_its_way() {
+        let packets = |text: &str| match text.parse().unwrap() {
+            Link::Emulated(link) => packets_max(&link),
+            Link::Veth { .. } => panic!("{text} is emulated"),
+        };
+        assert_eq!(packets("rtt=0"), DEVICE_QUEUE_PACKETS as usize);
+        // 100 ms of queue, 50 ms of way and 25 ms of holding back.
+        assert_eq!(packets("rtt=100ms,rate=1gbit"), 175_000);
+        assert_eq!(packets("rtt=100ms,then=1s:rtt=200ms"), 150_000);
+        assert_eq!(packets("rtt=10s,jitter=10s"), (MEMORY_MAX / 1_500) as usize);
+    }
 }

@@ -170,3 +170,161 @@ impl Shaper {
         self.periods.get(period + 1).map(|next| (self.origin_ns + next.start_ns) * FINE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Link;
+
+    const MILLISECOND: u64 = 1_000_000;
+    const SECOND: u64 = 1_000 * MILLISECOND;
+
+    fn shaper(link: &str, seed: u64) -> Shaper {
+        let Link::Emulated(link) = link.parse().unwrap() else { panic!("{link} is not emulated") };
+        Shaper::new(&link, seed)
+    }
+
+    fn delivered(fate: Fate) -> u64 {
+        match fate {
+            Fate::Deliver { at_ns } => at_ns,
+            other => panic!("the packet met {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_packet_takes_half_a_round_trip_and_the_time_of_its_bits() {
+        let mut shaper = shaper("rtt=100ms,rate=1gbit", 1);
+        assert_eq!(delivered(shaper.accept(SECOND, 1_500)), SECOND + 50 * MILLISECOND + 12_000);
+    }
+
+    #[test]
+    fn the_rate_is_exact_over_a_hundred_thousand_packets() {
+        for (link, bits_per_second) in [("rate=7mbit", 7e6), ("rate=1gbit", 1e9), ("rate=9.999gbit", 9.999e9)]
+        {
+            let mut shaper = shaper(&format!("{link},queue=10000mb"), 1);
+            let mut bits = 0.0;
+            let mut last = 0;
+            for packet in 0..100_000 {
+                let bytes = 40 + (packet * 7_919) % 1_461;
+                bits += 8.0 * bytes as f64;
+                last = delivered(shaper.accept(0, bytes));
+            }
+            let error_ns = last as f64 - bits / bits_per_second * 1e9;
+            assert!(error_ns.abs() <= 100.0, "{link}: {error_ns} ns");
+        }
+    }
+
+    #[test]
+    fn tail_drop_begins_exactly_when_the_queue_is_full() {
+        let mut shaper = shaper("rate=8mbit,queue=10kb", 1);
+        for packet in 0..10 {
+            assert_eq!(delivered(shaper.accept(0, 1_000)), (packet + 1) * MILLISECOND);
+        }
+        assert_eq!(shaper.accept(0, 1), Fate::QueueFull);
+        // One byte takes a microsecond: as many bytes as have left find room, and not one more.
+        assert_eq!(shaper.accept(40_000, 41), Fate::QueueFull);
+        assert_eq!(delivered(shaper.accept(40_000, 40)), 10 * MILLISECOND + 40_000);
+    }
+
+    #[test]
+    fn an_idle_queue_saves_nothing_up() {
+        let mut shaper = shaper("rate=8mbit,queue=10kb", 1);
+        shaper.accept(0, 1_000);
+        assert_eq!(delivered(shaper.accept(SECOND, 1_000)), SECOND + MILLISECOND);
+        assert_eq!(delivered(shaper.accept(SECOND, 1_000)), SECOND + 2 * MILLISECOND);
+    }
+
+    #[test]
+    fn the_share_of_losses_is_what_was_asked() {
+        const PACKETS: u64 = 1_000_000;
+        for (link, share) in [("loss=0.1%", 0.001), ("loss=1%", 0.01), ("loss=50%", 0.5)] {
+            let mut shaper = shaper(link, 5);
+            let lost = (0..PACKETS).filter(|now| shaper.accept(*now, 100) == Fate::Lost).count() as f64;
+            // Four standard deviations of a binomial distribution, for this seed and any other but one in 16,000.
+            let tolerance = 4.0 * (PACKETS as f64 * share * (1.0 - share)).sqrt();
+            assert!((lost - PACKETS as f64 * share).abs() < tolerance, "{link}: {lost}");
+        }
+    }
+
+    #[test]
+    fn all_or_nothing_is_lost_at_the_ends_of_the_scale() {
+        let (mut none, mut all) = (shaper("loss=0%", 1), shaper("loss=100%", 1));
+        for now in 0..10_000 {
+            assert_eq!(none.accept(now, 1_500), Fate::Deliver { at_ns: now });
+            assert_eq!(all.accept(now, 1_500), Fate::Lost);
+        }
+    }
+
+    #[test]
+    fn jitter_spreads_the_delay_and_keeps_the_order() {
+        let mut shaper = shaper("rtt=20ms,jitter=4ms", 9);
+        let (mut last, mut least, mut most) = (0, u64::MAX, 0);
+        for packet in 0..10_000 {
+            let now = packet * 10 * MILLISECOND;
+            let at = delivered(shaper.accept(now, 100));
+            assert!(at >= last);
+            (last, least, most) = (at, least.min(at - now), most.max(at - now));
+        }
+        assert!((10 * MILLISECOND..10 * MILLISECOND + 10_000).contains(&least), "{least}");
+        assert!((14 * MILLISECOND - 10_000..=14 * MILLISECOND).contains(&most), "{most}");
+        let close: Vec<u64> =
+            (0..1_000).map(|now| delivered(shaper.accept(200 * SECOND + now, 100))).collect();
+        assert!(close.is_sorted());
+    }
+
+    #[test]
+    fn a_reordered_packet_is_late_within_bounds_and_holds_nobody_up() {
+        let mut shaper = shaper("rtt=40ms,reorder=10%", 2);
+        let mut held = 0;
+        for packet in 0..10_000 {
+            let now = packet * 1_000;
+            match shaper.accept(now, 100) {
+                Fate::Deliver { at_ns } => assert_eq!(at_ns, now + 20 * MILLISECOND),
+                Fate::HoldBack { at_ns } => {
+                    assert!((1..=10 * MILLISECOND).contains(&(at_ns - now - 20 * MILLISECOND)));
+                    held += 1;
+                }
+                other => panic!("the packet met {other:?}"),
+            }
+        }
+        assert!((900..1_100).contains(&held), "{held}");
+    }
+
+    #[test]
+    fn phases_switch_at_their_time_after_the_start_of_the_run() {
+        let mut shaper = shaper("rtt=20ms,then=10s:rtt=60ms,then=20s:loss=100%", 1);
+        shaper.restart(5 * SECOND);
+        assert_eq!(delivered(shaper.accept(15 * SECOND - 1, 100)), 15 * SECOND - 1 + 10 * MILLISECOND);
+        assert_eq!(delivered(shaper.accept(15 * SECOND, 100)), 15 * SECOND + 30 * MILLISECOND);
+        assert_eq!(shaper.accept(25 * SECOND, 100), Fate::Lost);
+        shaper.restart(30 * SECOND);
+        assert_eq!(delivered(shaper.accept(30 * SECOND, 100)), 30 * SECOND + 10 * MILLISECOND);
+    }
+
+    #[test]
+    fn a_shorter_delay_lets_nobody_overtake() {
+        let mut shaper = shaper("rtt=200ms,then=1s:rtt=20ms", 1);
+        let before = delivered(shaper.accept(SECOND - 1, 100));
+        assert_eq!(delivered(shaper.accept(SECOND, 100)), before);
+    }
+
+    #[test]
+    fn a_new_rate_counts_for_what_is_already_in_the_queue() {
+        let mut shaper = shaper("rate=8mbit,queue=4kb,then=1s:rate=800kbit", 1);
+        let begin = SECOND - 3 * MILLISECOND / 2;
+        assert_eq!(delivered(shaper.accept(begin, 1_000)), begin + MILLISECOND);
+        // Half of it leaves before the change, and half after it, ten times slower.
+        assert_eq!(delivered(shaper.accept(begin, 1_000)), SECOND + 5 * MILLISECOND);
+        assert_eq!(delivered(shaper.accept(begin, 1_000)), SECOND + 15 * MILLISECOND);
+    }
+
+    #[test]
+    fn the_same_seed_treats_the_same_packets_the_same() {
+        let fates = |seed| {
+            let mut shaper = shaper("rtt=30ms,loss=5%,rate=10mbit,queue=20kb,jitter=2ms,reorder=3%", seed);
+            (0..5_000).map(|packet| shaper.accept(packet * 900_000, 1_200)).collect::<Vec<_>>()
+        };
+        assert_eq!(fates(1), fates(1));
+        assert_ne!(fates(1), fates(2));
+    }
+}
