@@ -12,4 +12,4 @@ mod gateway;
 pub mod generate;
 mod process;
 pub mod record;
-mod verify;
+pub mod verify;
