@@ -3,10 +3,7 @@
 use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, builder::RangedU64ValueParser};
-use swarmwire_bench::{
-    compare::{self, Workload},
-    demo,
-};
+use swarmwire_bench::{compare, demo, workload::Workload};
 
 /// Shows and measures what Swarmwire does on this machine.
 #[derive(Debug, Parser)]
@@ -25,12 +22,9 @@ enum Command {
     },
     /// Measures push and pull side by side with an rsync daemon on the same tree.
     Compare {
-        /// What to move: `small` files of 2 to 8 KiB in 200 directories, or `large`, four files of 512 MiB.
-        #[arg(long, value_enum, default_value_t = Workload::Small)]
+        /// What to move: small, medium, large, tiny, hundredk, rotated, mini, files:N or dir:PATH.
+        #[arg(long, value_name = "NAME", default_value = "small")]
         workload: Workload,
-        /// Files of the workload `small`.
-        #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
-        files: u64,
         /// Timed runs of each program in each direction; the first, untimed run comes on top.
         #[arg(long, value_name = "N", default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
         runs: usize,
@@ -47,8 +41,8 @@ fn main() -> ExitCode {
     let out = &mut io::stdout().lock();
     let result = match Cli::parse().command {
         Command::Demo { dir } => demo::run(dir.as_deref(), out),
-        Command::Compare { workload, files, runs, dir, durability } => {
-            compare::run(&compare::Options { workload, files, runs, dir, durability }, out)
+        Command::Compare { workload, runs, dir, durability } => {
+            compare::run(&compare::Options { workload, runs, dir, durability }, out)
         }
     };
     match result {
