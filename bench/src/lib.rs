@@ -5,6 +5,7 @@
 //! Nothing here is part of the product, and no timing is asserted by a test.
 
 mod binaries;
+pub mod change;
 pub mod compare;
 pub mod demo;
 mod figures;
