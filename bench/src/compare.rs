@@ -16,30 +16,24 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
 
 use crate::{
     binaries::Binaries,
     figures::{grouped, median, megabytes, per_second},
     gateway::{self, Gateway},
-    generate::{self, Generated},
     verify::Snapshot,
+    workload::{Generated, Workload},
 };
 use rsync::Daemon;
 
 /// Seed of every workload.
 const SEED: u64 = 3;
 
-/// The workload `large`: files, and MiB of each.
-const LARGE: (u64, usize) = (4, 512);
-
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The tree.
     pub workload: Workload,
-    /// Files of [`Workload::Small`].
-    pub files: u64,
     /// Counted runs of each program in each direction.
     pub runs: usize,
     /// Where a temporary directory for the trees is made.
@@ -48,39 +42,13 @@ pub struct Options {
     pub durability: String,
 }
 
-/// A tree to move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Workload {
-    /// Files of 2 to 8 KiB in 200 directories.
-    Small,
-    /// Four files of 512 MiB.
-    Large,
-}
-
-impl Workload {
-    /// The most bytes it can have.
-    fn bytes_max(self, files: u64) -> u64 {
-        match self {
-            Self::Small => files * 8 * 1024,
-            Self::Large => (LARGE.0 * LARGE.1 as u64) << 20,
-        }
-    }
-
-    fn generate(self, top: &Path, files: u64) -> std::io::Result<Generated> {
-        match self {
-            Self::Small => generate::small_files(top, files, SEED),
-            Self::Large => generate::large_files(top, LARGE.0, LARGE.1, SEED),
-        }
-    }
-}
-
 /// Measures, and writes the table to `out`.
 pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
     let work = tempfile::Builder::new()
         .prefix("swarmwire-compare-")
         .tempdir_in(&options.dir)
         .with_context(|| format!("failed to make a directory in {}", options.dir.display()))?;
-    expect_space(work.path(), options.workload.bytes_max(options.files))?;
+    expect_space(work.path(), options.workload.bytes_max()?)?;
     let binaries = Binaries::build()?;
     let bench = Bench::start(work.path(), binaries, options)?;
     writeln!(
@@ -144,8 +112,7 @@ impl Bench {
         let root = work.join("root");
         let source = root.join(Self::SOURCE);
         fs::create_dir_all(&source)?;
-        let tree =
-            options.workload.generate(&source, options.files).context("failed to generate the tree")?;
+        let tree = options.workload.generate(&source, SEED)?;
         let gateway = Gateway::start(binaries, &root, work)?;
         gateway.join()?;
         Ok(Self {

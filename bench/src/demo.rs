@@ -17,8 +17,8 @@ use crate::{
     binaries::Binaries,
     figures::{grouped, megabytes, per_second},
     gateway::{self, Gateway, Summary},
-    generate,
     verify::Snapshot,
+    workload,
 };
 
 /// Files of the generated directory.
@@ -179,7 +179,7 @@ fn existing_directory(dir: &Path, work: &Path) -> Result<PathBuf> {
 fn generated_directory(work: &Path) -> Result<PathBuf> {
     let path = work.join("logs");
     fs::create_dir(&path)?;
-    generate::log_tree(&path, GENERATED_FILES, GENERATED_SEED).context("failed to generate logs")?;
+    workload::fleet(&path, GENERATED_FILES, GENERATED_SEED)?;
     Ok(path)
 }
 

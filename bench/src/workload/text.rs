@@ -6,10 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::Random;
+use crate::random::Random;
 
 /// One service's log, line after line.
-pub(super) struct LogText {
+pub(crate) struct LogText {
     random: Random,
     host: String,
     service: String,
@@ -55,12 +55,12 @@ const FRAMES: [&str; 8] = [
 
 impl LogText {
     /// The log that `service` on `host` writes from `start` on.
-    pub(super) fn new(random: Random, host: &str, service: &str, start: Duration) -> Self {
+    pub(crate) fn new(random: Random, host: &str, service: &str, start: Duration) -> Self {
         Self { random, host: host.to_owned(), service: service.to_owned(), at: start }
     }
 
     /// Appends exactly `bytes` bytes; the last line is cut short and ended.
-    pub(super) fn fill(&mut self, content: &mut Vec<u8>, bytes: usize) {
+    pub(crate) fn fill(&mut self, content: &mut Vec<u8>, bytes: usize) {
         let end = content.len() + bytes;
         while content.len() < end {
             self.line(content).expect("a vector takes every write");
