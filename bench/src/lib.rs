@@ -10,6 +10,8 @@ pub mod demo;
 mod figures;
 mod gateway;
 pub mod generate;
+mod machine;
 mod process;
 pub mod record;
+pub mod report;
 mod verify;

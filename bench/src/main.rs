@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand, builder::RangedU64ValueParser};
 use swarmwire_bench::{
     compare::{self, Workload},
-    demo,
+    demo, report as measured,
 };
 
 /// Shows and measures what Swarmwire does on this machine.
@@ -41,6 +41,11 @@ enum Command {
         #[arg(long, default_value = "batch", value_parser = ["none", "batch", "file"])]
         durability: String,
     },
+    /// Makes the summary and the plots of a measurement's directory again, from the rows in it.
+    Report {
+        /// The directory: `bench/results/<date>-<label>`.
+        dir: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -50,6 +55,7 @@ fn main() -> ExitCode {
         Command::Compare { workload, files, runs, dir, durability } => {
             compare::run(&compare::Options { workload, files, runs, dir, durability }, out)
         }
+        Command::Report { dir } => measured::write(&dir),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
