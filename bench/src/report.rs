@@ -34,7 +34,7 @@ pub fn write(dir: &Path) -> Result<()> {
         growth: directory.rows()?,
         why: directory.text("why.md")?,
     };
-    let plots: Vec<plots::Plot> = Vec::new();
+    let plots = plots::draw(&rows, &directory.rows()?)?;
     for plot in &plots {
         directory.write(&plot.file, &plot.svg)?;
     }
@@ -96,6 +96,22 @@ mod tests {
         let first = files();
         write(directory.path()).unwrap();
         assert!(first == files());
+    }
+
+    #[test]
+    fn the_plots_of_a_large_set_are_few_and_small_and_all_in_the_summary() {
+        let (runs, progress, latency, growth) = fixture::large();
+        let rows = Rows { machine: fixture::machine(), runs, latency, growth, why: String::new() };
+        let plots = plots::draw(&rows, &progress).unwrap();
+        let text = summary::summary(&rows, &plots);
+        assert!(plots.len() <= 24, "{} plots", plots.len());
+        for plot in &plots {
+            assert!(plot.svg.len() <= 60_000, "{} has {} bytes", plot.file, plot.svg.len());
+            assert!(text.contains(&format!("]({})", plot.file)), "{} is not shown", plot.file);
+            assert_eq!(plots.iter().filter(|other| other.file == plot.file).count(), 1, "{}", plot.file);
+        }
+        let width = |line: &str| line.chars().count();
+        assert!(table(&rows.runs, Some("rsync-ssh")).lines().all(|line| width(line) <= 140));
     }
 
     #[test]

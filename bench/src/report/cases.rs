@@ -92,10 +92,20 @@ impl Case {
         self.fastest(|entry| entry.peer == SWARM)
     }
 
-    fn fastest(&self, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
-        let wall = |entry: &&Entry| entry.wall().map_or(f64::INFINITY, |wall| wall.median);
-        let wanted = self.entries.iter().filter(|entry| entry.ran() && wanted(entry));
-        wanted.min_by(|one, other| wall(one).total_cmp(&wall(other)))
+    /// Of the wanted entries that ran, the one that took the least time; if none completed, the one that got furthest.
+    pub(crate) fn fastest(&self, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
+        let rank = |entry: &Entry| {
+            let seconds = entry.wall().map_or(f64::INFINITY, |wall| wall.median);
+            (seconds, -entry.reached().unwrap_or(0.0))
+        };
+        let order = |one: &Entry, other: &Entry| {
+            let (one, other) = (rank(one), rank(other));
+            one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1))
+        };
+        self.entries
+            .iter()
+            .filter(|entry| entry.ran() && wanted(entry))
+            .min_by(|one, other| order(one, other))
     }
 }
 

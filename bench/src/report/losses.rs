@@ -4,7 +4,7 @@
 //! reached, if its destination was empty, and else with the time at which it was stopped. The local copy is the floor, not a rival.
 
 use crate::{
-    figures::{Spread, significant},
+    figures::{Spread, pairwise, significant},
     record::Outcome,
 };
 
@@ -94,7 +94,7 @@ fn incomplete(cases: &[Case]) -> String {
     let mut text = String::new();
     let entries = cases.iter().flat_map(|case| case.entries.iter().map(move |entry| (case, entry)));
     for (case, entry) in entries.filter(|(_, entry)| entry.peer == SWARM) {
-        for (outcome, name) in [(Outcome::Failed, "failed"), (Outcome::Unfinished, "were unfinished")] {
+        for (outcome, name) in [(Outcome::Failed, "failed"), (Outcome::Unfinished, "unfinished")] {
             let count = entry.ended(outcome).count();
             if count > 0 {
                 let note = note(entry, outcome).map_or_else(String::new, |note| format!(": {note}"));
@@ -122,10 +122,7 @@ fn losses_of(case: &Case) -> Vec<Loss<'_>> {
 fn compare(case: &Case, swarm: &Entry, peer: &Entry) -> Option<Times> {
     if let (Some(mine), Some(theirs)) = (swarm.wall(), peer.wall()) {
         let ratio = swarm.ratio(peer)?;
-        let slower = crate::figures::pairwise(&swarm.walls(), &peer.walls())
-            .iter()
-            .filter(|ratio| **ratio > 1.0)
-            .count();
+        let slower = pairwise(&swarm.walls(), &peer.walls()).iter().filter(|ratio| **ratio > 1.0).count();
         return (mine.median > theirs.median).then_some(Times::Paired(ratio, slower));
     }
     if !case.work.is_fresh() {
@@ -185,4 +182,85 @@ fn floor(cases: &[Case]) -> Option<String> {
     Some(format!(
         "Not counted: `cp -a`, which uses no network and is the floor. On {works} that it did too, Swarmwire took {range} times as long."
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        record::Run,
+        report::{cases::cases, fixture::run},
+    };
+
+    /// The rows of the list of losses: what follows its head.
+    fn losses(runs: &[Run]) -> Vec<String> {
+        let text = section(&cases(runs), "");
+        let rows = text.lines().filter(|line| line.starts_with('|')).skip(2);
+        rows.map(str::to_owned).collect()
+    }
+
+    fn stopped(run: Run, arrived_bytes: u64) -> Run {
+        Run { outcome: Outcome::Unfinished, arrived_bytes, ..run }
+    }
+
+    #[test]
+    fn losses_are_sorted_by_size_and_the_floor_is_not_among_them() {
+        let runs = [
+            run(SWARM, 1, 2.0),
+            run("scp", 1, 1.6),
+            run("rsyncd", 1, 1.0),
+            run("rclone", 1, 3.0),
+            run(FLOOR, 1, 0.5),
+        ];
+        let losses = losses(&runs);
+        assert_eq!(losses.len(), 2);
+        assert!(
+            losses[0].starts_with("| 2.00 | 1 of 1 |") && losses[0].contains("| rsyncd | no |"),
+            "{}",
+            losses[0]
+        );
+        assert!(
+            losses[1].starts_with("| 1.25 | 1 of 1 |") && losses[1].contains("| scp | yes |"),
+            "{}",
+            losses[1]
+        );
+        assert!(section(&cases(&runs), "").contains("Swarmwire took 4.00 times as long"));
+    }
+
+    #[test]
+    fn a_stopped_run_loses_to_one_that_completed() {
+        let losses = losses(&[stopped(run(SWARM, 1, 60.0), 50_000_000), run("scp", 1, 30.0)]);
+        assert!(losses[0].starts_with("| 4.00, by the rates reached |"), "{}", losses[0]);
+    }
+
+    #[test]
+    fn of_two_stopped_runs_the_one_that_got_less_far_loses() {
+        let (mine, theirs) = (stopped(run(SWARM, 1, 60.0), 10), stopped(run("scp", 1, 60.0), 20_000));
+        assert_eq!(losses(&[mine.clone(), theirs.clone()]).len(), 1);
+        let swapped = [Run { peer: "scp".into(), ..mine }, Run { peer: SWARM.into(), ..theirs }];
+        assert!(losses(&swapped).is_empty());
+    }
+
+    #[test]
+    fn a_stopped_run_into_a_full_destination_is_only_a_lower_bound() {
+        let changed = |run: Run| Run { change: "append".into(), ..run };
+        let losses =
+            losses(&[changed(stopped(run(SWARM, 1, 60.0), 99_000_000)), changed(run("scp", 1, 30.0))]);
+        assert!(losses[0].starts_with("| at least 2.00 |"), "{}", losses[0]);
+    }
+
+    #[test]
+    fn runs_of_ours_that_did_not_complete_come_before_everything() {
+        let failed = Run { outcome: Outcome::Failed, note: "the link broke".into(), ..run(SWARM, 2, 1.0) };
+        let text = section(&cases(&[run(SWARM, 1, 1.0), failed, run("scp", 1, 0.5)]), "");
+        let first = "- **push small, fresh, over loopback, on tmpfs: 1 of 2 runs failed**: the link broke\n";
+        assert!(text.starts_with(first), "{text}");
+    }
+
+    #[test]
+    fn no_loss_is_said_and_so_is_that_there_was_nobody_to_lose_to() {
+        let winning = [run(SWARM, 1, 1.0), run("scp", 1, 2.0)];
+        assert!(section(&cases(&winning), "").starts_with("Nowhere in these measurements"));
+        assert!(section(&cases(&winning[..1]), "").starts_with("These measurements have no peer"));
+    }
 }

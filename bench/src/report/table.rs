@@ -330,3 +330,48 @@ fn quoted(words: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::run;
+
+    #[test]
+    fn a_terminal_gets_fewer_columns_before_any_number_is_cut() {
+        let peer = "a-peer-with-a-name-that-takes-a-third-of-the-line";
+        let link = Run { wire_sent_bytes: Some(1), wire_received_bytes: Some(2), ..run(peer, 1, 12.345) };
+        let text = table(&[link.clone(), Run { run: 2, wall_seconds: 23.456, ..link }], None);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH_MAX), "{text}");
+        assert!(!text.contains("sent / received") && text.contains("17.9 (12.3–23.5)"), "{text}");
+        assert!(text.contains("ratio (min–max)"), "{text}");
+    }
+
+    #[test]
+    fn the_ratio_is_to_the_peer_that_is_asked_for() {
+        let rows = [run("swarm", 1, 1.0), run("rsyncd", 1, 2.0), run("scp", 1, 4.0)];
+        let ratios = |asked| {
+            let case = &cases(&rows)[0];
+            case.entries
+                .iter()
+                .map(|entry| Column::Ratio.cell(case, entry, case.baseline(asked)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ratios(None), ["0.500", "1.00", "2.00"]);
+        assert_eq!(ratios(Some("scp")), ["0.250", "0.500", "1.00"]);
+    }
+
+    #[test]
+    fn a_peers_own_words_stay_on_one_line_and_in_one_cell() {
+        assert_eq!(quoted("first\n\n  second\tend\n"), "first / second end");
+        assert_eq!(quoted(&"x".repeat(500)).chars().count(), QUOTED_MAX + 1);
+        assert_eq!(markdown_row(&["a|b", "c"]), "| a\\|b | c |\n");
+    }
+
+    #[test]
+    fn drops_are_a_share_of_all_packets_of_all_runs() {
+        let one = Run { queue_drops: Some(1), packets: Some(100), ..Run::default() };
+        let other = Run { queue_drops: Some(5), packets: Some(500), ..Run::default() };
+        assert_eq!(drops(&[&one, &other]), Some("1.00".to_owned()));
+        assert_eq!(drops(&[&one, &Run::default()]), None);
+    }
+}
