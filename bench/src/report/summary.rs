@@ -1,0 +1,113 @@
+//! `summary.md`: what a reader needs, losses first, computed from the rows alone.
+//!
+//! Pure: rows go in, text comes out, and the same rows give the same text. Plots are referred to by name; drawing them is not done here.
+
+use crate::{
+    figures::grouped,
+    record::{Growth, Latency, Machine, Outcome, Run},
+};
+
+use super::{
+    cases::{Case, cases},
+    growth, latency, losses,
+    plots::{Plot, Section},
+    table::{markdown, markdown_row, note, subject},
+};
+
+/// Everything that a report is made from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rows {
+    pub(crate) machine: Machine,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) latency: Vec<Latency>,
+    pub(crate) growth: Vec<Growth>,
+    /// What a person wrote about the causes of losses.
+    pub(crate) why: String,
+}
+
+/// The whole file; `plots` are those that lie beside it.
+pub(crate) fn summary(rows: &Rows, plots: &[Plot]) -> String {
+    let cases = cases(&rows.runs);
+    let mut text = head(&rows.machine, &cases);
+    if !cases.is_empty() {
+        text.push_str(&format!("\n## Where Swarmwire loses\n\n{}", losses::section(&cases, &rows.why)));
+    }
+    let sections = [
+        (Section::Links, "Share of the line's rate", String::new(), true),
+        (Section::Cases, "Runs", case_tables(&cases), !cases.is_empty()),
+        (Section::Latency, "Latency under load", latency::section(&rows.latency), !rows.latency.is_empty()),
+        (Section::Growth, "Growth", growth::section(&rows.growth), !rows.growth.is_empty()),
+    ];
+    for (section, title, body, applies) in sections {
+        let pictures = pictures(plots, section);
+        if applies && !(body.is_empty() && pictures.is_empty()) {
+            text.push_str(&format!("\n## {title}\n{pictures}"));
+            if !body.is_empty() {
+                text.push_str(&format!("\n{body}"));
+            }
+        }
+    }
+    text
+}
+
+fn head(machine: &Machine, cases: &[Case]) -> String {
+    let mut text = format!("# Measurements of {}\n\n", machine.date);
+    text.push_str(&markdown_row(&["machine", ""]));
+    text.push_str(&markdown_row(&["---", "---"]));
+    let memory = format!("{:.1} GiB", machine.memory_bytes as f64 / f64::from(1 << 30));
+    for (name, value) in [
+        ("Swarmwire", machine.revision.as_str()),
+        ("processor", &machine.processor),
+        ("processors online", &grouped(machine.cores)),
+        ("memory", &memory),
+        ("Linux", &machine.kernel),
+        ("TCP congestion control, where none is named", &machine.tcp),
+    ] {
+        text.push_str(&markdown_row(&[name, value]));
+    }
+    for (peer, version) in &machine.peers {
+        text.push_str(&markdown_row(&[peer, version]));
+    }
+    text.push_str(&format!("\n```console\n{}\n```\n", machine.command.trim()));
+    let missing = missing(cases);
+    if !missing.is_empty() {
+        text.push_str(&format!("\nNot installed, so not measured: {}.\n", missing.join("; ")));
+    }
+    text
+}
+
+/// Peers that were asked for and are not installed, each once, with how to install them if a row says so.
+fn missing(cases: &[Case]) -> Vec<String> {
+    let mut missing: Vec<String> = Vec::new();
+    for entry in cases.iter().flat_map(|case| &case.entries) {
+        if entry.ended(Outcome::Missing).next().is_some() {
+            let how = note(entry, Outcome::Missing).map_or_else(String::new, |note| format!(" ({note})"));
+            let text = format!("{}{how}", entry.peer);
+            if !missing.contains(&text) {
+                missing.push(text);
+            }
+        }
+    }
+    missing
+}
+
+fn case_tables(cases: &[Case]) -> String {
+    if cases.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from(
+        "Medians of complete runs, with the least and the most. Ratios are taken pair by pair: below 1, the peer was faster than the \
+         baseline. CPU is of both ends; memory is the most that any run had resident; the wire counts IP packets, sent by \
+         the client and received by it.\n",
+    );
+    for case in cases {
+        let (title, subject, table) = (case.work.title(), subject(case, None), markdown(case, None));
+        text.push_str(&format!("\n### {title}\n\n{subject}.\n\n{table}"));
+    }
+    text
+}
+
+fn pictures(plots: &[Plot], section: Section) -> String {
+    let mine = plots.iter().filter(|plot| plot.section == section);
+    mine.map(|plot| format!("\n![{}]({})\n", plot.title, plot.file)).collect()
+}
