@@ -3,45 +3,56 @@
 use std::{
     env,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
+    time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
+
+use crate::process::Nursery;
+
+/// How long a build may take. Chosen: from nothing it takes five minutes on two cores.
+const BUILD_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Where the two programs are.
 #[derive(Clone, Debug)]
-pub(crate) struct Binaries {
+pub struct Binaries {
     /// The gateway.
-    pub(crate) swarmd: PathBuf,
+    pub swarmd: PathBuf,
     /// The controller.
-    pub(crate) swarm: PathBuf,
+    pub swarm: PathBuf,
 }
 
 impl Binaries {
-    /// Builds both, or finds them up to date. cargo's own messages go to standard error as usual.
-    pub(crate) fn build() -> Result<Self> {
-        let workspace =
-            Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("failed to find the workspace")?;
+    /// Builds both, or finds them up to date. cargo's messages are shown if it fails.
+    pub(crate) fn build(nursery: &Nursery) -> Result<Self> {
+        Self::build_in(workspace(), None, nursery)
+    }
+
+    /// Builds both in another workspace of this project; `target` is where cargo puts what it makes.
+    pub(crate) fn build_in(workspace: &Path, target: Option<&Path>, nursery: &Nursery) -> Result<Self> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(&cargo);
         build
             .args(["build", "--quiet", "--release", "--message-format=json-render-diagnostics"])
             .args(["-p", "swarmwire-server", "-p", "swarmwire-client", "--bin", "swarmd", "--bin", "swarm"])
-            .current_dir(workspace)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit());
-        let output = build.output().with_context(|| format!("failed to start {}", cargo.display()))?;
-        if !output.status.success() {
-            bail!("failed to build swarmd and swarm: cargo's messages are above");
+            .current_dir(workspace);
+        if let Some(target) = target {
+            build.env("CARGO_TARGET_DIR", target);
         }
-        let messages = String::from_utf8_lossy(&output.stdout);
+        let messages = nursery.run(&build, None, BUILD_PATIENCE)?.success()?;
         let executable = |name| {
             find_executable(&messages, name)
                 .with_context(|| format!("failed to find {name} in what cargo has built"))
         };
         Ok(Self { swarmd: executable("swarmd")?, swarm: executable("swarm")? })
     }
+}
+
+/// The workspace that this program was built from.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is a member of a workspace")
 }
 
 /// The path of a binary in cargo's JSON messages, one per line.

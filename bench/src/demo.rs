@@ -5,6 +5,7 @@
 //! end well. The times shown are of the transfers alone, as the controller's summaries tell them.
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
     fs,
     io::Write,
@@ -16,8 +17,10 @@ use anyhow::{Context, Result, bail};
 use crate::{
     binaries::Binaries,
     figures::{grouped, megabytes, per_second},
-    gateway::{self, Gateway, Summary},
+    gateway::{self, Gateway, State, Summary},
+    ground::Ground,
     verify::Snapshot,
+    work::Work,
     workload,
 };
 
@@ -41,15 +44,16 @@ const METRICS_SHOWN: [&str; 5] = [
 
 /// Runs the demonstration on `dir`, or on generated logs, and writes the account of it to `out`.
 pub fn run(dir: Option<&Path>, out: &mut impl Write) -> Result<()> {
-    let work = tempfile::Builder::new()
-        .prefix("swarmwire-demo-")
-        .tempdir()
-        .context("failed to make a temporary directory")?;
+    let place = env::temp_dir();
+    if let Some(dir) = dir {
+        existing_directory(dir, &place)?;
+    }
+    let work = Work::begin(&place)?;
     let source = match dir {
         Some(dir) => existing_directory(dir, work.path())?,
         None => generated_directory(work.path())?,
     };
-    let binaries = Binaries::build()?;
+    let binaries = Binaries::build(work.nursery())?;
     let original = Snapshot::take(&source)?;
     writeln!(
         out,
@@ -63,14 +67,14 @@ pub fn run(dir: Option<&Path>, out: &mut impl Write) -> Result<()> {
 
     let root = work.path().join("root");
     fs::create_dir(&root)?;
-    let gateway = Gateway::start(binaries, &root, work.path())?;
+    let ground = Ground::machine(work.nursery());
+    let gateway = Gateway::start(&State::at(work.path(), &binaries), &ground, &root)?;
     writeln!(
         out,
         "gateway   {} with the fresh identity {}…",
         gateway.listen,
         gateway.fingerprint.get(..16).unwrap_or_default()
     )?;
-    gateway.join()?;
     writeln!(out, "joined    with an invitation, as {:?}", gateway::NAME)?;
 
     // What generating and building have left to be written must not be charged to the first barrier of the first push.
@@ -99,7 +103,7 @@ pub fn run(dir: Option<&Path>, out: &mut impl Write) -> Result<()> {
 
 /// Up to the gateway and back down to another directory.
 struct RoundTrip<'a> {
-    gateway: &'a Gateway,
+    gateway: &'a Gateway<'a>,
     source: OsString,
     back: OsString,
 }
@@ -108,11 +112,11 @@ impl RoundTrip<'_> {
     const REMOTE: &'static str = "gw:demo/";
 
     fn push(&self) -> Result<Summary> {
-        Ok(self.gateway.sync(&self.source, OsStr::new(Self::REMOTE), &[])?.summary)
+        self.gateway.sync(&self.source, OsStr::new(Self::REMOTE))
     }
 
     fn pull(&self) -> Result<Summary> {
-        Ok(self.gateway.sync(OsStr::new(Self::REMOTE), &self.back, &[])?.summary)
+        self.gateway.sync(OsStr::new(Self::REMOTE), &self.back)
     }
 
     /// Moves everything, up and then down.
@@ -203,7 +207,7 @@ fn expect_same(original: &Snapshot, copy: &Path, name: &str) -> Result<()> {
     );
 }
 
-fn show_metrics(gateway: &Gateway, out: &mut impl Write) -> Result<()> {
+fn show_metrics(gateway: &Gateway<'_>, out: &mut impl Write) -> Result<()> {
     let text = gateway.http_get("/metrics")?;
     writeln!(out, "metrics   http://{}/metrics, among others:", gateway.metrics)?;
     for line in text.lines().filter(|line| METRICS_SHOWN.iter().any(|name| line.starts_with(name))) {

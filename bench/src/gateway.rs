@@ -1,14 +1,16 @@
-//! A `swarmd` of our own on loopback, and a `swarm` that has joined it: separate processes with fresh identities in a directory of ours.
+//! A `swarmd` of our own, and a `swarm` that has joined it: separate processes with identities in a directory of ours.
 //!
-//! Ports are the kernel's choice; the gateway's ready line tells them. Everything goes when the value is dropped.
+//! The identities, the invitation and the port stay with the directory, so that a gateway that is started again is the one that was joined. The
+//! gateway's ready line tells its addresses.
 
 use std::{
     ffi::OsStr,
+    fs,
     io::{Read, Seek, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -16,27 +18,71 @@ use serde_json::Value;
 
 use crate::{
     binaries::Binaries,
-    process::{self, Finished, Process},
+    ground::{Ground, await_ready},
+    process::{self, Ending, Finished, Process},
 };
 
 /// The name under which the controller knows the gateway.
 pub(crate) const NAME: &str = "gw";
 
-/// How long the gateway may take to start and to end, and commands that move no files to finish.
+/// How long commands that move no files may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long one sync may take. Chosen: an hour moves any tree that fits a demonstration.
+/// How long one sync of the demonstration may take. Chosen: an hour moves any tree that fits one.
 const SYNC_PATIENCE: Duration = Duration::from_secs(3600);
 
-/// How often the gateway's log is looked at for its ready line.
-const LOOK_INTERVAL: Duration = Duration::from_millis(5);
-
-/// A running gateway and the home of a controller.
-#[derive(Debug)]
-pub(crate) struct Gateway {
-    process: Process,
+/// What a gateway and a controller remember.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    home: PathBuf,
     binaries: Binaries,
-    work: PathBuf,
+}
+
+impl State {
+    /// The state in the directory `home`, used by these programs.
+    pub(crate) fn at(home: &Path, binaries: &Binaries) -> Self {
+        Self { home: home.to_owned(), binaries: binaries.clone() }
+    }
+
+    /// `swarm` with its own home.
+    pub(crate) fn swarm(&self) -> Command {
+        let mut command = process::command(&self.binaries.swarm);
+        command.env("SWARMWIRE_HOME", self.home.join("controller"));
+        command
+    }
+
+    /// Whether `swarm sync` of these binaries has an option.
+    pub(crate) fn offers(&self, option: &str) -> Result<bool> {
+        let help = self.swarm().args(["sync", "--help"]).output().context("failed to run swarm")?;
+        Ok(String::from_utf8_lossy(&help.stdout).contains(option))
+    }
+
+    fn gateway(&self) -> PathBuf {
+        self.home.join("gateway")
+    }
+
+    fn has_joined(&self) -> bool {
+        self.home.join("joined").exists()
+    }
+
+    /// The port of the gateway's first start.
+    fn port(&self, ground: &Ground) -> Result<u16> {
+        let path = self.home.join("port");
+        if let Ok(text) = fs::read_to_string(&path) {
+            return text.parse().context("the port that was used before is not a number");
+        }
+        let port = ground.far().free_port()?;
+        fs::write(&path, port.to_string())?;
+        Ok(port)
+    }
+}
+
+/// A running gateway, and a controller that has joined it.
+#[derive(Debug)]
+pub(crate) struct Gateway<'a> {
+    process: Process,
+    state: State,
+    ground: &'a Ground,
     /// Where it serves QUIC.
     pub(crate) listen: SocketAddr,
     /// Where it serves its metrics.
@@ -45,52 +91,48 @@ pub(crate) struct Gateway {
     pub(crate) fingerprint: String,
 }
 
-impl Gateway {
-    /// Starts `swarmd` on the existing directory `root`; state and home are made below `work`.
-    pub(crate) fn start(binaries: Binaries, root: &Path, work: &Path) -> Result<Self> {
-        let mut command = process::command(&binaries.swarmd);
-        command.arg("--root").arg(root).arg("--state").arg(work.join("state"));
-        command.args(["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--log-format", "json"]);
-        let process = Process::spawn(&mut command)?;
-        let start = Instant::now();
-        let ready = loop {
-            if let Some(ready) = process.stderr()?.lines().find_map(Ready::of_line) {
-                break ready;
-            }
-            if process.ended_within(LOOK_INTERVAL)? {
-                bail!("the gateway ended while it was starting\n{}", process.last_words());
-            }
-            if start.elapsed() > PATIENCE {
-                bail!("the gateway was not ready within {} s\n{}", PATIENCE.as_secs(), process.last_words());
-            }
-        };
+impl<'a> Gateway<'a> {
+    /// Starts `swarmd` on the existing directory `root` at the far end; at the first start, the controller of the near end joins.
+    pub(crate) fn start(state: &State, ground: &'a Ground, root: &Path) -> Result<Self> {
+        let listen = SocketAddr::new(ground.far().address(), state.port(ground)?);
+        let mut command = process::command(&state.binaries.swarmd);
+        command.arg("--root").arg(root).arg("--state").arg(state.gateway());
+        command.args(["--listen", &listen.to_string(), "--metrics", "127.0.0.1:0", "--log-format", "json"]);
+        let process = ground.far().spawn(&command)?;
+        let ready = await_ready(&process, || Ok(process.stderr()?.lines().find_map(Ready::of_line)))?;
         let Ready { listen, metrics, fingerprint } = ready;
-        Ok(Self { process, binaries, work: work.to_owned(), listen, metrics, fingerprint })
+        let gateway = Self { process, state: state.clone(), ground, listen, metrics, fingerprint };
+        if !state.has_joined() {
+            gateway.join()?;
+        }
+        Ok(gateway)
     }
 
     /// Makes an invitation and lets the controller join with it, under [`NAME`]. The secret goes through standard input.
-    pub(crate) fn join(&self) -> Result<()> {
-        let mut invite = process::command(&self.binaries.swarmd);
-        invite.arg("invite").arg("--state").arg(self.work.join("state"));
-        let line = process::run(&mut invite, PATIENCE)?.success()?;
+    fn join(&self) -> Result<()> {
+        let mut invite = process::command(&self.state.binaries.swarmd);
+        invite.arg("invite").arg("--state").arg(self.state.gateway());
+        let line = self.ground.far().run(&invite, PATIENCE)?.success()?;
         let uri = line.split('\'').nth(1).context("`swarmd invite` printed no invitation")?;
         let mut input = tempfile::tempfile()?;
         input.write_all(uri.as_bytes())?;
         input.rewind()?;
-        let mut join = self.swarm();
-        join.args(["join", "-", "--name", NAME]).stdin(input);
-        process::run(&mut join, PATIENCE)?.success().map(drop)
+        let mut join = self.state.swarm();
+        join.args(["join", "-", "--name", NAME]);
+        self.ground.near().run_with_input(&join, input, PATIENCE)?.success()?;
+        fs::write(self.state.home.join("joined"), b"")?;
+        Ok(())
     }
 
     /// Syncs one place to the other and returns the summary. Entries that failed are an error that names them.
-    pub(crate) fn sync(&self, from: &OsStr, to: &OsStr, options: &[&str]) -> Result<Synced> {
-        let mut sync = self.swarm();
-        sync.arg("sync").arg(from).arg(to).arg("--json").args(options);
-        let finished = process::run(&mut sync, SYNC_PATIENCE)?;
-        let summary = finished.success().and_then(|output| Summary::of_output(&output));
-        let summary =
-            summary.with_context(|| format!("failed to sync {} to {}", from.display(), to.display()))?;
-        Ok(Synced { summary, finished })
+    pub(crate) fn sync(&self, from: &OsStr, to: &OsStr) -> Result<Summary> {
+        let mut sync = self.state.swarm();
+        sync.arg("sync").arg(from).arg(to).arg("--json");
+        let finished = self.ground.near().run(&sync, SYNC_PATIENCE)?;
+        finished
+            .success()
+            .and_then(|output| Summary::of_output(&output))
+            .with_context(|| format!("failed to sync {} to {}", from.display(), to.display()))
     }
 
     /// What the gateway answers at `path` of its metrics address.
@@ -108,37 +150,25 @@ impl Gateway {
             }
             Ok(body.to_owned())
         };
-        exchange().with_context(|| format!("failed to read http://{}{path}", self.metrics))
+        self.ground
+            .far()
+            .inside(exchange)?
+            .with_context(|| format!("failed to read http://{}{path}", self.metrics))
     }
 
-    /// The most memory the gateway has had resident so far.
-    pub(crate) fn peak_bytes(&self) -> u64 {
-        self.process.peak_bytes()
+    /// The gateway's process, for whoever ends it by other means.
+    pub(crate) fn into_process(self) -> Process {
+        self.process
     }
 
     /// Ends the gateway as an operator would, with SIGTERM, and expects it to drain and to exit with 0.
-    pub(crate) fn stop(mut self) -> Result<()> {
-        let status = self.process.terminate(PATIENCE)?;
-        if !status.success() {
-            bail!("the gateway did not end well ({status})\n{}", self.process.last_words());
+    pub(crate) fn stop(self) -> Result<Finished> {
+        let finished = self.process.terminate()?;
+        if finished.report.ending != Ending::Exited(0) {
+            bail!("the gateway did not end well ({})\n{}", finished.report.ending, finished.last_words());
         }
-        Ok(())
+        Ok(finished)
     }
-
-    fn swarm(&self) -> Command {
-        let mut command = process::command(&self.binaries.swarm);
-        command.env("SWARMWIRE_HOME", self.work.join("home"));
-        command
-    }
-}
-
-/// One finished sync.
-#[derive(Debug)]
-pub(crate) struct Synced {
-    /// What the controller told.
-    pub(crate) summary: Summary,
-    /// The controller's process.
-    pub(crate) finished: Finished,
 }
 
 /// The summary object of `swarm sync --json`, as far as it is used here.

@@ -11,7 +11,6 @@ pub mod compare;
 pub mod demo;
 mod figures;
 mod gateway;
-pub mod generate;
 pub mod ground;
 pub mod guard;
 

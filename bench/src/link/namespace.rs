@@ -8,8 +8,8 @@ use std::{
     fs::{self, File},
     os::fd::{AsFd, BorrowedFd},
     panic::resume_unwind,
+    process::Stdio,
     thread,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -19,9 +19,6 @@ use crate::process;
 
 /// The namespace of the calling thread, as a file (namespaces(7)).
 const OWN: &str = "/proc/thread-self/ns/net";
-
-/// How long `ip` may take; it takes milliseconds.
-const IP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A network namespace.
 #[derive(Debug)]
@@ -73,10 +70,11 @@ impl Namespace {
 
     /// What iproute2's `ip` prints in the namespace.
     pub(super) fn ip(&self, arguments: &[&str]) -> Result<String> {
-        let finished = self.run(|| process::run(process::command("ip").args(arguments), IP_DEADLINE))?;
-        finished
-            .and_then(|finished| finished.success())
-            .with_context(|| format!("failed to run ip {}; it comes with iproute2", arguments.join(" ")))
+        let output = self.run(|| process::command("ip").args(arguments).stdin(Stdio::null()).output())?;
+        let output = output.context("failed to start ip; it comes with iproute2")?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "failed to run ip {}: {}", arguments.join(" "), words.trim());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Sets a kernel parameter of the namespace and reads it back, because the kernel takes some values to mean others.

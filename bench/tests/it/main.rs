@@ -1,3 +1,5 @@
-//! What stands beside the code must say the same as the code.
+//! What stands beside the code says the same as the code; children end with their owner; every peer that is installed moves a tree.
 
 mod metrics;
+mod peers;
+mod process;

@@ -1,0 +1,46 @@
+//! Swarmwire itself: `swarmd` on the far root, and a `swarm sync` of the release build. The controller joins before its first transfer.
+
+use std::ffi::OsString;
+
+use anyhow::{Context, Result};
+
+use super::{Description, Prepared, Site, Transfer, Transport};
+use crate::gateway::{self, Gateway, State};
+
+/// The description.
+pub(super) const PEER: Description = Description {
+    id: "swarm",
+    what: "swarm sync to swarmd: QUIC, AES-128-GCM, every file verified by BLAKE3",
+    encrypted: true,
+    transport: Transport::Udp,
+    install: "cargo build --release",
+    find: || Some(format!("swarmwire {}", env!("CARGO_PKG_VERSION"))),
+    prepare,
+    remembers: true,
+};
+
+fn prepare(site: &Site, transfer: &Transfer) -> Result<Prepared> {
+    let state = State::at(site.home, site.binaries);
+    let gateway = Gateway::start(&state, site.ground, site.root)?;
+    let remote = transfer.far.strip_prefix(site.root).context("the far tree is below the root")?;
+    let [from, to] = transfer.places(
+        |near| with_slash(near.as_os_str().to_owned()),
+        |far| {
+            let mut place = OsString::from(format!("{}:", gateway::NAME));
+            place.push(far.strip_prefix(site.root).unwrap_or(remote));
+            with_slash(place)
+        },
+    );
+    let mut client = state.swarm();
+    client.args(["sync", "--quiet", "--durability", if transfer.durable { "batch" } else { "none" }]);
+    if transfer.mirror && state.offers("--delete")? {
+        client.arg("--delete");
+    }
+    client.arg(from).arg(to);
+    Ok(Prepared { server: Some(gateway.into_process()), client })
+}
+
+fn with_slash(mut place: OsString) -> OsString {
+    place.push("/");
+    place
+}
