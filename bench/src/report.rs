@@ -12,6 +12,7 @@ mod growth;
 mod latency;
 mod losses;
 mod plots;
+mod row;
 mod summary;
 mod table;
 
@@ -21,7 +22,8 @@ use anyhow::Result;
 
 use summary::Rows;
 
-pub use directory::{Appender, Directory, Row};
+pub use directory::{Appender, Directory};
+pub use row::Row;
 pub use table::table;
 
 /// Makes `summary.md` and the plots of a report's directory (anew), with what a person wrote into its `why.md` beside the losses.

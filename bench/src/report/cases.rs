@@ -78,13 +78,15 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// The entry that ratios are taken to: of the named peer (`rsyncd`, `rsyncd/bbr`), else of the rsync daemon, else of the first other that
-    /// is not Swarmwire. Where it ran with several congestion controls, its fastest.
+    /// The entry that ratios are taken to, which has completed: of the named peer (`rsyncd`, `rsyncd/bbr`), else of the rsync daemon, else of
+    /// the first other that is not Swarmwire. Where it ran with several congestion controls, its fastest.
     pub(crate) fn baseline(&self, asked: Option<&str>) -> Option<&Entry> {
-        let named = |name: &str| self.fastest(|entry| entry.name() == name || entry.peer == name);
-        asked
-            .map_or_else(|| named(BASELINE), named)
-            .or_else(|| named(&self.entries.iter().find(|entry| entry.peer != SWARM && entry.ran())?.peer))
+        let has_completed = |entry: &Entry| entry.wall().is_some();
+        let named = |name: &str| {
+            self.fastest(|entry| has_completed(entry) && (entry.name() == name || entry.peer == name))
+        };
+        let other = || self.entries.iter().find(|entry| entry.peer != SWARM && has_completed(entry));
+        asked.and_then(named).or_else(|| named(BASELINE)).or_else(|| named(&other()?.peer))
     }
 
     /// Swarmwire's own entry.

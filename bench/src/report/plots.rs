@@ -135,3 +135,46 @@ fn panel_title(work: &Work) -> String {
         _ => format!("{}, {}", work.workload, work.change),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{record::Run, report::fixture::run};
+
+    fn titles(runs: &[Run]) -> Vec<(String, usize)> {
+        let cases = cases(runs);
+        groups(&cases).iter().map(|group| (group.title.clone(), group.cases.len())).collect()
+    }
+
+    #[test]
+    fn workloads_over_loopback_share_a_picture_and_changes_have_their_own() {
+        let other = Run { workload: "medium".into(), ..run("cp", 1, 1.0) };
+        let change = Run { change: "append".into(), ..run("cp", 1, 1.0) };
+        let titles = titles(&[run("cp", 1, 1.0), other, change]);
+        assert_eq!(
+            titles,
+            [
+                ("push into an empty place over loopback, on tmpfs".to_owned(), 2),
+                ("push of changes over loopback, on tmpfs".to_owned(), 1)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_links_of_a_workload_share_a_picture_until_it_is_full() {
+        let over = |loss: u32| Run { link: format!("rtt=20ms,loss={loss}%,rate=1gbit"), ..run("cp", 1, 1.0) };
+        let titles = titles(&(0..10).map(over).collect::<Vec<_>>());
+        assert_eq!(
+            titles,
+            [
+                ("push small, fresh, over links, on tmpfs (1 of 2)".to_owned(), 8),
+                ("push small, fresh, over links, on tmpfs (2 of 2)".to_owned(), 2)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_files_name_has_letters_digits_and_hyphens() {
+        assert_eq!(file_name("time", "Push dir:/srv/Logs (1 of 2)"), "time-push-dir-srv-logs-1-of-2.svg");
+    }
+}

@@ -97,7 +97,7 @@ fn case_tables(cases: &[Case]) -> String {
     }
     let mut text = String::from(
         "Medians of complete runs, with the least and the most. Ratios are taken pair by pair: below 1, the peer was faster than the \
-         baseline. CPU is of both ends; memory is the most that any run had resident; the wire counts IP packets, sent by \
+         baseline. Rates count the whole tree, changed or not. CPU is of both ends; memory is the most that any run had resident; the wire counts IP packets, sent by \
          the client and received by it.\n",
     );
     for case in cases {
@@ -110,4 +110,16 @@ fn case_tables(cases: &[Case]) -> String {
 fn pictures(plots: &[Plot], section: Section) -> String {
     let mine = plots.iter().filter(|plot| plot.section == section);
     mine.map(|plot| format!("\n![{}]({})\n", plot.title, plot.file)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::machine;
+
+    #[test]
+    fn a_report_without_rows_is_its_head_alone() {
+        let text = summary(&Rows { machine: machine(), ..Rows::default() }, &[]);
+        assert!(text.starts_with("# Measurements of 2026-11-21\n") && !text.contains("\n## "), "{text}");
+    }
 }

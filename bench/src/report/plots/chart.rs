@@ -11,9 +11,13 @@ use super::{
 };
 use crate::report::cases::SWARM;
 
-/// Pixels of a panel, and of its curves' field within it.
-const PANEL: Point = (480, 300);
-const FIELD: [Point; 2] = [(64, 52), (448, 252)];
+/// Pixels of a panel: its width beside another one and alone, and its height.
+const WIDTH: i32 = 480;
+const WIDTH_ALONE: i32 = 720;
+const HEIGHT: i32 = 300;
+
+/// Pixels of a panel around the field of its curves: left, right, above, below.
+const MARGINS: [i32; 4] = [64, 32, 52, 48];
 
 /// Pixels above all panels, for the picture's title.
 const TOP: i32 = 40;
@@ -98,21 +102,21 @@ pub(super) fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
 
 /// A picture of panels, two abreast.
 pub(super) fn draw(title: &str, charts: &[Chart], legend: Legend) -> Result<String> {
-    let columns = if charts.len() == 1 { 1 } else { 2 };
-    let width = PANEL.0 * if columns == 1 { 1 } else { 2 };
+    let (columns, panel_width, width) =
+        if charts.len() == 1 { (1, WIDTH_ALONE, WIDTH_ALONE) } else { (2, WIDTH, 2 * WIDTH) };
     let own_rows = charts.iter().map(|chart| chart.curves.len()).max().unwrap_or(0);
-    let panel_height = PANEL.1 + if legend == Legend::Each { rows_height(own_rows) } else { 0 };
+    let panel_height = HEIGHT + if legend == Legend::Each { rows_height(own_rows) } else { 0 };
     let panels_height = panel_height * i32::try_from(charts.len().div_ceil(columns))?;
     let names = if legend == Legend::Shared { wrapped(charts, width) } else { Vec::new() };
     picture(width, TOP + panels_height + rows_height(names.len()), |canvas| {
         canvas.text((16, 22), title, Letters::new(Anchor::Left).height(16).bold_if(true))?;
         for (row, charts) in (0..).zip(charts.chunks(columns)) {
             for (column, chart) in (0..).zip(charts) {
-                let place = (column * PANEL.0, TOP + row * panel_height);
-                panel(canvas, chart, place)?;
+                let place = (column * panel_width, TOP + row * panel_height);
+                panel(canvas, chart, place, panel_width)?;
                 if legend == Legend::Each {
                     let rows: Vec<Vec<&Curve>> = chart.curves.iter().map(|curve| vec![curve]).collect();
-                    write_legend(canvas, &rows, (place.0 + FIELD[0].0, place.1 + PANEL.1))?;
+                    write_legend(canvas, &rows, (place.0 + MARGINS[0], place.1 + HEIGHT))?;
                 }
             }
         }
@@ -120,8 +124,9 @@ pub(super) fn draw(title: &str, charts: &[Chart], legend: Legend) -> Result<Stri
     })
 }
 
-fn panel(canvas: &Canvas, chart: &Chart, (left, top): Point) -> Result<()> {
-    let [upper, lower] = FIELD.map(|(x, y)| (left + x, top + y));
+fn panel(canvas: &Canvas, chart: &Chart, (left, top): Point, width: i32) -> Result<()> {
+    let upper = (left + MARGINS[0], top + MARGINS[2]);
+    let lower = (left + width - MARGINS[1], top + HEIGHT - MARGINS[3]);
     canvas.text(
         (left + 16, top + 14),
         &shortened(&chart.title, 52),

@@ -21,8 +21,12 @@ const MILLISECONDS_FROM: f64 = 50_000.0;
 /// The one picture, if anything was measured.
 pub(super) fn draw(rows: &[Latency]) -> Result<Option<Plot>> {
     let all = distributions(rows);
-    let mut links: Vec<&str> = all.iter().map(|one| one.link).collect();
-    links.dedup();
+    let mut links: Vec<&str> = Vec::new();
+    for one in &all {
+        if !links.contains(&one.link) {
+            links.push(one.link);
+        }
+    }
     if links.is_empty() {
         return Ok(None);
     }

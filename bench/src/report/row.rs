@@ -1,0 +1,61 @@
+//! Which record has which file in a report's directory, and how precisely its figures are kept there.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    figures::kept,
+    record::{Growth, Latency, Progress, Run},
+};
+
+/// A record with a file of its own in the directory.
+pub trait Row: Serialize + DeserializeOwned {
+    /// The name of its file.
+    const FILE: &'static str;
+
+    /// Rounds its floats to what is kept of them: the file stays small, and no figure shows more.
+    fn round(&mut self);
+}
+
+impl Row for Run {
+    const FILE: &'static str = "raw.csv";
+
+    fn round(&mut self) {
+        for value in [
+            &mut self.wall_seconds,
+            &mut self.client_user_seconds,
+            &mut self.client_system_seconds,
+            &mut self.server_user_seconds,
+            &mut self.server_system_seconds,
+        ] {
+            *value = kept(*value);
+        }
+    }
+}
+
+impl Row for Progress {
+    const FILE: &'static str = "progress.csv";
+
+    fn round(&mut self) {
+        self.seconds = kept(self.seconds);
+    }
+}
+
+impl Row for Latency {
+    const FILE: &'static str = "latency.csv";
+
+    fn round(&mut self) {
+        for value in [&mut self.quantile, &mut self.microseconds, &mut self.bulk_bytes_per_second] {
+            *value = kept(*value);
+        }
+    }
+}
+
+impl Row for Growth {
+    const FILE: &'static str = "growth.csv";
+
+    fn round(&mut self) {
+        for value in [&mut self.wall_seconds, &mut self.client_cpu_seconds, &mut self.server_cpu_seconds] {
+            *value = kept(*value);
+        }
+    }
+}
