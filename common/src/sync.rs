@@ -10,7 +10,8 @@
 
 mod destination;
 mod place;
-mod plan;
+#[doc(hidden)]
+pub mod plan;
 mod report;
 mod router;
 mod source;

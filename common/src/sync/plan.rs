@@ -1,4 +1,6 @@
 //! What to do about one entry, given what stands in its place. Pure.
+//!
+//! Public for the laboratory's micro-benchmarks alone, and hidden from the documentation: no other crate plans.
 
 use crate::{
     entry::{Kind, Metadata},
@@ -7,7 +9,7 @@ use crate::{
 
 /// What the destination has under an entry's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Existing {
+pub enum Existing {
     Nothing,
     File {
         size: u64,
@@ -24,7 +26,7 @@ pub(super) enum Existing {
 
 /// What the destination does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub enum Action {
     /// It is as it should be.
     Keep,
     /// The content is right; mode or, with `checksum`, modification time is set.
@@ -44,7 +46,7 @@ pub(super) enum Action {
 }
 
 /// Decides. Any difference of size or modification time means that the content is fetched (DESIGN §8).
-pub(super) fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: SyncOptions) -> Action {
+pub fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: SyncOptions) -> Action {
     match (kind, existing) {
         (Kind::File { size }, Existing::File { size: there, metadata: has }) => {
             compare_files((*size, metadata), (*there, *has), options)
