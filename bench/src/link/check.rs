@@ -19,7 +19,7 @@ use super::{
 };
 use crate::figures::{grouped, median, per_second};
 use probe::{Ends, HEADERS, burst, flood, overdrive};
-use table::Row;
+use table::{Row, Verdict};
 
 /// Seed of the losses.
 const SEED: u64 = 3;
@@ -57,22 +57,22 @@ pub struct Ceiling {
 pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
     expect_root()?;
     let (round_trips, losses, rates): (&[u64], &[&str], &[&str]) = if options.quick {
-        (&[20, 100], &["1%", "5%"], &["100mbit"])
+        (&[20, 100], &["5%"], &["100mbit"])
     } else {
         (&[0, 20, 100, 300], &["0.1%", "1%", "5%"], &["10mbit", "100mbit", "1gbit"])
     };
     let mut rows = Vec::new();
     for rtt_ms in round_trips {
-        rows.push(round_trip(*rtt_ms)?);
+        rows.push(best_of_two(|| round_trip(*rtt_ms))?);
     }
     for share in losses {
-        rows.push(loss(share)?);
+        rows.push(best_of_two(|| loss(share))?);
     }
     for bits in rates {
-        rows.push(rate(bits)?);
+        rows.push(best_of_two(|| rate(bits))?);
     }
-    rows.push(queue()?);
-    rows.push(change()?);
+    rows.push(best_of_two(queue)?);
+    rows.push(best_of_two(change)?);
     table::write(&rows, out)?;
     let ceiling = ceiling()?;
     writeln!(
@@ -116,6 +116,17 @@ fn packets_needed(link: &Link) -> Option<(u64, f64)> {
     let Link::Emulated(emulated) = link else { return None };
     let bits = emulated.phases().iter().filter_map(|phase| phase.conditions.rate).max()?;
     Some((bits, bits as f64 / 8.0 / f64::from(emulated.mtu) * (1.0 + ACKNOWLEDGEMENTS)))
+}
+
+/// Measures a point again if it fails: other work on the machine disturbs now and then, a wrong emulator always. The table says so.
+fn best_of_two(measure: impl Fn() -> Result<Row>) -> Result<Row> {
+    let first = measure()?;
+    if first.verdict == Verdict::Ok {
+        return Ok(first);
+    }
+    let mut second = measure()?;
+    second.what.push_str(", second try");
+    Ok(second)
 }
 
 /// Packets a second, to the thousand: the next measurement differs by more.
@@ -172,11 +183,14 @@ fn rate(asked: &str) -> Result<Row> {
     // The queue outlasts the pauses of the sender, which sends in bursts.
     let network = Network::build(&format!("rate={asked},queue=1mb").parse()?, SEED)?;
     let ends = Ends::open(&network, Duration::ZERO)?;
-    let measured = overdrive(&ends, FULL_SIZE, bits * OVERDRIVE_PERCENT / 100, TIME)?;
+    let rates = overdrive(&ends, FULL_SIZE, bits * OVERDRIVE_PERCENT / 100, TIME)?;
     expect_no_device_drops(&network)?;
-    Ok(Row::relative("rate", bits as f64 / 1e6, measured / 1e6, 0.03, |megabits| {
-        format!("{megabits:.2} Mbit/s")
-    }))
+    let megabits = |megabits: f64| format!("{megabits:.2} Mbit/s");
+    let mut row = Row::relative("rate", bits as f64 / 1e6, rates.received / 1e6, 0.03, megabits);
+    if rates.sent < bits as f64 {
+        row.measured.push_str(" (this machine is too busy to send more)");
+    }
+    Ok(row)
 }
 
 /// Fills the queue at once, and counts what comes out, less what left while it was being filled.

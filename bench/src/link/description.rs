@@ -7,7 +7,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use anyhow::{Context, Error, Result, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
 use super::quantity::{self, RATE, SHARE, SIZE, TIME};
 
@@ -70,7 +70,8 @@ pub struct Conditions {
     pub rate: Option<u64>,
     /// What was asked for the queue, in bytes; see [`Conditions::queue_bytes`].
     pub queue: Option<u64>,
-    /// The most that is added to the delay of a packet, uniformly.
+    /// The most that is added to the delay of a packet, uniformly. Order is kept, so packets that are close together all wait for the one that
+    /// drew the most.
     pub jitter: Duration,
     /// The share of packets that are held back.
     pub reorder: Share,
@@ -212,7 +213,8 @@ impl FromStr for Link {
 
     fn from_str(text: &str) -> Result<Self> {
         let Some(rest) = text.trim().strip_prefix("veth") else {
-            return Ok(Self::Emulated(Emulated::parse(text)?));
+            // A command line shows the outermost message alone, so the whole chain becomes one.
+            return Emulated::parse(text).map(Self::Emulated).map_err(|error| anyhow!("{error:#}"));
         };
         let mtu = match rest.strip_prefix(",mtu=") {
             Some(mtu) => parse_mtu(mtu)?,
@@ -343,10 +345,11 @@ mod tests {
             ("rtt=1ms,then=10s", "the colon is missing"),
             ("rtt=1ms,then=2s:rtt=2ms,then=1s:rtt=3ms", "must come after the change before it"),
             ("rtt=1ms,then=2s:mtu=1400", "the mtu cannot change"),
+            ("veth,mtu=1", "IPv4 needs at least 576"),
             ("veth,rtt=1ms", "a veth link takes mtu=BYTES and nothing else"),
         ];
         for (text, expected) in cases {
-            let error = format!("{:#}", text.parse::<Link>().unwrap_err());
+            let error = text.parse::<Link>().unwrap_err().to_string();
             assert!(error.contains(expected), "{text:?}: {error}");
         }
     }

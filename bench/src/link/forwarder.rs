@@ -11,6 +11,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::sync_channel,
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -20,8 +21,7 @@ use anyhow::{Context, Error, Result, bail};
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
     io::{Errno, read, write},
-    process::setpriority_process,
-    thread::set_current_timer_slack,
+    thread::{gettid, set_current_timer_slack},
 };
 use tun_rs::SyncDevice;
 
@@ -30,6 +30,7 @@ use super::{
     shaper::{Fate, Shaper},
     traffic::Counters,
 };
+use crate::process;
 
 /// How long a busy direction sleeps between rounds: four packets of 1,500 bytes at 1 Gbit/s, and well below the 0.2 ms that a release may
 /// be late.
@@ -41,8 +42,8 @@ const BURST: usize = 64;
 /// The most that the kernel may delay a timer of the thread, in nanoseconds; it adds 50 µs unless told otherwise (prctl(2)).
 const TIMER_SLACK_NS: NonZeroU64 = NonZeroU64::new(1_000).expect("a thousand is above zero");
 
-/// The priority (setpriority(2)) that lets the thread run when its packets are due though the peers keep the processors busy.
-const PRIORITY: i32 = -20;
+/// How long `chrt` may take; it takes milliseconds.
+const CHRT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A direction's thread, which ends with this value.
 #[derive(Debug)]
@@ -81,8 +82,15 @@ impl Forwarder {
             failure: Mutex::new(None),
         });
         let mut work = Work { from, to, shaper, line, origin_ns: 0, shared: Arc::clone(&shared) };
-        let thread = thread::Builder::new().name("link".to_owned()).spawn(move || work.run_and_report());
-        Ok(Self { shared, thread: Some(thread.context("failed to start a forwarder")?) })
+        let (ready, started) = sync_channel(1);
+        let thread = thread::Builder::new().name("link".to_owned()).spawn(move || {
+            // The owner waits for this, so it is there to hear it.
+            let _ = ready.send(prepare_thread());
+            work.run_and_report();
+        });
+        let forwarder = Self { shared, thread: Some(thread.context("failed to start a forwarder")?) };
+        started.recv().context("a forwarder ended at its start")??;
+        Ok(forwarder)
     }
 
     /// Begins the phases anew, now.
@@ -135,9 +143,6 @@ impl Work {
     }
 
     fn run(&mut self) -> Result<()> {
-        set_current_timer_slack(Some(TIMER_SLACK_NS)).context("failed to set the timer slack")?;
-        // Without a process id it is the calling thread alone (setpriority(2), under "C library/kernel differences").
-        setpriority_process(None, PRIORITY).context("failed to raise the priority of the forwarder")?;
         while !self.shared.stopping.load(Ordering::Relaxed) {
             self.follow_restart();
             let (arrived, released) = (self.read_burst()?, self.write_burst()?);
@@ -221,4 +226,18 @@ impl Work {
             Err(error) => Err(error).context("failed to wait for packets"),
         }
     }
+}
+
+/// Puts the calling thread before every ordinary one, at the lowest real-time priority (sched(7)): its packets are due whatever the peers do
+/// to the processors. A nice value would not do, because the kernel weighs whole sessions against each other first (autogroups), and ssh
+/// makes new ones. It cannot starve the peers for long: it sleeps as soon as they send nothing.
+fn prepare_thread() -> Result<()> {
+    set_current_timer_slack(Some(TIMER_SLACK_NS)).context("failed to set the timer slack")?;
+    let thread = gettid().as_raw_nonzero().to_string();
+    let finished =
+        process::run(process::command("chrt").args(["--fifo", "--pid", "1", &thread]), CHRT_DEADLINE);
+    finished
+        .and_then(|finished| finished.success())
+        .context("failed to make the forwarder a real-time thread; chrt comes with util-linux")?;
+    Ok(())
 }

@@ -56,6 +56,13 @@ pub(super) struct Flood {
     pub(super) elapsed: Duration,
 }
 
+/// How much went in and came out of a link that was offered more than its rate, in bits/s.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Overdrive {
+    pub(super) sent: f64,
+    pub(super) received: f64,
+}
+
 impl Ends {
     /// Opens both; a receiver gives up after [`SILENCE`] beyond `rtt`.
     pub(super) fn open(network: &Network, rtt: Duration) -> Result<Self> {
@@ -119,12 +126,16 @@ pub(super) fn flood(
         });
         let mut buffer = vec![0; bytes];
         let (mut received, mut last) = (0, start);
-        while let Some(number) = receive_number(to, &mut buffer)? {
-            received += 1;
-            last = Instant::now();
-            seen.fetch_max(number, Ordering::Relaxed);
-            if number == packets {
-                break;
+        while seen.load(Ordering::Relaxed) < packets {
+            match receive_number(to, &mut buffer)? {
+                Some(number) => {
+                    received += 1;
+                    last = Instant::now();
+                    seen.fetch_max(number, Ordering::Relaxed);
+                }
+                // A sender that has not been given a processor is silent, too.
+                None if sender.is_finished() => break,
+                None => (),
             }
         }
         let sent = sender.join().expect("a probe's thread returns its errors")?;
@@ -132,13 +143,13 @@ pub(super) fn flood(
     })
 }
 
-/// Sends packets of `bytes` (headers included) at `rate` bits/s for `time`, and returns the bits/s that arrive after the first third.
-pub(super) fn overdrive(ends: &Ends, bytes: usize, rate: u64, time: Duration) -> Result<f64> {
+/// Sends packets of `bytes` (headers included) at `rate` bits/s for `time`. What arrives counts after the first third.
+pub(super) fn overdrive(ends: &Ends, bytes: usize, rate: u64, time: Duration) -> Result<Overdrive> {
     let start = Instant::now();
     thread::scope(|scope| {
         let sender = scope.spawn(|| {
             let payload = vec![0; bytes - HEADERS];
-            let mut sent = 0;
+            let mut sent: u32 = 0;
             while start.elapsed() < time {
                 let due = start.elapsed().as_secs_f64() * rate as f64 / (8 * bytes) as f64;
                 while f64::from(sent) < due {
@@ -147,7 +158,7 @@ pub(super) fn overdrive(ends: &Ends, bytes: usize, rate: u64, time: Duration) ->
                 }
                 thread::sleep(PACE);
             }
-            IoResult::Ok(())
+            IoResult::Ok(sent)
         });
         let mut buffer = vec![0; bytes];
         let (mut packets, mut first, mut last) = (0, None, start);
@@ -158,10 +169,12 @@ pub(super) fn overdrive(ends: &Ends, bytes: usize, rate: u64, time: Duration) ->
                 packets += 1;
             }
         }
-        sender.join().expect("a probe's thread returns its errors")?;
-        let span = last - first.context("nothing arrived")?;
+        let sent = sender.join().expect("a probe's thread returns its errors")?;
+        let rate =
+            |packets: u32, time: Duration| f64::from(packets) * (8 * bytes) as f64 / time.as_secs_f64();
+        let window = last - first.context("nothing arrived")?;
         // The first packet opens the window, and its own time lies before it.
-        Ok(f64::from(packets - 1) * (8 * bytes) as f64 / span.as_secs_f64())
+        Ok(Overdrive { sent: rate(sent, time), received: rate(packets - 1, window) })
     })
 }
 
