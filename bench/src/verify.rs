@@ -7,7 +7,7 @@
 mod comparison;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Write},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::Path,
@@ -17,6 +17,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use walkdir::WalkDir;
+
+use rustix::fs::Timespec;
+
+use crate::workload::set_modified;
 
 pub use comparison::{Comparison, Lost};
 
@@ -94,6 +98,24 @@ impl Snapshot {
             write_manifest(&mut hasher, path, entry).expect("a hasher takes every write");
         }
         hasher.finalize()
+    }
+
+    /// Removes from the tree in `top` every name that was not there, and gives the directories their times back. Contents are not looked at.
+    pub fn remove_strangers(&self, top: &Path) -> Result<()> {
+        for path in list(top)?.iter().rev() {
+            let place = top.join(path);
+            match self.entries.binary_search_by(|(own, _)| own.cmp(path)) {
+                Ok(found) => {
+                    if let Entry::Directory { attributes } = &self.entries[found].1 {
+                        let (tv_sec, tv_nsec) = attributes.modified;
+                        set_modified(&place, Timespec { tv_sec, tv_nsec })?;
+                    }
+                }
+                Err(_) if place.symlink_metadata()?.is_dir() => fs::remove_dir(&place)?,
+                Err(_) => fs::remove_file(&place)?,
+            }
+        }
+        Ok(())
     }
 
     /// What `copy` has otherwise, a sentence each; empty if it is the same tree.

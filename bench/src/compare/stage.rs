@@ -96,8 +96,9 @@ impl<'a> Stage<'a> {
     /// Makes source and destination ready for a run. `bring` makes the destination equal to the source, if the peer does that itself.
     pub(crate) fn reset(&mut self, bring: Option<impl FnOnce() -> Result<()>>) -> Result<()> {
         self.clear()?;
-        if self.change == Change::Fresh {
-            return Ok(());
+        if let (Change::Fresh, Some(expected)) = (self.change, &self.expected) {
+            // Some peers leave something in the trees that they serve.
+            return expected.remove_strangers(&self.source());
         }
         let (source, destination) = (self.source(), self.destination());
         if source.exists() {

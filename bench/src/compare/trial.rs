@@ -21,8 +21,8 @@ use crate::{
 /// How often memory and traffic are looked at. Chosen: reading a dozen files of `/proc` takes 0.1 ms.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Points of a throughput curve that are kept.
-const POINTS_MAX: usize = 120;
+/// Points of a throughput curve that are kept: what a plot shows.
+const POINTS_MAX: usize = 40;
 
 /// What a run has shown, before its result is verified.
 #[derive(Debug)]
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_long_curve_is_thinned_and_keeps_its_end() {
-        for count in [0, 1, 119, 120, 121, 5000] {
+        for count in [0, 1, 39, 40, 41, 5000] {
             let curve: Vec<_> = (0..count).map(|at| (Duration::from_millis(at), at)).collect();
             let kept = thinned(curve.clone());
             assert!(kept.len() <= POINTS_MAX && (kept.len() == curve.len() || kept.len() > POINTS_MAX / 2));

@@ -5,6 +5,7 @@
 
 use crate::{
     figures::{Spread, median, pairwise},
+    peer::{self, Transport},
     record::{Outcome, Run},
 };
 
@@ -20,11 +21,11 @@ pub(crate) const FLOOR: &str = "cp";
 /// The change's name for an empty destination.
 pub(crate) const FRESH: &str = "fresh";
 
-/// Whether what a peer sends is encrypted, as a table shows it.
-pub(crate) fn encrypted(peer: &str) -> &'static str {
-    match peer {
-        BASELINE => "no",
-        FLOOR => "local",
+/// Whether what a peer sends is encrypted, as a table shows it. Who is no peer is another build of Swarmwire.
+pub(crate) fn encrypted(id: &str) -> &'static str {
+    match peer::ALL.iter().find(|peer| peer.id == id) {
+        Some(peer) if peer.transport == Transport::Local => "local",
+        Some(peer) if !peer.encrypted => "no",
         _ => "yes",
     }
 }
@@ -73,7 +74,7 @@ pub(crate) struct Case {
     pub(crate) work: Work,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
-    /// In the order in which they first ran.
+    /// In the order of all peers, then in which they first ran.
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -186,7 +187,15 @@ pub(crate) fn cases(rows: &[Run]) -> Vec<Case> {
         });
         add(&mut cases[position], run);
     }
+    for case in &mut cases {
+        case.entries.sort_by_key(|entry| place(&entry.peer));
+    }
     cases
+}
+
+/// Where a peer stands among all; others come last.
+fn place(id: &str) -> usize {
+    peer::ALL.iter().position(|peer| peer.id == id).unwrap_or(peer::ALL.len())
 }
 
 fn add(case: &mut Case, run: &Run) {
