@@ -202,14 +202,14 @@ impl<'a> Lab<'a> {
     /// All runs of one case, and its table.
     fn case(&mut self, case: &Case<'_>, ends: &Ends, ground: &Ground, out: &mut impl Write) -> Result<()> {
         let first = self.runs.len();
-        let mut stage = Stage::set(ends, ground.near(), (case.change, case.mode), self.options.seed)?;
+        let mut stage = Stage::set(ends, ground, (case.change, case.mode), self.options.seed)?;
         let mut takes_part = vec![true; self.entrants.len()];
         for round in 0..=self.options.runs {
             for (entrant, takes_part) in self.entrants.clone().iter().zip(&mut takes_part) {
                 if !*takes_part {
                     continue;
                 }
-                let (mut run, curve) = self.round(case, entrant, ground, ends, &mut stage, round)?;
+                let (mut run, curve) = self.round(case, entrant, &mut stage, round)?;
                 // A warm-up over a link need not be completed; everybody else who fails or times out has had his chance.
                 let cut = round == 0 && case.link.is_some() && run.outcome == Outcome::Unfinished;
                 let slow = round == 0 && run.wall_seconds > SLOW.as_secs_f64();
@@ -233,8 +233,6 @@ impl<'a> Lab<'a> {
         &self,
         case: &Case<'_>,
         entrant: &Entrant,
-        ground: &Ground,
-        ends: &Ends,
         stage: &mut Stage<'_>,
         round: u32,
     ) -> Result<(Run, Vec<(Duration, u64)>)> {
@@ -250,7 +248,7 @@ impl<'a> Lab<'a> {
             Some(_) => self.options.deadline.unwrap_or(LINK_DEADLINE),
             None => self.options.deadline.unwrap_or(LOOPBACK_DEADLINE),
         };
-        let trial = self.trial(entrant, ground, ends, stage, deadline);
+        let trial = self.trial(entrant, stage, deadline);
         (run.files, run.bytes) = stage.size();
         let trial = match trial {
             Ok(trial) => trial,
@@ -277,18 +275,11 @@ impl<'a> Lab<'a> {
     }
 
     /// Makes the trees ready, prepares the peer, and times it.
-    fn trial(
-        &self,
-        entrant: &Entrant,
-        ground: &Ground,
-        ends: &Ends,
-        stage: &mut Stage<'_>,
-        deadline: Duration,
-    ) -> Result<Trial> {
-        let peer = entrant.contestant.peer;
+    fn trial(&self, entrant: &Entrant, stage: &mut Stage<'_>, deadline: Duration) -> Result<Trial> {
+        let (peer, ground) = (entrant.contestant.peer, stage.ground());
         let home = self.work.path().join("homes").join(home_name(entrant, ground));
         fs::create_dir_all(&home)?;
-        let site = Site { ground, home: &home, root: &ends.far, binaries: &entrant.binaries };
+        let site = Site { ground, home: &home, root: stage.root(), binaries: &entrant.binaries };
         if let Some(tcp) = &entrant.contestant.tcp {
             ground.set_tcp(tcp.control(), tcp.buffer_max())?;
         }

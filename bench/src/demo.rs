@@ -237,7 +237,7 @@ mod tests {
             let error = error_for(dir);
             assert!(error.contains(&dir.display().to_string()) && error.contains(reason), "{error}");
         }
-        let error = error_for(&std::env::temp_dir());
+        let error = error_for(&env::temp_dir());
         assert!(error.contains("set TMPDIR to a place outside it"), "{error}");
     }
 }

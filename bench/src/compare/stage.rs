@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     change::Change,
-    ground::Host,
+    ground::Ground,
     peer::{Mode, Transfer},
     process,
     verify::{Comparison, Snapshot},
@@ -60,7 +60,7 @@ impl Ends {
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
     ends: &'a Ends,
-    host: &'a Host,
+    ground: &'a Ground,
     change: Change,
     mode: Mode,
     seed: u64,
@@ -69,19 +69,29 @@ pub(crate) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// Sets the stage. `host` runs the copying.
+    /// Sets the stage.
     pub(crate) fn set(
         ends: &'a Ends,
-        host: &'a Host,
+        ground: &'a Ground,
         (change, mode): (Change, Mode),
         seed: u64,
     ) -> Result<Self> {
-        let mut stage = Self { ends, host, change, mode, seed, expected: None };
+        let mut stage = Self { ends, ground, change, mode, seed, expected: None };
         if change == Change::Fresh {
             fs::rename(&ends.pristine, stage.source())?;
             stage.expected = Some(Snapshot::take(&stage.source())?);
         }
         Ok(stage)
+    }
+
+    /// The two ends that the trees lie at.
+    pub(crate) fn ground(&self) -> &'a Ground {
+        self.ground
+    }
+
+    /// What a server serves.
+    pub(crate) fn root(&self) -> &'a Path {
+        &self.ends.far
     }
 
     /// The transfer that is measured on it.
@@ -183,7 +193,12 @@ impl<'a> Stage<'a> {
     fn copy(&self, from: &Path, to: &Path) -> Result<()> {
         let mut command = process::command("cp");
         command.args(["-a", "--reflink=never", "--"]).arg(from).arg(to);
-        self.host.run(&command, COPY_PATIENCE)?.success().map(drop).context("failed to copy the tree")
+        self.ground
+            .near()
+            .run(&command, COPY_PATIENCE)?
+            .success()
+            .map(drop)
+            .context("failed to copy the tree")
     }
 }
 

@@ -8,6 +8,7 @@
 use std::{
     num::NonZeroU64,
     os::fd::{AsFd, OwnedFd},
+    process::Stdio,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, bail, ensure};
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
     io::{Errno, read, write},
@@ -41,9 +42,6 @@ const BURST: usize = 64;
 
 /// The most that the kernel may delay a timer of the thread, in nanoseconds; it adds 50 µs unless told otherwise (prctl(2)).
 const TIMER_SLACK_NS: NonZeroU64 = NonZeroU64::new(1_000).expect("a thousand is above zero");
-
-/// How long `chrt` may take; it takes milliseconds.
-const CHRT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A direction's thread, which ends with this value.
 #[derive(Debug)]
@@ -234,10 +232,10 @@ impl Work {
 fn prepare_thread() -> Result<()> {
     set_current_timer_slack(Some(TIMER_SLACK_NS)).context("failed to set the timer slack")?;
     let thread = gettid().as_raw_nonzero().to_string();
-    let finished =
-        process::run(process::command("chrt").args(["--fifo", "--pid", "1", &thread]), CHRT_DEADLINE);
-    finished
-        .and_then(|finished| finished.success())
-        .context("failed to make the forwarder a real-time thread; chrt comes with util-linux")?;
+    let output =
+        process::command("chrt").args(["--fifo", "--pid", "1", &thread]).stdin(Stdio::null()).output();
+    let output = output.context("failed to start chrt; it comes with util-linux")?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "failed to make the forwarder a real-time thread: {}", words.trim());
     Ok(())
 }

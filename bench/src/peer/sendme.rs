@@ -13,6 +13,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -21,7 +22,7 @@ use super::{
     Description, Mode, Prepared, Site, Transfer, Transport, command, command_at_home, find_program,
     first_line,
 };
-use crate::{ground::await_ready, process::Process};
+use crate::process::Process;
 
 /// The description.
 pub(super) const PEER: Description = Description {
@@ -35,6 +36,12 @@ pub(super) const PEER: Description = Description {
     remembers: false,
 };
 
+/// How long the sender may take to hash the tree. Measured: 3,000 small files a second; the largest tree has a million.
+const HASHING_PATIENCE: Duration = Duration::from_secs(600);
+
+/// How often the sender is asked for its ticket.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// Parameters: the directory to work in, the program, the ticket, the tree's name at the source, the destination.
 const RECEIVE: &str = r#"cd -- "$1" && "$2" receive "$3" --relay disabled --no-progress && mv -T -- "$4" "$5" && cd / && rmdir -- "$1""#;
 
@@ -47,7 +54,7 @@ fn prepare(site: &Site, transfer: &Transfer) -> Result<Prepared> {
         .with_context(|| format!("failed to find {}", transfer.far.display()))?;
     let name = source.file_name().context("sendme cannot send a tree that has no name")?;
     let server = send(site, &source)?;
-    let ticket = await_ready(&server, || Ok(ticket(&server.stdout()?)))?;
+    let ticket = await_ticket(&server)?;
     let client = receive(site, &ticket, name, &transfer.near)?;
     Ok(Prepared { server: Some(server), client })
 }
@@ -76,6 +83,22 @@ fn send(site: &Site, source: &Path) -> Result<Process> {
     send.args(["--relay", "disabled", "--ticket-type", "addresses", "--no-progress"]);
     send.arg(bind).arg(address.to_string());
     far.spawn(&send)
+}
+
+/// Waits for longer than other servers take to start, since this one hashes first.
+fn await_ticket(server: &Process) -> Result<String> {
+    let start = Instant::now();
+    loop {
+        if let Some(ticket) = ticket(&server.stdout()?) {
+            return Ok(ticket);
+        }
+        if server.ended_within(LOOK_INTERVAL)? {
+            bail!("sendme ended before it gave a ticket\n{}", server.last_words());
+        }
+        if start.elapsed() > HASHING_PATIENCE {
+            bail!("sendme gave no ticket within {} s\n{}", HASHING_PATIENCE.as_secs(), server.last_words());
+        }
+    }
 }
 
 fn receive(site: &Site, ticket: &str, name: &OsStr, destination: &Path) -> Result<Command> {

@@ -4,8 +4,11 @@
 //! certificate and the client by nothing) with the metadata of `-a`, which that leaves out. The server serves one directory, the far one; the path in
 //! the address that the client takes is ignored. Both sides need `io_uring`, which a kernel may refuse; then the server says so and no run begins.
 //!
-//! It remembers: the client in a cache of hashes, the server in a directory `.sparsync` that it leaves in the tree it has received. In a pull it makes every
-//! file durable as it arrives, and has no option to leave that out.
+//! It remembers: the client in a cache of hashes, the server in its memory. A server that starts again has forgotten what is there and receives all of it
+//! again; what a change costs shows only if the *same* server has received the tree before, by the same prepared client, which may run repeatedly.
+//!
+//! The server leaves a directory `.sparsync` in the tree that it has received. Times of directories are not kept. In a pull the client makes every file
+//! durable as it arrives, and has no option to leave that out.
 
 use std::{ffi::OsString, net::SocketAddr, path::Path, process::Command};
 

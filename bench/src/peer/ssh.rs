@@ -23,7 +23,7 @@ use crate::{ground::await_ready, process::Process};
 /// The server's name in the client's configuration.
 pub(crate) const HOST: &str = "lab";
 
-/// What a peer that needs ssh adds to the packages of its `install`.
+/// What [`Server::start`] runs besides the client.
 const PROGRAMS: [&str; 2] = ["sshd", "ssh-keygen"];
 
 /// The directory that a `sshd` of Debian's demands when root starts it.
