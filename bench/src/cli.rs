@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 use crate::{
     change::Change,
     compare::{Peers, Tcp},
+    latency::pinger,
     link::Link,
     peer::Mode,
     process::keeper,
@@ -47,6 +48,9 @@ pub enum Command {
         /// A directory that another command has written.
         dir: PathBuf,
     },
+    /// Pings over one connection (started by the laboratory itself).
+    #[command(hide = true)]
+    PingBeside(pinger::Arguments),
     /// Runs one command and ends all that it started (started by the laboratory itself).
     #[command(hide = true)]
     Keep(keeper::Arguments),
@@ -132,7 +136,26 @@ pub struct LinkArguments {
 
 /// `latency`.
 #[derive(Debug, Args)]
-pub struct LatencyArguments {}
+pub struct LatencyArguments {
+    /// What is pushed beside the pings: a tree, as for `compare`.
+    #[arg(long, value_name = "W", default_value = "medium")]
+    pub workload: Workload,
+    /// Seconds for which the pings of one distribution are counted.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
+    pub seconds: u32,
+    /// Pings a second.
+    #[arg(long, value_name = "HZ", default_value_t = 200, value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
+    pub rate: u32,
+    /// How TCP is set up for ssh over a link, as for `compare`. Needs root.
+    #[arg(long, value_delimiter = ',')]
+    pub tcp: Vec<Tcp>,
+    /// What is measured after loopback.
+    #[command(flatten)]
+    pub links: Links,
+    /// Where a report goes.
+    #[command(flatten)]
+    pub report: ReportArguments,
+}
 
 /// `scale`.
 #[derive(Debug, Args)]

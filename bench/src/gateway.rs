@@ -44,10 +44,15 @@ impl State {
         Self { home: home.to_owned(), binaries: binaries.clone() }
     }
 
+    /// The controller's home.
+    pub(crate) fn controller(&self) -> PathBuf {
+        self.home.join("controller")
+    }
+
     /// `swarm` with its own home.
     pub(crate) fn swarm(&self) -> Command {
         let mut command = process::command(&self.binaries.swarm);
-        command.env("SWARMWIRE_HOME", self.home.join("controller"));
+        command.env("SWARMWIRE_HOME", self.controller());
         command
     }
 

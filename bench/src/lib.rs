@@ -13,6 +13,7 @@ mod figures;
 mod gateway;
 pub mod ground;
 pub mod guard;
+pub mod latency;
 
 pub mod link;
 pub mod machine;

@@ -5,8 +5,11 @@ use std::{env, io, path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::Parser;
 use swarmwire_bench::{
-    cli::{Cli, Command, CompareArguments, FileSystem, GuardArguments, ReportArguments, ScaleArguments},
-    compare, demo, guard, link, peer,
+    cli::{
+        Cli, Command, CompareArguments, FileSystem, GuardArguments, LatencyArguments, ReportArguments,
+        ScaleArguments,
+    },
+    compare, demo, guard, latency, link, peer,
     process::keeper,
     report, scale, work,
 };
@@ -31,7 +34,8 @@ fn run(command: Command) -> Result<()> {
         Command::Compare(arguments) => compare::run(&compare_options(arguments), out),
         Command::Peers => peer::list(out),
         Command::Link(arguments) => link::check::run(&link::check::Options { quick: arguments.quick }, out),
-        Command::Latency(_) => Ok(()),
+        Command::Latency(arguments) => latency::run(&latency_options(arguments), out),
+        Command::PingBeside(arguments) => latency::pinger::run(&arguments, out),
         Command::Scale(arguments) => scale::run(&scale_options(arguments), out),
         Command::Guard(arguments) => guard::run(&arguments.revision.clone(), &guard_options(arguments)?, out),
         Command::Report { dir } => report::write(&dir),
@@ -82,6 +86,20 @@ fn guard_options(arguments: GuardArguments) -> Result<compare::Options> {
         seed: SEED,
         command: command_line(),
     })
+}
+
+fn latency_options(arguments: LatencyArguments) -> latency::Options {
+    latency::Options {
+        links: arguments.links.link,
+        tcp: arguments.tcp,
+        seconds: arguments.seconds,
+        rate: arguments.rate,
+        workload: arguments.workload,
+        place: compare::place_of("tmpfs").to_owned(),
+        report: report_of(arguments.report),
+        seed: SEED,
+        command: command_line(),
+    }
 }
 
 fn scale_options(arguments: ScaleArguments) -> scale::Options {

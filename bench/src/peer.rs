@@ -32,7 +32,7 @@ mod sparsync;
 pub(crate) mod ssh;
 mod swarm;
 mod syq;
-mod tar_ssh;
+pub(crate) mod tar_ssh;
 
 /// Every peer, in the order in which reports show them.
 pub const ALL: [&Description; 11] = [
@@ -232,7 +232,7 @@ fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
 }
 
 /// A command of an installed program, by its absolute path, in an environment that holds nobody's settings of these programs.
-fn command(program: &str) -> Result<Command> {
+pub(crate) fn command(program: &str) -> Result<Command> {
     let path =
         find_program(program).with_context(|| format!("failed to find {program}; is it installed?"))?;
     let mut command = process::command(path);

@@ -43,7 +43,7 @@ fn prepare(site: &Site, transfer: &Transfer) -> Result<Prepared> {
 }
 
 /// What the far shell runs to take an archive: the directory is made first, since tar makes none for `-C`.
-fn extract(directory: &Path) -> OsString {
+pub(crate) fn extract(directory: &Path) -> OsString {
     let directory = ssh::quoted(directory.as_os_str());
     let mut script = OsString::from("mkdir -p -- ");
     script.push(&directory);

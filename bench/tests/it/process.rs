@@ -120,7 +120,7 @@ fn a_dropped_child_ends_with_all_its_descendants() {
 /// A keeper or janitor whose owner is this test: its standard input is the leash.
 fn owned(arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_swarmwire-bench"));
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts")
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn children_end_when_their_owner_is_gone() {
 }
 
 fn order(directory: &Path, inode: u64) -> Vec<u8> {
-    let mut order = format!("{} {inode} ", fs::metadata(directory).expect("it is there").dev()).into_bytes();
+    let mut order = format!("{} {inode} ", fs::metadata(directory).unwrap().dev()).into_bytes();
     order.extend_from_slice(directory.as_os_str().as_bytes());
     order.push(0);
     order
