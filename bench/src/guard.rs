@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     binaries::{self, Binaries},
-    compare::{Contestant, Entrant, Lab, Options},
+    compare::{Entrant, Lab, Options},
     figures::Spread,
     process,
     record::{Outcome, Run},
@@ -35,7 +35,10 @@ pub fn run(revision: &str, options: &Options, out: &mut impl Write) -> Result<()
     let other = build(&work, &commit)?;
     let own = Binaries::build(work.nursery())?;
     let contestant = options.peers.contestants(&[]).into_iter().next().context("nobody takes part")?;
-    let entrants = vec![entrant("swarm", &contestant, &own), entrant(BASE, &contestant, &other)];
+    let entrants = vec![
+        Entrant::new(contestant.clone(), &own),
+        Entrant { name: BASE.to_owned(), ..Entrant::new(contestant, &other) },
+    ];
     let options = Options { baseline: Some(BASE.to_owned()), ..options.clone() };
     let mut lab = Lab::open(&options, &work, entrants)?;
     for workload in &options.workloads {
@@ -55,10 +58,6 @@ pub fn run(revision: &str, options: &Options, out: &mut impl Write) -> Result<()
         bail!("not every run was completed");
     }
     Ok(())
-}
-
-fn entrant(name: &str, contestant: &Contestant, binaries: &Binaries) -> Entrant {
-    Entrant { name: name.to_owned(), contestant: contestant.clone(), binaries: binaries.clone() }
 }
 
 fn commit_of(work: &Work, revision: &str) -> Result<String> {

@@ -32,7 +32,7 @@ pub struct Run {
     pub run: u32,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why it did not complete, or what the peer did not carry over (`modes, directory times`); else empty.
+    /// Why it did not complete, or what the result lacks (`did not keep modes, directory times`); else empty.
     pub note: String,
     /// Wall time of the client's whole process, and of the `syncfs` if `durable`.
     pub wall_seconds: f64,

@@ -4,7 +4,10 @@ use std::{fmt, str::FromStr};
 
 use anyhow::{Context, Result, bail};
 
-use crate::peer::{self, Description, Transport};
+use crate::{
+    binaries::Binaries,
+    peer::{self, Description, Transport},
+};
 
 /// What `+large` raises the maxima of TCP's buffers to: the window that 1 Gbit/s needs at 500 ms.
 const LARGE_BUFFER_BYTES: u64 = 64 * 1024 * 1024;
@@ -27,6 +30,26 @@ pub struct Tcp {
     control: String,
     /// Whether buffers may grow to 64 MiB.
     large: bool,
+}
+
+/// A contestant with the Swarmwire that it stands for, and the name under which it appears.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrant {
+    pub(crate) contestant: Contestant,
+    pub(crate) name: String,
+    pub(crate) binaries: Binaries,
+}
+
+impl Entrant {
+    /// A contestant under its peer's name.
+    pub(crate) fn new(contestant: Contestant, binaries: &Binaries) -> Self {
+        Self { name: contestant.peer.id.to_owned(), contestant, binaries: binaries.clone() }
+    }
+
+    /// A name for its directory.
+    pub(super) fn directory(&self) -> String {
+        self.contestant.to_string().replace('/', "-") + &self.name
+    }
 }
 
 /// Peers as they are asked for on the command line: names with commas, or `all`.

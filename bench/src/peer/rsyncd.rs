@@ -59,15 +59,16 @@ pub(super) fn client(transfer: &Transfer) -> Result<Command> {
     Ok(client)
 }
 
-/// Without `chroot` rsync would alter symbolic links unless told not to; a name for the client's address may take seconds to be not found.
+/// A name for the client's address may take seconds to be not found.
 fn configuration(root: &Path, by_root: bool) -> Result<String> {
-    // A daemon run by root would serve files as `nobody`, who may not read or own them; others can only be themselves.
-    let identity = if by_root { "uid = root\ngid = root\n" } else { "" };
+    // A daemon run by root would serve files as `nobody`, who may not read or own them; others can only be themselves. Only root can give it
+    // a root directory of its own, without which it takes the leading slash from the targets of symbolic links that arrive.
+    let identity = if by_root { "uid = root\ngid = root\nuse chroot = yes" } else { "use chroot = no" };
     Ok(format!(
-        "use chroot = no
+        "{identity}
 munge symlinks = no
 reverse lookup = no
-{identity}[{MODULE}]
+[{MODULE}]
 path = {}
 read only = no
 ",

@@ -46,12 +46,28 @@ struct Files {
     home: PathBuf,
 }
 
-/// The version of the client, if all that [`Server::start`] needs is installed.
+/// The version of the client, if all that [`Server::start`] needs is installed, and whoever runs us may log in.
 pub(crate) fn find() -> Option<String> {
     let version = first_line("ssh", &["-V"])?;
     let complete = PROGRAMS.into_iter().all(|program| find_program(program).is_some());
     let name = version.split(',').next()?;
-    complete.then(|| name.to_owned())
+    (complete && may_log_in()).then(|| name.to_owned())
+}
+
+/// Whether sessions of ours would get a shell: accounts of services, such as `nobody`, have a program there that turns them away.
+fn may_log_in() -> bool {
+    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    login_shell(&accounts, rustix::process::geteuid().as_raw()).is_none_or(|shell| {
+        let name = Path::new(shell).file_name();
+        name.is_none_or(|name| name != "nologin" && name != "false")
+    })
+}
+
+/// The login shell of a user; passwd(5).
+fn login_shell(accounts: &str, user: u32) -> Option<&str> {
+    let user = user.to_string();
+    let mut fields = accounts.lines().map(|line| line.split(':'));
+    fields.find_map(|mut fields| (fields.nth(2)? == user).then(|| fields.nth(3))?)
 }
 
 /// The version of a program that works through ssh, and that of ssh.
@@ -246,6 +262,15 @@ mod tests {
         assert_eq!(quoted("a b".as_ref()), "'a b'");
         assert_eq!(quoted("$(x) 'y' \\".as_ref()), r"'$(x) '\''y'\'' \'");
         assert_eq!(quoted("".as_ref()), "''");
+    }
+
+    #[test]
+    fn the_login_shell_is_that_of_the_user() {
+        let accounts =
+            "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
+        assert_eq!(login_shell(accounts, 0), Some("/bin/bash"));
+        assert_eq!(login_shell(accounts, 65534), Some("/usr/sbin/nologin"));
+        assert_eq!(login_shell(accounts, 7), None);
     }
 
     #[test]

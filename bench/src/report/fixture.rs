@@ -52,7 +52,7 @@ pub(crate) fn small() -> (Vec<Run>, Vec<Latency>, Vec<Growth>) {
         runs.push(run("swarm", number, 0.40 + late));
         runs.push(run("rsyncd", number, 0.50 - late));
         runs.push(run("cp", number, 0.25));
-        let note = "directory times".to_owned();
+        let note = "did not keep directory times".to_owned();
         runs.push(Run { note, ..run("tar-ssh", number, 0.30 + late) });
     }
     let note = "exit status 1:\nfailed | to open".to_owned();
@@ -200,7 +200,7 @@ fn on_loopback(work: &Run, runs: u32) -> Vec<Run> {
             "syq" if work.workload == "large" => {
                 Run { outcome: Outcome::Failed, note: "no space".into(), ..run }
             }
-            "scp" => Run { note: "directory times".into(), ..run },
+            "scp" => Run { note: "did not keep directory times".into(), ..run },
             _ => run,
         }
     };

@@ -13,7 +13,7 @@ use crate::{
     record::Latency,
     report::latency::{Distribution, distributions},
 };
-use plotters::prelude::WHITE;
+use plotters::prelude::{RGBColor, WHITE};
 
 /// From how many microseconds on an axis counts in milliseconds.
 const MILLISECONDS_FROM: f64 = 50_000.0;
@@ -55,13 +55,18 @@ fn chart_of(link: &str, all: &[Distribution]) -> Chart {
     Chart { title: Line::parse(link).text(), x, y, curves, marked: false }
 }
 
+/// ssh's colour under CUBIC.
+const CUBIC: RGBColor = RGBColor(176, 134, 10);
+
 /// Over the odds 1 / (1 − q), whose logarithm gives each nine the same room.
 fn curve(one: &Distribution, divisor: f64) -> Curve {
     // The slowest of n pings is exceeded by fewer than one in n.
     let rest = |quantile: f64| (1.0 - quantile).max(1.0 / one.pings.max(2) as f64);
     let points = one.points.iter().map(|(quantile, time)| (1.0 / rest(*quantile), time / divisor)).collect();
     let idle = one.load == "idle";
-    let base = colour(one.peer, "");
+    // Lightness tells idle from bulk, so congestion controls differ by hue.
+    let (peer, tcp) = one.peer.split_once('/').unwrap_or((one.peer, ""));
+    let base = if tcp.starts_with("cubic") { CUBIC } else { colour(peer, "") };
     Curve {
         name: format!("{}, {}", one.peer, one.load),
         colour: if idle { mixed(base, WHITE, 0.5) } else { base },

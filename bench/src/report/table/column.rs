@@ -207,13 +207,13 @@ fn outcome(case: &Case, entry: &Entry) -> String {
 /// What the peer did not carry over, and why runs did not complete, in the words of the first run that says so.
 pub(super) fn remarks(entry: &Entry) -> Option<String> {
     let endings = [
-        (Outcome::Complete, "does not keep"),
-        (Outcome::Unfinished, "unfinished"),
-        (Outcome::Failed, "failed"),
-        (Outcome::Missing, "not installed"),
+        (Outcome::Complete, ""),
+        (Outcome::Unfinished, "unfinished: "),
+        (Outcome::Failed, "failed: "),
+        (Outcome::Missing, "not installed: "),
     ];
     let remarks =
-        endings.into_iter().filter_map(|(outcome, name)| Some(format!("{name}: {}", note(entry, outcome)?)));
+        endings.into_iter().filter_map(|(outcome, name)| Some(format!("{name}{}", note(entry, outcome)?)));
     let remarks = remarks.collect::<Vec<_>>().join("; ");
     (!remarks.is_empty()).then_some(remarks)
 }
