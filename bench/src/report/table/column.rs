@@ -208,7 +208,7 @@ fn outcome(case: &Case, entry: &Entry) -> String {
 pub(super) fn remarks(entry: &Entry) -> Option<String> {
     let endings = [
         (Outcome::Complete, ""),
-        (Outcome::Unfinished, "unfinished: "),
+        (Outcome::Unfinished, ""),
         (Outcome::Failed, "failed: "),
         (Outcome::Missing, "not installed: "),
     ];
