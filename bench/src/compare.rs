@@ -75,6 +75,9 @@ pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
     for link in &options.links {
         link::check::expect_below_ceiling(link)?;
     }
+    if !options.tcp.is_empty() && !rustix::process::geteuid().is_root() {
+        bail!("--tcp needs root: a congestion control is set in network namespaces of the comparison's own");
+    }
     let work = Work::begin(&options.place)?;
     expect_space(&work, options)?;
     let contestants = options.peers.contestants(&options.tcp);

@@ -104,8 +104,10 @@ pub fn expect_below_ceiling(link: &Link) -> Result<()> {
     let most = ceiling()?.full_size;
     if needed > most {
         bail!(
-            "the link's rate of {} needs {needed:.0} packets/s, and this machine's emulator forwards {most:.0}; ask for a lower rate",
+            "the link's rate of {} needs {} packets/s, and this machine's emulator forwards {} at present; ask for a lower rate, or stop other work",
             quantity::show(bits, RATE),
+            thousands(needed),
+            thousands(most),
         );
     }
     Ok(())

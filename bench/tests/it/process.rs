@@ -61,9 +61,9 @@ fn a_command_that_fails_is_an_error_that_quotes_it() {
 
 #[test]
 fn a_program_that_does_not_exist_is_named() {
-    let finished = nursery().run(&process::command("no-such-program"), None, PATIENCE).unwrap();
+    let finished = nursery().run(&process::command("/no/such/program"), None, PATIENCE).unwrap();
     let error = finished.success().unwrap_err().to_string();
-    assert!(error.contains("no-such-program") && error.contains("No such file"), "{error}");
+    assert!(error.contains("/no/such/program") && error.contains("No such file"), "{error}");
 }
 
 #[test]
