@@ -4,7 +4,7 @@
 
 use crate::{figures::significant, record::Latency};
 
-use super::table::markdown_row;
+use super::{cases::SWARM, table::markdown_row};
 
 /// The quantiles that stand for a distribution: p50, p99, p99.9.
 const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
@@ -78,6 +78,33 @@ pub(crate) fn section(rows: &[Latency]) -> String {
     text
 }
 
+/// Where Swarmwire's pings take longer than the quickest other's, the greatest difference first; empty if nowhere.
+pub(crate) fn losses(rows: &[Latency]) -> String {
+    let all = distributions(rows);
+    let mut losses: Vec<(f64, String)> = vec![];
+    for own in all.iter().filter(|one| one.peer == SWARM) {
+        let others =
+            || all.iter().filter(|one| one.peer != SWARM && (one.link, one.load) == (own.link, own.load));
+        for (quantile, name) in QUANTILES.into_iter().zip(["p50", "p99", "p99.9"]) {
+            let quickest = others()
+                .filter_map(|one| Some((one.at(quantile)?, one.peer)))
+                .min_by(|a, b| a.0.total_cmp(&b.0));
+            let Some((mine, (theirs, peer))) = own.at(quantile).zip(quickest) else { continue };
+            if mine > theirs {
+                let (times, mine, theirs) = (mine / theirs, significant(mine), significant(theirs));
+                let (load, link) = (own.load, own.link);
+                let line = format!(
+                    "- {name} of a ping, {load}, over {link}: {mine} µs, {peer} {theirs} µs ({} times)\n",
+                    significant(times)
+                );
+                losses.push((times, line));
+            }
+        }
+    }
+    losses.sort_by(|one, other| other.0.total_cmp(&one.0));
+    losses.into_iter().map(|(_, line)| line).collect()
+}
+
 fn row(one: &Distribution) -> String {
     let at = QUANTILES.map(|quantile| one.at(quantile).map_or_else(|| "–".to_owned(), significant));
     let bulk = if one.bulk_bytes_per_second > 0.0 {
@@ -121,6 +148,19 @@ mod tests {
             [0.5, 0.6, 0.99, 0.999].map(|quantile| all[0].at(quantile)),
             [Some(10.0), Some(20.0), Some(30.0), None]
         );
+    }
+
+    #[test]
+    fn a_ping_that_takes_longer_than_the_quickest_others_is_a_loss() {
+        let of =
+            |peer: &str, microseconds| Latency { peer: peer.into(), ..point("bulk", 0.99, microseconds) };
+        let rows = [of("swarm", 300.0), of("ssh/cubic", 200.0), of("ssh/bbr", 100.0)];
+        let text = losses(&rows);
+        assert!(
+            text.ends_with("- p99 of a ping, bulk, over loopback: 300 µs, ssh/bbr 100 µs (3.00 times)\n"),
+            "{text}"
+        );
+        assert_eq!(losses(&[of("swarm", 90.0), of("ssh/bbr", 100.0)]), "");
     }
 
     #[test]

@@ -58,8 +58,8 @@ impl Times {
     }
 }
 
-/// The section's text, without its heading; `why` is what a person has found out about the causes.
-pub(crate) fn section(cases: &[Case], why: &str) -> String {
+/// The section's text, without its heading.
+pub(crate) fn section(cases: &[Case]) -> String {
     let mut text = incomplete(cases);
     let mut losses: Vec<Loss> = cases.iter().flat_map(losses_of).collect();
     losses.sort_by(|one, other| other.times.size().total_cmp(&one.times.size()));
@@ -70,9 +70,6 @@ pub(crate) fn section(cases: &[Case], why: &str) -> String {
     }
     if let Some(floor) = floor(cases) {
         text.push_str(&format!("\n{floor}\n"));
-    }
-    if !why.trim().is_empty() {
-        text.push_str(&format!("\n{}\n", why.trim()));
     }
     text
 }
@@ -194,7 +191,7 @@ mod tests {
 
     /// The rows of the list of losses: what follows its head.
     fn losses(runs: &[Run]) -> Vec<String> {
-        let text = section(&cases(runs), "");
+        let text = section(&cases(runs));
         let rows = text.lines().filter(|line| line.starts_with('|')).skip(2);
         rows.map(str::to_owned).collect()
     }
@@ -224,7 +221,7 @@ mod tests {
             "{}",
             losses[1]
         );
-        assert!(section(&cases(&runs), "").contains("Swarmwire took 4.00 times as long"));
+        assert!(section(&cases(&runs)).contains("Swarmwire took 4.00 times as long"));
     }
 
     #[test]
@@ -252,7 +249,7 @@ mod tests {
     #[test]
     fn runs_of_ours_that_did_not_complete_come_before_everything() {
         let failed = Run { outcome: Outcome::Failed, note: "the link broke".into(), ..run(SWARM, 2, 1.0) };
-        let text = section(&cases(&[run(SWARM, 1, 1.0), failed, run("scp", 1, 0.5)]), "");
+        let text = section(&cases(&[run(SWARM, 1, 1.0), failed, run("scp", 1, 0.5)]));
         let first = "- **push small, fresh, over loopback, on tmpfs: 1 of 2 runs failed**: the link broke\n";
         assert!(text.starts_with(first), "{text}");
     }
@@ -260,7 +257,7 @@ mod tests {
     #[test]
     fn no_loss_is_said_and_so_is_that_there_was_nobody_to_lose_to() {
         let winning = [run(SWARM, 1, 1.0), run("scp", 1, 2.0)];
-        assert!(section(&cases(&winning), "").starts_with("Nowhere in these measurements"));
-        assert!(section(&cases(&winning[..1]), "").starts_with("These measurements have no peer"));
+        assert!(section(&cases(&winning)).starts_with("Nowhere in these measurements"));
+        assert!(section(&cases(&winning[..1])).starts_with("These measurements have no peer"));
     }
 }

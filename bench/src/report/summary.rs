@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    cases::{Case, cases},
+    cases::{Case, SWARM, cases},
     growth, latency, losses,
     plots::{Plot, Section},
     table::{markdown, markdown_row, note, subject},
@@ -29,8 +29,8 @@ pub(crate) struct Rows {
 pub(crate) fn summary(rows: &Rows, plots: &[Plot]) -> String {
     let cases = cases(&rows.runs);
     let mut text = head(&rows.machine, &cases);
-    if !cases.is_empty() {
-        text.push_str(&format!("\n## Where Swarmwire loses\n\n{}", losses::section(&cases, &rows.why)));
+    if !(cases.is_empty() && rows.latency.is_empty()) {
+        text.push_str(&format!("\n## Where Swarmwire loses\n\n{}", lost(rows, &cases)));
     }
     let sections = [
         (Section::Links, "Share of the line's rate", String::new(), true),
@@ -48,6 +48,21 @@ pub(crate) fn summary(rows: &Rows, plots: &[Plot]) -> String {
         }
     }
     text
+}
+
+/// What is lost in time and in round trips, and why.
+fn lost(rows: &Rows, cases: &[Case]) -> String {
+    let time = if cases.is_empty() { String::new() } else { losses::section(cases) };
+    let latency = match latency::losses(&rows.latency) {
+        none if none.is_empty() && rows.latency.iter().any(|row| row.peer != SWARM) => {
+            "No round trip takes longer than another program's.\n".to_owned()
+        }
+        losses => losses,
+    };
+    let why = rows.why.trim();
+    let why = if why.is_empty() { String::new() } else { format!("{why}\n") };
+    let parts = [time, latency, why];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn head(machine: &Machine, cases: &[Case]) -> String {
