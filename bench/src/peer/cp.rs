@@ -1,6 +1,7 @@
 //! `cp -a` within the machine: the floor, since no network, encryption or comparison costs anything. It deletes nothing.
 //!
-//! Clones of blocks, which some file systems can make without copying, are turned off: every byte is read and written, as by everybody else.
+//! It copies as it does by itself: inside the kernel (copy_file_range(2)) where it can, which takes two thirds of the time of reading and writing. So on a
+//! file system that clones blocks it copies nothing.
 
 use anyhow::Result;
 
@@ -13,7 +14,7 @@ pub(super) const PEER: Description = Description {
     encrypted: false,
     transport: Transport::Local,
     install: "apt-get install coreutils",
-    // Other implementations have neither `-T` nor `--reflink`.
+    // Other implementations have no `-T`.
     find: || first_line("cp", &["--version"]).filter(|version| version.contains("GNU")),
     prepare,
     remembers: false,
@@ -22,6 +23,6 @@ pub(super) const PEER: Description = Description {
 fn prepare(_: &Site, transfer: &Transfer) -> Result<Prepared> {
     let mut client = command("cp")?;
     // `-T` makes the destination the copy, whether it exists or not, instead of the directory to copy into.
-    client.args(["-a", "-T", "--reflink=never", "--"]).arg(transfer.source()).arg(transfer.destination());
+    client.args(["-a", "-T", "--"]).arg(transfer.source()).arg(transfer.destination());
     Ok(Prepared { server: None, client })
 }
