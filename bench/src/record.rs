@@ -102,6 +102,23 @@ pub struct Progress {
     pub wire_bytes: u64,
 }
 
+impl Progress {
+    /// A point of the curve of `run`.
+    pub(crate) fn of(run: &Run, seconds: f64, wire_bytes: u64) -> Self {
+        Self {
+            workload: run.workload.clone(),
+            change: run.change.clone(),
+            mode: run.mode.clone(),
+            link: run.link.clone(),
+            peer: run.peer.clone(),
+            tcp: run.tcp.clone(),
+            run: run.run,
+            seconds,
+            wire_bytes,
+        }
+    }
+}
+
 /// One point of a latency distribution.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {

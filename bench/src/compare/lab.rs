@@ -238,17 +238,7 @@ impl<'a> Lab<'a> {
             // One curve shows the course of a case; more would only make the report large.
             let points = if run.run == 1 { curve } else { &[] };
             for (at, bytes) in points {
-                sheets.progress.write(Progress {
-                    workload: run.workload.clone(),
-                    change: run.change.clone(),
-                    mode: run.mode.clone(),
-                    link: run.link.clone(),
-                    peer: run.peer.clone(),
-                    tcp: run.tcp.clone(),
-                    run: run.run,
-                    seconds: at.as_secs_f64(),
-                    wire_bytes: *bytes,
-                })?;
+                sheets.progress.write(Progress::of(&run, at.as_secs_f64(), *bytes))?;
             }
         }
         self.runs.push(run);

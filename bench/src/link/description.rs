@@ -115,6 +115,7 @@ impl Emulated {
         );
         let mut mtu = MTU_DEFAULT;
         let mut phases = vec![Phase { start: Duration::ZERO, conditions: Conditions::default() }];
+        let mut given = Vec::new();
         for item in text.split(',') {
             let mut item = item.trim();
             if let Some(change) = item.strip_prefix("then=") {
@@ -122,11 +123,14 @@ impl Emulated {
                     "a change is written then=TIME:KEY=VALUE, such as then=10s:rate=100mbit; the colon is missing",
                 )?;
                 phases.push(next_phase(&phases, start)?);
+                given.clear();
                 item = first.trim();
             }
             let (key, value) = item.split_once('=').with_context(|| {
                 format!("{item:?} is not KEY=VALUE; the keys are {KEYS}, and veth stands alone or before mtu")
             })?;
+            ensure!(!given.contains(&key), "{key} is given twice");
+            given.push(key);
             match phases.as_mut_slice() {
                 [_] if key == "mtu" => mtu = parse_mtu(value)?,
                 [.., last] => last.conditions.set(key, value)?,
@@ -277,6 +281,13 @@ mod tests {
             Link::Emulated(emulated) => emulated,
             Link::Veth { .. } => panic!("{text} is emulated"),
         }
+    }
+
+    #[test]
+    fn a_key_counts_once_in_each_phase() {
+        let error = "rtt=1ms,rate=1gbit,rtt=2ms".parse::<Link>().unwrap_err().to_string();
+        assert_eq!(error, "rtt is given twice");
+        assert!("rtt=1ms,then=1s:rtt=2ms,then=2s:rtt=1ms".parse::<Link>().is_ok());
     }
 
     #[test]

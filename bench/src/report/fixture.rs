@@ -272,17 +272,7 @@ fn curve(run: &Run) -> Vec<Progress> {
         let share = f64::from(step) / 200.0;
         let rate = (share * 12.0).min(1.0) * (1.0 + 0.2 * (share * 40.0 + run.peer.len() as f64).sin());
         wire_bytes += rate * run.arrived_bytes as f64 / 200.0;
-        Progress {
-            workload: run.workload.clone(),
-            change: run.change.clone(),
-            mode: run.mode.clone(),
-            link: run.link.clone(),
-            peer: run.peer.clone(),
-            tcp: run.tcp.clone(),
-            run: run.run,
-            seconds: share * run.wall_seconds,
-            wire_bytes: whole(wire_bytes),
-        }
+        Progress::of(run, share * run.wall_seconds, whole(wire_bytes))
     };
     (1..=200).map(sample).collect()
 }
