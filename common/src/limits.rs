@@ -19,8 +19,9 @@ pub const LISTING_BLOCK_BYTES_TARGET: usize = 32 * 1024;
 /// hold 200,000 that take twenty times its bytes once they are decoded.
 pub const BLOCK_ENTRIES_MAX: usize = 4096;
 
-/// Bytes of one unit header on a data stream: a pack of `PACK_FILES_MAX` items of at most 40 bytes each.
-pub const UNIT_HEADER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one unit header on a data stream: a pack of `PACK_FILES_MAX` items of at most 80 bytes each and twice `PACK_SEGMENTS_MAX`
+/// segments of at most 15.
+pub const UNIT_HEADER_BYTES_MAX: usize = 128 * 1024;
 
 /// Bytes that one `ping` may carry (the contract).
 pub const PING_BYTES_MAX: usize = 1024 * 1024;
@@ -50,6 +51,25 @@ pub const PACK_BYTES_MAX: usize = PACK_BYTES_TARGET + 1024 * 1024;
 
 /// Files of one pack.
 pub const PACK_FILES_MAX: usize = 1024;
+
+/// Chunks that the signature of one old file has: 720 KB of a control frame.
+pub const SIGNATURE_CHUNKS_MAX: usize = 32_768;
+
+/// Chunks of signatures that are told and whose files have not begun to come: 8 MB at the source.
+pub const SIGNATURE_CHUNKS_TOLD_MAX: usize = 262_144;
+
+/// Bytes of signatures at which a message of them is closed.
+pub const SIGNATURES_BYTES_TARGET: usize = 32 * 1024;
+
+/// Old files that the destination holds open because new ones are being built from them. Half of the usual limit of 1,024 file
+/// descriptors of a process, shared with the other syncs of a gateway.
+pub const BASES_OPEN_MAX: usize = 128;
+
+/// Files at the destination, of those that the source does not name, that are looked at as what a new file may have been: about 300 MB.
+pub const CANDIDATES_MAX: usize = 1024 * 1024;
+
+/// Segments of one pack, at most 15 bytes each: a third of its header.
+pub const PACK_SEGMENTS_MAX: usize = 1024;
 
 /// Unidirectional data streams of one sync. Each has a window of its own, so a lost packet holds up a quarter of them.
 pub const DATA_STREAMS: usize = 4;

@@ -25,7 +25,8 @@ pub(crate) fn run(criterion: &mut Criterion) {
     let block = SourceMessage::Listing { directory: 7, entries };
     message::<_, CONTROL_FRAME_BYTES_MAX>(criterion, "listing block", BLOCK_ENTRIES, &block);
 
-    let files = (0..PACK_FILES).map(|number| PackFile { index: 70_000 + number, size: 5000, metadata: None });
+    let file = |number| PackFile { index: 70_000 + number, size: 5000, metadata: None, patch: None };
+    let files = (0..PACK_FILES).map(file);
     let pack = UnitHeader::Pack { hash: [0xa5; 32], files: files.collect() };
     message::<_, UNIT_HEADER_BYTES_MAX>(criterion, "pack header", PACK_FILES, &pack);
 
@@ -34,6 +35,7 @@ pub(crate) fn run(criterion: &mut Criterion) {
         number: 300,
         size: u32::try_from(CHUNK_BYTES).expect("a chunk's size fits its field"),
         chaining_value: [0xa5; 32],
+        segments: Vec::new(),
     };
     message::<_, UNIT_HEADER_BYTES_MAX>(criterion, "chunk header", 1, &chunk);
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! peer ──listing──▶ control reader ──blocks──▶ planner thread ──wants──▶ control writer ──▶ peer
+//!                                      planner thread ──candidates──▶ basis thread ──signatures──▶ control writer
 //! peer ──units──▶ stream tasks ──units──▶ writer threads ──written files──▶ committer thread
 //! ```
 //!
@@ -10,11 +11,13 @@
 //! been renamed; the staging place goes with it.
 
 mod assembly;
+mod bases;
 mod commit;
 mod control;
 mod landing;
 mod pending;
 mod planner;
+mod rebuild;
 mod replaced;
 mod streams;
 mod writer;
@@ -42,6 +45,7 @@ use crate::{
     wire::sync::{DestinationMessage, SyncOptions},
 };
 use assembly::{Assemblies, Withdrawn};
+use bases::Bases;
 use commit::Committer;
 use landing::Landing;
 use pending::Pending;
@@ -58,8 +62,8 @@ const UNWANTED: SyncError = SyncError::Protocol("it sent a file that was not wan
 enum Work {
     /// Content.
     Unit(IncomingUnit),
-    /// This file has the right content already.
-    Same(u32),
+    /// This file's content is what was told of its basis, with this hash.
+    Same(u32, [u8; 32]),
 }
 
 /// What the threads and tasks of a destination share.
@@ -70,6 +74,7 @@ struct Shared {
     landing: Landing,
     pending: Pending,
     assemblies: Assemblies,
+    bases: Bases,
     replaced: Replaced,
     control: Sender<DestinationMessage>,
     tally: Arc<Tally>,
@@ -108,12 +113,18 @@ impl Shared {
     /// The source will not send this file, though it was wanted.
     fn withdraw(&self, index: u32) -> Result<(), SyncError> {
         match self.assemblies.withdraw(index, || self.pending.take(index)) {
-            Withdrawn::Open | Withdrawn::Awaited => self.pending.delivered(),
+            Withdrawn::Open | Withdrawn::Awaited => self.settled(index),
             // A file that was refused here may have been on its way.
             Withdrawn::GivenUp => {}
             Withdrawn::Unknown => return Err(UNWANTED),
         }
         Ok(())
+    }
+
+    /// A file that was wanted and taken is written and checked, or has failed.
+    fn settled(&self, index: u32) {
+        self.bases.settle(index);
+        self.pending.delivered();
     }
 
     fn take_fatal(&self) -> Result<(), SyncError> {
@@ -128,7 +139,13 @@ impl Shared {
     /// Ends the sync from a thread.
     fn abort(&self, err: SyncError) {
         self.fatal.lock().expect("no holder panics").get_or_insert(err);
+        self.end_waits();
+    }
+
+    /// Ends what threads wait for, because the sync is over.
+    fn end_waits(&self) {
         self.pending.abort();
+        self.bases.abort();
     }
 
     /// The directory that holds the entry.
@@ -154,6 +171,7 @@ pub(super) async fn run(
         tree: RwLock::default(),
         pending: Pending::default(),
         assemblies: Assemblies::default(),
+        bases: Bases::default(),
         replaced: Replaced::default(),
         control,
         tally: tally.clone(),
@@ -182,7 +200,7 @@ struct CloseOnDrop(Arc<Shared>);
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.control.close();
-        self.0.pending.abort();
+        self.0.end_waits();
     }
 }
 
@@ -240,7 +258,7 @@ async fn wind_up(
     if result.is_ok() {
         return result;
     }
-    shared.pending.abort();
+    shared.end_waits();
     loop {
         tokio::select! {
             ended = threads.join_next() => match ended {
@@ -274,6 +292,8 @@ async fn drive(
     let (work, work_queue) = async_channel::bounded(limits::UNITS_QUEUED_MAX);
     let planning = shared.clone();
     threads.spawn_blocking(move || planner::plan(&planning, &block_queue));
+    let signing = shared.clone();
+    threads.spawn_blocking(move || bases::work(&signing));
     let committer = Committer::start(shared, threads);
     for _ in 0..WRITERS {
         let (shared, queue, committer) = (shared.clone(), work_queue.clone(), committer.clone());

@@ -33,8 +33,8 @@ pub enum Action {
     SetMetadata,
     /// Ask for the content.
     Fetch,
-    /// Ask for the content unless it hashes to what is here.
-    FetchUnlessSame,
+    /// Ask for the content, and tell what is here, of which it may be a later version or just the same.
+    FetchWithBasis,
     /// Make the directory.
     MakeDirectory,
     /// Remove the link in the way, then make the directory.
@@ -44,6 +44,9 @@ pub enum Action {
     /// Leave what is there and name the entry as failed.
     Refuse(&'static str),
 }
+
+/// Bytes from which on an old file of another size is worth telling about. Below it, signature and reading cost more than they save.
+const BASIS_BYTES_MIN: u64 = 4096;
 
 /// Decides. Any difference of size or modification time means that the content is fetched (DESIGN §8).
 pub fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: SyncOptions) -> Action {
@@ -75,13 +78,11 @@ pub fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: Syn
 
 fn compare_files(wanted: (u64, Metadata), there: (u64, Metadata), options: SyncOptions) -> Action {
     if wanted.0 != there.0 {
-        return Action::Fetch;
+        let is_worth_it = wanted.0.min(there.0) >= BASIS_BYTES_MIN;
+        return if is_worth_it { Action::FetchWithBasis } else { Action::Fetch };
     }
-    if options.checksum {
-        return Action::FetchUnlessSame;
-    }
-    if wanted.1.mtime != there.1.mtime {
-        return Action::Fetch;
+    if options.checksum || wanted.1.mtime != there.1.mtime {
+        return if wanted.0 > 0 { Action::FetchWithBasis } else { Action::Fetch };
     }
     if wanted.1.mode != there.1.mode { Action::SetMetadata } else { Action::Keep }
 }
@@ -109,7 +110,7 @@ mod tests {
             (&file, Existing::Nothing, Action::Fetch),
             (&file, has_file(3, here), Action::Keep),
             (&file, has_file(3, metadata(0o600, 5)), Action::SetMetadata),
-            (&file, has_file(3, metadata(0o644, 6)), Action::Fetch),
+            (&file, has_file(3, metadata(0o644, 6)), Action::FetchWithBasis),
             (&file, has_file(4, here), Action::Fetch),
             (&file, has_link(b"t", here), Action::Fetch),
             (&file, Existing::Special, Action::Fetch),
@@ -135,11 +136,28 @@ mod tests {
     }
 
     #[test]
-    fn checksum_asks_by_hash_only_where_sizes_agree() {
+    fn checksum_asks_by_content_where_sizes_agree() {
         let options = SyncOptions { checksum: true, ..SyncOptions::default() };
+        let at = |size| Existing::File { size, metadata: metadata(0o644, 5) };
+        let file = |size| Kind::File { size };
+        let decided = |size, there| decide(&file(size), metadata(0o644, 5), &at(there), options);
+        assert_eq!(decided(3, 3), Action::FetchWithBasis);
+        assert_eq!(decided(3, 4), Action::Fetch);
+        assert_eq!(decided(0, 0), Action::Fetch);
+    }
+
+    #[test]
+    fn an_old_version_is_told_where_it_can_save_something() {
         let at = |size| Existing::File { size, metadata: metadata(0o644, 9) };
-        let file = Kind::File { size: 3 };
-        assert_eq!(decide(&file, metadata(0o644, 5), &at(3), options), Action::FetchUnlessSame);
-        assert_eq!(decide(&file, metadata(0o644, 5), &at(4), options), Action::Fetch);
+        for (size, there, action) in [
+            (100_000, 90_000, Action::FetchWithBasis),
+            (90_000, 100_000, Action::FetchWithBasis),
+            (100_000, 4_095, Action::Fetch),
+            (100, 90_000, Action::Fetch),
+            (0, 0, Action::Fetch),
+        ] {
+            let kind = Kind::File { size };
+            assert_eq!(decide(&kind, metadata(0o644, 5), &at(there), SyncOptions::default()), action);
+        }
     }
 }

@@ -223,9 +223,9 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
                 let tree = shared.tree.read().expect("no holder panics");
                 shared.wanted.push_runs(&tree, &runs)?;
             }
-            DestinationMessage::WantUnless(files) => {
+            DestinationMessage::WantWith(files) => {
                 let tree = shared.tree.read().expect("no holder panics");
-                shared.wanted.push_unless(&tree, &files)?;
+                shared.wanted.push_with(&tree, files)?;
             }
             DestinationMessage::PlanEnd => shared.wanted.close(),
             DestinationMessage::Failed { index, reason } => {

@@ -30,10 +30,12 @@ pub enum UnitHeader {
         file: FileAttempt,
         /// Number of the chunk: its offset divided by `CHUNK_BYTES`.
         number: u64,
-        /// Bytes that follow: `CHUNK_BYTES`, or what is left at the end of the file.
+        /// Bytes of the chunk: `CHUNK_BYTES`, or what is left at the end of the file.
         size: u32,
         /// Chaining value of the chunk as a BLAKE3 subtree at its offset (BLAKE3 specification §2.1).
         chaining_value: [u8; 32],
+        /// Where the chunk's bytes come from; none where all of them follow.
+        segments: Vec<Segment>,
     },
     /// A large file has been sent completely; no bytes follow.
     FileEnd {
@@ -47,14 +49,59 @@ pub enum UnitHeader {
 }
 
 /// A file of a pack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackFile {
     /// Index in the listing.
     pub index: u32,
-    /// Bytes of content.
+    /// Its bytes in the pack: all of its content, or what of it is literal.
     pub size: u32,
     /// Mode and modification time of this content, where they are not those of the listing.
     pub metadata: Option<Metadata>,
+    /// How the content is put together, where the pack does not have all of it.
+    pub patch: Option<Patch>,
+}
+
+/// A file that is built from what the destination has told in a `WantWith`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patch {
+    /// BLAKE3 of the whole content.
+    pub hash: [u8; 32],
+    /// Where its bytes come from, in their order.
+    pub segments: Vec<Segment>,
+}
+
+/// Where some bytes of new content come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Segment {
+    /// They are in what the destination has.
+    Copy {
+        /// From there on in the chunks of the `WantWith`, laid end to end.
+        offset: u64,
+        /// How many.
+        size: u32,
+    },
+    /// They follow the header, after those of the literals before.
+    Literal {
+        /// How many.
+        size: u32,
+    },
+}
+
+impl Segment {
+    /// Bytes of new content.
+    pub fn size(self) -> u32 {
+        match self {
+            Self::Copy { size, .. } | Self::Literal { size } => size,
+        }
+    }
+
+    /// `size` bytes of it, from the byte `start` on.
+    pub fn part(self, start: u32, size: u32) -> Self {
+        match self {
+            Self::Copy { offset, .. } => Self::Copy { offset: offset.saturating_add(start.into()), size },
+            Self::Literal { .. } => Self::Literal { size },
+        }
+    }
 }
 
 /// One reading of a large file. When it changes under the reader, a new attempt replaces all that came of the last.

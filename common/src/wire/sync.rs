@@ -3,7 +3,7 @@
 //! - The controller asks ([`SyncRequest`]); the gateway replies `ok`; the two take the roles of source and destination.
 //! - source → destination, in this order: `Top`, then `Listing` blocks (every directory's entries after the block that names it),
 //!   with `Failed` and `Skipped` among them, then `ListingEnd`; then whatever becomes of wanted files that is not content.
-//! - destination → source: `Want` and `WantUnless` as planning goes on, then `PlanEnd`; `Failed` and `Progress` at any time;
+//! - destination → source: `Want` and `WantWith` as planning goes on, then `PlanEnd`; `Failed` and `Progress` at any time;
 //!   `Done` last. Content travels on data streams (`wire::data`).
 //!
 //! **Index**: entries are numbered from 0 (the top) in the order of their listing; both sides count alike, so an entry is named
@@ -12,7 +12,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::status::StatusCode;
-use crate::entry::{Kind, Metadata, SpecialKind};
+use crate::{
+    delta::ChunkHash,
+    entry::{Kind, Metadata, SpecialKind},
+};
 
 /// Opens a sync.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,8 +103,13 @@ pub enum SourceMessage {
         /// Bytes of all regular files listed.
         bytes: u64,
     },
-    /// These files of a `WantUnless` have the hash already; no content follows for them.
-    Same(Vec<u32>),
+    /// This file is just what its `WantWith` has told, and no content follows for it.
+    Same {
+        /// Which.
+        index: u32,
+        /// BLAKE3 of its content.
+        hash: [u8; 32],
+    },
     /// The source lives.
     Alive,
     /// The source cannot go on; the last message.
@@ -127,10 +135,10 @@ pub struct ListingEntry {
 /// One frame from the destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DestinationMessage {
-    /// Files whose content is wanted, in ascending order.
+    /// Files whose content is wanted.
     Want(Vec<Run>),
-    /// Files wanted only if their content hashes to something else, in ascending order.
-    WantUnless(Vec<(u32, [u8; 32])>),
+    /// Files whose content is wanted, each with what the destination has that may be like it.
+    WantWith(Vec<WantWith>),
     /// Nothing more will be wanted.
     PlanEnd,
     /// An entry that could not be put in place.
@@ -160,6 +168,17 @@ pub struct Run {
     pub first: u32,
     /// How many; at least 1.
     pub count: u32,
+}
+
+/// A file whose content is wanted, and the chunks of what the destination may build it from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantWith {
+    /// Which file.
+    pub index: u32,
+    /// Log2 of the average chunk, by which the destination has cut (`delta`).
+    pub average_log2: u8,
+    /// Size and hash of each chunk, in the order of their bytes.
+    pub chunks: Vec<(u32, ChunkHash)>,
 }
 
 /// What the destination has seen, from the start of the sync. Receipts count regular files.

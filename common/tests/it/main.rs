@@ -5,6 +5,7 @@
 
 mod attacks;
 mod channel;
+mod delta;
 mod faults;
 mod goodbye;
 mod pair;

@@ -67,8 +67,8 @@ async fn fetch(channel: &mut Channel, connection: &quinn::Connection) -> Vec<(Un
                 let mut bytes = Vec::new();
                 let size = match &header {
                     UnitHeader::Pack { files, .. } => files.iter().map(|file| file.size as usize).sum(),
-                    UnitHeader::Chunk { size, .. } => *size as usize,
-                    UnitHeader::FileEnd { .. } => 0,
+                    UnitHeader::Chunk { size, segments, .. } if segments.is_empty() => *size as usize,
+                    UnitHeader::Chunk { .. } | UnitHeader::FileEnd { .. } => 0,
                 };
                 stream.recv_raw(size, &mut bytes).await.unwrap();
                 let is_last = matches!(header, UnitHeader::Pack { .. });
@@ -168,7 +168,7 @@ fn end(entries: u32) -> SourceMessage {
 
 fn pack(index: u32, content: &[u8]) -> (UnitHeader, Vec<u8>) {
     let size = content.len() as u32;
-    let files = vec![PackFile { index, size, metadata: None }];
+    let files = vec![PackFile { index, size, metadata: None, patch: None }];
     (UnitHeader::Pack { hash: blake3::hash(content).into(), files }, content.to_vec())
 }
 
@@ -176,7 +176,8 @@ fn chunk(size: u64, number: u64, content: &[u8]) -> (UnitHeader, Vec<u8>) {
     let is_possible = !content.is_empty() && number.checked_mul(CHUNK_BYTES).is_some();
     let chaining_value = if is_possible { chunk_chaining_value(number, content) } else { [0; 32] };
     let file = FileAttempt { index: 1, attempt: 0, size };
-    let header = UnitHeader::Chunk { file, number, size: content.len() as u32, chaining_value };
+    let header =
+        UnitHeader::Chunk { file, number, size: content.len() as u32, chaining_value, segments: vec![] };
     (header, content.to_vec())
 }
 
@@ -251,7 +252,7 @@ async fn a_listing_that_breaks_the_rules_ends_the_sync() {
         vec![SourceMessage::Top { name: b"../up".to_vec(), entry: Kind::Directory, metadata: metadata() }],
         vec![SourceMessage::Skipped { path: b"../x".to_vec(), kind: SpecialKind::Fifo }],
         vec![top(), SourceMessage::Failed { index: Some(3), path: b"a".to_vec(), reason: String::new() }],
-        vec![top(), end(1), SourceMessage::Same(vec![0])],
+        vec![top(), end(1), SourceMessage::Same { index: 0, hash: [0; 32] }],
     ] {
         let shown = format!("{messages:?}");
         let (outcome, names) = lied_to((messages, vec![])).await;

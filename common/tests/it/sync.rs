@@ -56,6 +56,18 @@ fn snapshot(top: &Path) -> Vec<(Vec<u8>, u32, i128, Vec<u8>)> {
     entries
 }
 
+/// Everything below `from` is below `to` as well, and just the same; directories' times aside, where more may be in them.
+pub(crate) fn assert_contains(to: &Path, from: &Path) {
+    let (to, from) = (snapshot(to), snapshot(from));
+    for entry in from {
+        let name = String::from_utf8_lossy(&entry.0).into_owned();
+        let found =
+            to.iter().find(|found| found.0 == entry.0).unwrap_or_else(|| panic!("{name} is not there"));
+        assert_eq!((found.1, found.2), (entry.1, entry.2), "mode and mtime of {name}");
+        assert!(found.3 == entry.3, "content of {name}");
+    }
+}
+
 pub(crate) fn assert_same(left: &Path, right: &Path) {
     let (left, right) = (snapshot(left), snapshot(right));
     let names = |tree: &[(Vec<u8>, u32, i128, Vec<u8>)]| {

@@ -52,12 +52,9 @@ pub(super) async fn read(
                     RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;
                 shared.named.skipped(&shared.tally, path, kind);
             }
-            SourceMessage::Same(files) => {
-                for index in files {
-                    work.send(Work::Same(index))
-                        .await
-                        .map_err(|_| shared.ended_by("it spoke after the end"))?;
-                }
+            SourceMessage::Same { index, hash } => {
+                let same = Work::Same(index, hash);
+                work.send(same).await.map_err(|_| shared.ended_by("it spoke after the end"))?;
             }
             SourceMessage::Alive => {}
             SourceMessage::Aborted { status, reason } => {

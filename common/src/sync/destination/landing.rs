@@ -18,7 +18,7 @@ use crate::{
     limits,
     path::{Name, RelPath},
     root::{
-        Dir,
+        Dir, Root,
         staging::{self, Staging},
     },
     sync::{Destination, PlaceError, Stage, SyncError, tree::Tree},
@@ -102,7 +102,7 @@ impl Landing {
             return Ok(dir.clone());
         }
         let below = tree.path(index).map_err(|err| io::Error::new(io::ErrorKind::InvalidFilename, err))?;
-        let path = crate::sync::join(self.base(), &below)?;
+        let path = self.path_below(&below)?;
         let dir = Arc::new(self.destination.root.dir(&path)?);
         self.handles.lock().expect("no holder panics").keep(index, dir.clone());
         Ok(dir)
@@ -133,6 +133,16 @@ impl Landing {
     /// Notes that something was changed, so that the end has something to make durable.
     pub(super) fn note_change(&self) {
         self.changed.store(true, Relaxed);
+    }
+
+    /// The root that everything lands in.
+    pub(super) fn root(&self) -> &Root {
+        &self.destination.root
+    }
+
+    /// Where an entry of this path below the top is, below the root.
+    pub(super) fn path_below(&self, path: &RelPath) -> io::Result<RelPath> {
+        crate::sync::join(self.base(), path)
     }
 
     fn base(&self) -> &RelPath {

@@ -4,6 +4,7 @@
 //! their directory and after it, which rules out doubles; a listing that breaks the rules ends the sync.
 
 mod disk;
+mod found;
 mod wants;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 
 use async_channel::Receiver;
 
-use super::Shared;
+use super::{Shared, bases::Candidate};
 use crate::{
     entry::{Kind, Metadata},
     path::Name,
@@ -24,12 +25,21 @@ use crate::{
     },
     wire::sync::{DestinationMessage, ListingEntry, SourceMessage},
 };
-use disk::{Place, hash_file, look, make_directory, make_symlink, make_writable};
+use disk::{Place, look, make_directory, make_symlink, make_writable};
+use found::{Seeking, is_rotated};
 use wants::Wants;
 
 /// Plans until the listing ends. Blocks.
 pub(super) fn plan(shared: &Shared, blocks: &Receiver<SourceMessage>) {
-    let mut planner = Planner { shared, states: HashMap::new(), current: None, wants: Wants::default() };
+    let mut planner = Planner {
+        shared,
+        states: HashMap::new(),
+        listed: HashMap::new(),
+        seeking: Vec::new(),
+        is_fresh: false,
+        current: None,
+        wants: Wants::default(),
+    };
     while let Ok(message) = blocks.recv_blocking() {
         match planner.message(message) {
             Ok(More::Yes) => {}
@@ -43,6 +53,12 @@ struct Planner<'a> {
     shared: &'a Shared,
     /// What became of each listed directory.
     states: HashMap<u32, DirState>,
+    /// First index and end of the entries of each directory that was here before.
+    listed: HashMap<u32, (u32, u32)>,
+    /// Files that are wanted once it is known what else is here.
+    seeking: Vec<Seeking>,
+    /// Nothing was here before, so no file can have been another one.
+    is_fresh: bool,
     current: Option<Current>,
     wants: Wants,
 }
@@ -89,6 +105,8 @@ impl Planner<'_> {
                 }
                 self.shared.tally.listing_complete.store(1, Relaxed);
                 self.wants.tell(self.shared);
+                self.seek();
+                self.shared.bases.finish(self.shared);
                 self.say(DestinationMessage::PlanEnd);
                 self.shared.pending.plan_ended();
                 return Ok(More::No);
@@ -105,6 +123,7 @@ impl Planner<'_> {
         let Some(name) = was_there else {
             // The top becomes the root itself, which is there.
             self.states.insert(index, DirState::Existing);
+            self.listed.insert(index, (0, 0));
             shared.landing.add_directory(index);
             return Ok(());
         };
@@ -127,6 +146,10 @@ impl Planner<'_> {
                 .filter(|name| !name.is_reserved() && name.as_bytes() > current.last_name.as_slice())
                 .ok_or(SyncError::Protocol("an entry has an invalid name, or stands out of order"))?;
             let index = self.record(directory, name.as_bytes(), &entry.kind, entry.metadata)?;
+            if let Some((first, end)) = self.listed.get_mut(&directory) {
+                *first = if *end == 0 { index } else { *first };
+                *end = index + 1;
+            }
             match &current.dir {
                 Some(dir) => {
                     let place = Place { dir, name, index };
@@ -154,7 +177,13 @@ impl Planner<'_> {
                 dir.map_err(|err| self.shared.fail_io(directory, "the directory cannot be opened", &err)).ok()
             }
         };
-        let surroundings = if state == DirState::New { Surroundings::New } else { Surroundings::Existing };
+        if directory == 0 {
+            // A destination that was made beforehand is as new as one that was not.
+            let is_empty = || dir.as_ref().is_some_and(|dir| dir.names().is_ok_and(|names| names.is_empty()));
+            self.is_fresh = state == DirState::New || is_empty();
+        }
+        let is_new = state == DirState::New || directory == 0 && self.is_fresh;
+        let surroundings = if is_new { Surroundings::New } else { Surroundings::Existing };
         Ok(Current { index: directory, dir, surroundings, last_name: Vec::new() })
     }
 
@@ -194,24 +223,40 @@ impl Planner<'_> {
             }
         };
         let action = decide(kind, metadata, &existing, shared.options);
-        if let (Action::Fetch | Action::FetchUnlessSame, Some(stat)) = (action, &stat) {
+        let has = match existing {
+            Existing::File { size, .. } => Some(size),
+            _ => None,
+        };
+        if let (Action::Fetch | Action::FetchWithBasis, Some(stat)) = (action, &stat) {
             shared.replaced.note(place.index, stat);
         }
         match kind {
+            Kind::File { size } if action == Action::Fetch || action == Action::FetchWithBasis => {
+                self.fetch(place, (*size, has), action);
+            }
             Kind::File { size } => self.file(place, *size, metadata, action),
             Kind::Directory => self.directory(place, metadata, action),
             Kind::Symlink { target } => self.symlink(place, target, metadata, action),
         }
     }
 
-    fn file(&mut self, place: &Place<'_>, size: u64, metadata: Metadata, action: Action) {
+    /// Asks for a file's content at once, or puts it off until it is known what else is here: it may have been another file before.
+    fn fetch(&mut self, place: &Place<'_>, (size, has): (u64, Option<u64>), action: Action) {
+        let own = action == Action::FetchWithBasis;
+        let was_cut = has.is_some_and(|has| has > size);
+        let may_have_moved = has.is_none() || was_cut || is_rotated(place.name);
+        if !self.is_fresh && may_have_moved && size > 0 {
+            self.seeking.push(Seeking { index: place.index, own });
+        } else if own {
+            self.wants.push_with(self.shared, place.index, Candidate::Own);
+        } else {
+            self.wants.push(self.shared, place.index);
+        }
+    }
+
+    fn file(&self, place: &Place<'_>, size: u64, metadata: Metadata, action: Action) {
         let (shared, index) = (self.shared, place.index);
         match action {
-            Action::Fetch => self.wants.push(shared, index),
-            Action::FetchUnlessSame => match hash_file(shared, place, size) {
-                Ok(hash) => self.wants.push_unless(shared, index, hash),
-                Err(_) => self.wants.push(shared, index),
-            },
             Action::SetMetadata => {
                 match place.dir.open_file(place.name).and_then(|file| file.set_metadata(metadata)) {
                     Ok(()) => {
@@ -251,8 +296,10 @@ impl Planner<'_> {
         if state != DirState::Failed {
             shared.landing.add_directory(index);
         }
-        if state == DirState::New {
-            shared.landing.note_change();
+        match state {
+            DirState::New => shared.landing.note_change(),
+            DirState::Existing => drop(self.listed.insert(index, (0, 0))),
+            DirState::Failed => {}
         }
         self.states.insert(index, state);
     }

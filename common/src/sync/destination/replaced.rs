@@ -42,6 +42,16 @@ impl Replaced {
         self.seen().insert(index, Seen::of(stat));
     }
 
+    /// Whether a file still is what stood in its place when it was planned.
+    pub(super) fn is_as_planned(&self, index: u32, stat: &Stat) -> bool {
+        self.seen().get(&index) == Some(&Seen::of(stat))
+    }
+
+    /// Index, size and modification time of all that will be replaced.
+    pub(super) fn all(&self) -> Vec<(u32, u64, Timestamp)> {
+        self.seen().iter().map(|(&index, seen)| (index, seen.size, seen.mtime)).collect()
+    }
+
     /// Gives the staged file `temp` the name `name` in `dir`. `EEXIST` when what stands there is not what was planned to be replaced.
     pub(super) fn rename(
         &self,

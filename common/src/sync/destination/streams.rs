@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::{Shared, Work};
 use crate::{
     channel::FrameReceiver,
+    delta::literal_bytes,
     limits,
     sync::{DataStreams, Stage, SyncError, unit::IncomingUnit},
     wire::data::UnitHeader,
@@ -71,7 +72,10 @@ fn payload_size(header: &UnitHeader) -> Result<usize, SyncError> {
             }
             (files.iter().map(|file| u64::from(file.size)).sum(), limits::PACK_BYTES_MAX)
         }
-        UnitHeader::Chunk { size, .. } => (u64::from(*size), limits::PACK_BYTES_MAX),
+        UnitHeader::Chunk { size, segments, .. } if segments.is_empty() => {
+            (u64::from(*size), limits::PACK_BYTES_MAX)
+        }
+        UnitHeader::Chunk { segments, .. } => (literal_bytes(segments), limits::PACK_BYTES_MAX),
         UnitHeader::FileEnd { .. } => (0, 0),
     };
     usize::try_from(size)

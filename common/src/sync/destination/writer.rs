@@ -13,16 +13,19 @@ use async_channel::Receiver;
 use super::{
     Shared, UNWANTED, Work,
     assembly::{Assembly, Step},
+    bases::{Basis, Candidate},
     commit::{Committer, Written},
+    rebuild::{self, BASIS_CHANGED, MISFIT},
 };
 use crate::{
     entry::Metadata,
     hash::chunk_chaining_value,
     limits::{CHUNK_BYTES, FILES_OPEN_MAX},
-    root::describe,
+    path::Name,
+    root::{File, describe},
     sync::{Stage, SyncError, tree::NodeType, unit::IncomingUnit},
     wire::{
-        data::{FileAttempt, PackFile, UnitHeader},
+        data::{FileAttempt, PackFile, Patch, Segment, UnitHeader},
         sync::Durability,
     },
 };
@@ -30,13 +33,16 @@ use crate::{
 /// What a file is told that did not survive the way.
 pub(super) const DAMAGED: SyncError = SyncError::Protocol("content does not match its hash");
 
+/// Why a patch cannot be used.
+const BASIS_UNREADABLE: &str = "what it was to be built from cannot be read";
+
 /// Writes until the queue is closed. Blocks.
 pub(super) fn write(shared: &Shared, queue: &Receiver<Work>, committer: &Committer) {
     let writer = Writer { shared, committer };
     while let Ok(work) = queue.recv_blocking() {
         let result = match work {
             Work::Unit(unit) => writer.unit(&unit),
-            Work::Same(index) => writer.same(index),
+            Work::Same(index, hash) => writer.same(index, &hash),
         };
         if let Err(err) = result {
             shared.abort(err);
@@ -58,8 +64,14 @@ impl Writer<'_> {
         self.shared.tally.bytes_queued.fetch_sub(size, Relaxed);
         match &unit.header {
             UnitHeader::Pack { hash, files } => self.pack(hash, files, bytes),
-            UnitHeader::Chunk { file, number, size: _, chaining_value } => {
+            UnitHeader::Chunk { file, number, size, chaining_value, segments } if segments.is_empty() => {
+                if u64::from(*size) != unit.payload.bytes.len() as u64 {
+                    return Err(MISFIT);
+                }
                 self.chunk(*file, *number, bytes, chaining_value)
+            }
+            UnitHeader::Chunk { file, number, size, chaining_value, segments } => {
+                self.patched_chunk(*file, (*number, *size, chaining_value), segments, bytes)
             }
             UnitHeader::FileEnd { file, hash, metadata } => {
                 let assembly = self.assembly(*file)?;
@@ -82,26 +94,62 @@ impl Writer<'_> {
                 return Err(UNWANTED);
             }
             tally.received.fetch_add(1, Relaxed);
-            tally.verified.fetch_add(1, Relaxed);
-            match tally.timed(Stage::Write, || self.small(file, content)) {
-                Ok(written) => self.committer.commit(self.shared, written),
-                Err(err) => self.shared.fail_io(file.index, "cannot be written", &err),
+            match &file.patch {
+                None => self.verified(file, content),
+                Some(patch) => self.patched(file, patch, content)?,
             }
-            self.shared.pending.delivered();
+            self.shared.settled(file.index);
         }
         Ok(())
+    }
+
+    /// A small file that is built from an old one.
+    fn patched(&self, file: &PackFile, patch: &Patch, literals: &[u8]) -> Result<(), SyncError> {
+        let shared = self.shared;
+        let size: u64 = patch.segments.iter().map(|segment| u64::from(segment.size())).sum();
+        let size = usize::try_from(size).ok().filter(|&size| size as u64 <= CHUNK_BYTES).ok_or(MISFIT)?;
+        match rebuild::content(shared, file.index, &patch.segments, literals, size)? {
+            Ok(content) if *blake3::hash(&content.bytes).as_bytes() == patch.hash => {
+                self.verified(file, &content.bytes);
+            }
+            Ok(_) => shared.fail(file.index, BASIS_CHANGED),
+            Err(err) => shared.fail_io(file.index, BASIS_UNREADABLE, &err),
+        }
+        Ok(())
+    }
+
+    /// A small file whose content is right.
+    fn verified(&self, file: &PackFile, content: &[u8]) {
+        let tally = &self.shared.tally;
+        tally.verified.fetch_add(1, Relaxed);
+        match tally.timed(Stage::Write, || self.small(file, content)) {
+            Ok(written) => self.committer.commit(self.shared, written),
+            Err(err) => self.shared.fail_io(file.index, "cannot be written", &err),
+        }
     }
 
     /// Writes a whole file under a temporary name.
     fn small(&self, file: &PackFile, content: &[u8]) -> io::Result<Written> {
         let metadata = file.metadata.unwrap_or_else(|| self.listed(file.index));
+        let bytes = u64::try_from(content.len()).expect("at most a chunk");
+        self.staged(file.index, metadata, bytes, |out| {
+            if content.is_empty() { Ok(()) } else { out.write_at(0, content) }
+        })
+    }
+
+    /// Makes a file under a temporary name that `fill` gives its content.
+    fn staged(
+        &self,
+        index: u32,
+        metadata: Metadata,
+        bytes: u64,
+        fill: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<Written> {
         let staging = self.shared.landing.staging()?;
         let temp = staging.next_name();
         let written = || {
             let out = staging.dir().create_file(temp.as_name())?;
-            if !content.is_empty() {
-                out.write_at(0, content)?;
-            }
+            fill(&out)?;
             out.set_metadata(metadata)?;
             if self.shared.options.durability == Durability::File {
                 self.shared.tally.timed(Stage::Sync, || out.sync())?;
@@ -109,13 +157,34 @@ impl Writer<'_> {
             Ok(())
         };
         match written() {
-            Ok(()) => Ok(Written { index: file.index, temp, bytes: u64::from(file.size) }),
+            Ok(()) => Ok(Written { index, temp, bytes }),
             Err(err) => {
                 // It may not exist; what stays goes with the staging place.
                 let _gone = staging.dir().remove_file(temp.as_name());
                 Err(err)
             }
         }
+    }
+
+    fn patched_chunk(
+        &self,
+        file: FileAttempt,
+        (number, size, value): (u64, u32, &[u8; 32]),
+        segments: &[Segment],
+        literals: &[u8],
+    ) -> Result<(), SyncError> {
+        let size = usize::try_from(size).ok().filter(|&size| size as u64 <= CHUNK_BYTES).ok_or(MISFIT)?;
+        // Which begins it where this is its first unit, and tells one that was given up.
+        let Some(assembly) = self.assembly(file)? else { return Ok(()) };
+        let reason = match rebuild::content(self.shared, file.index, segments, literals, size)? {
+            Ok(content) if chunk_chaining_value(number, &content.bytes) == *value => {
+                return self.chunk(file, number, &content.bytes, value);
+            }
+            Ok(_) => BASIS_CHANGED.to_owned(),
+            Err(err) => format!("{BASIS_UNREADABLE}: {}", describe(&err)),
+        };
+        self.give_up(file.index, &assembly, &reason);
+        Ok(())
     }
 
     fn chunk(&self, file: FileAttempt, number: u64, bytes: &[u8], value: &[u8; 32]) -> Result<(), SyncError> {
@@ -145,7 +214,7 @@ impl Writer<'_> {
             Ok(assembly) => Ok(assembly),
             Err(err) => {
                 shared.fail_io(file.index, "cannot be written", &err);
-                shared.pending.delivered();
+                shared.settled(file.index);
                 Ok(None)
             }
         }
@@ -156,16 +225,21 @@ impl Writer<'_> {
         match step {
             Step::More => return Ok(()),
             Step::Failed(err) => {
-                if self.shared.assemblies.give_up(file.index) {
-                    assembly.discard();
-                    self.shared.fail(file.index, &format!("cannot be written: {}", describe(&err)));
-                    self.shared.pending.delivered();
-                }
+                self.give_up(file.index, assembly, &format!("cannot be written: {}", describe(&err)));
                 return Ok(());
             }
             Step::Complete(metadata) => self.complete(file, assembly, metadata),
         }
         Ok(())
+    }
+
+    /// Ends a large file that cannot become complete.
+    fn give_up(&self, index: u32, assembly: &Assembly, reason: &str) {
+        if self.shared.assemblies.give_up(index) {
+            assembly.discard();
+            self.shared.fail(index, reason);
+            self.shared.settled(index);
+        }
     }
 
     fn complete(&self, file: FileAttempt, assembly: &Assembly, metadata: Metadata) {
@@ -186,36 +260,71 @@ impl Writer<'_> {
                 self.shared.fail_io(index, "cannot be written", &err);
             }
         }
-        self.shared.pending.delivered();
+        self.shared.settled(index);
     }
 
-    /// A file whose content is right already; mode and time may not be.
-    fn same(&self, index: u32) -> Result<(), SyncError> {
-        let tree = self.shared.tree.read().expect("no holder panics");
-        if tree.node_type(index) != Some(NodeType::File) || !self.shared.pending.take(index) {
+    /// A file whose content is here already: in its place, where mode and time may not be right, or elsewhere.
+    fn same(&self, index: u32, hash: &[u8; 32]) -> Result<(), SyncError> {
+        let shared = self.shared;
+        let is_file = shared.tree.read().expect("no holder panics").node_type(index) == Some(NodeType::File);
+        if !is_file || !shared.pending.take(index) {
             return Err(UNWANTED);
         }
-        let (metadata, size) = (tree.metadata(index), tree.size(index));
-        drop(tree);
+        let basis = shared.bases.get(index).ok_or(UNWANTED)?;
+        if basis.hash != *hash {
+            return Err(DAMAGED);
+        }
+        if basis.candidate == Candidate::Own && basis.is_whole {
+            self.keep(index, basis.bytes);
+        } else {
+            self.copy(index, &basis);
+        }
+        shared.settled(index);
+        Ok(())
+    }
+
+    /// Leaves a file where it is and gives it its mode and time.
+    fn keep(&self, index: u32, bytes: u64) {
+        let shared = self.shared;
+        let metadata = self.listed(index);
         let set = || {
-            let dir = self.shared.parent_dir(index)?;
-            let name = self.shared.name_of(index);
-            let file = dir.open_file(crate::path::Name::new(&name).expect("listed as a name"))?;
-            if file.stat()?.metadata != metadata {
-                self.shared.landing.note_change();
+            let name = shared.name_of(index);
+            let dir = shared.parent_dir(index)?;
+            let file = dir.open_file(Name::new(&name).expect("listed as a name"))?;
+            let stat = file.stat()?;
+            if !shared.replaced.is_as_planned(index, &stat) {
+                return Err(io::Error::other(BASIS_CHANGED));
+            }
+            if stat.metadata != metadata {
+                shared.landing.note_change();
                 file.set_metadata(metadata)?;
             }
             Ok(())
         };
         match set() {
             Ok(()) => {
-                self.shared.tally.files_unchanged.fetch_add(1, Relaxed);
-                self.shared.tally.bytes_unchanged.fetch_add(size, Relaxed);
+                shared.tally.files_unchanged.fetch_add(1, Relaxed);
+                shared.tally.bytes_unchanged.fetch_add(bytes, Relaxed);
             }
-            Err(err) => self.shared.fail_io(index, "its mode and time cannot be set", &err),
+            Err(err) => shared.fail_io(index, "its mode and time cannot be set", &err),
         }
-        self.shared.pending.delivered();
-        Ok(())
+    }
+
+    /// Makes a file of another one that is here.
+    fn copy(&self, index: u32, basis: &Basis) {
+        let shared = self.shared;
+        let metadata = self.listed(index);
+        let copied = shared.tally.timed(Stage::Write, || {
+            self.staged(index, metadata, basis.bytes, |out| rebuild::whole(shared, index, basis, out))
+        });
+        match copied {
+            Ok(written) => {
+                shared.tally.received.fetch_add(1, Relaxed);
+                shared.tally.verified.fetch_add(1, Relaxed);
+                self.committer.commit(shared, written);
+            }
+            Err(err) => shared.fail_io(index, "cannot be copied from what is here", &err),
+        }
     }
 
     fn listed(&self, index: u32) -> Metadata {

@@ -6,6 +6,7 @@
 
 mod large;
 mod pack;
+mod patch;
 
 use std::{
     io,
@@ -16,6 +17,7 @@ use async_channel::Sender;
 
 use super::{Gone, Shared, wanted::Want};
 use crate::{
+    delta::Signature,
     entry::Metadata,
     limits::{self, CHUNK_BYTES},
     path::{Name, RelPath},
@@ -24,6 +26,7 @@ use crate::{
     wire::{data::UnitHeader, sync::SourceMessage},
 };
 use pack::Pack;
+use patch::Told;
 
 /// Reads until nothing more is wanted. Blocks. Ends quietly when the sync is over.
 pub(super) fn read(shared: &Shared, units: &Sender<OutgoingUnit>) -> Result<(), SyncError> {
@@ -45,7 +48,7 @@ struct Listed {
     index: u32,
     size: u64,
     metadata: Metadata,
-    unless: Option<[u8; 32]>,
+    basis: Option<Signature>,
 }
 
 /// Why a file is not sent.
@@ -82,12 +85,13 @@ impl Reader<'_> {
                     want
                 }
             };
+            let index = want.index;
             match self.file(want) {
                 Ok(()) => {}
                 Err(ReadError::Gone) => return Err(Gone),
                 Err(err) => {
-                    let path = self.shared.path_of(want.index);
-                    self.shared.fail(Some(want.index), &path, &err.reason())?;
+                    let path = self.shared.path_of(index);
+                    self.shared.fail(Some(index), &path, &err.reason())?;
                 }
             }
         }
@@ -96,7 +100,7 @@ impl Reader<'_> {
     fn file(&mut self, want: Want) -> Result<(), ReadError> {
         let listed = self.listed(want);
         let started = std::time::Instant::now();
-        let file = self.open(want.index)?;
+        let file = self.open(listed.index)?;
         if listed.size > CHUNK_BYTES {
             return self.large(&listed, &file);
         }
@@ -108,7 +112,7 @@ impl Reader<'_> {
         }
         match result? {
             Small::Packed => {}
-            Small::Same => self.same(want.index)?,
+            Small::Same(hash) => self.same(listed.index, hash)?,
             Small::Grown => return self.large(&listed, &file),
         }
         if self.pack.is_full() {
@@ -119,8 +123,8 @@ impl Reader<'_> {
 
     fn listed(&self, want: Want) -> Listed {
         let tree = self.shared.tree.read().expect("no holder panics");
-        let index = want.index;
-        Listed { index, size: tree.size(index), metadata: tree.metadata(index), unless: want.unless }
+        let Want { index, basis } = want;
+        Listed { index, size: tree.size(index), metadata: tree.metadata(index), basis }
     }
 
     fn open(&mut self, index: u32) -> Result<File, ReadError> {
@@ -164,12 +168,19 @@ impl Reader<'_> {
                 None => return Ok(Small::Grown),
             }
         };
-        if let Some(hash) = listed.unless
-            && blake3::hash(&self.pack.buffer.bytes[start..]) == hash
-        {
-            return Ok(Small::Same);
-        }
-        self.pack.add(listed.index, start, metadata);
+        let told = match &listed.basis {
+            None => Told::Whole,
+            Some(basis) => {
+                let matching = || patch::small(&mut self.pack.buffer.bytes, start, basis);
+                self.shared.tally.timed(Stage::Hash, matching)
+            }
+        };
+        let patch = match told {
+            Told::Same(hash) => return Ok(Small::Same(hash)),
+            Told::Patch(patch) => Some(patch),
+            Told::Whole => None,
+        };
+        self.pack.add(listed.index, start, metadata, patch);
         Ok(Small::Packed)
     }
 
@@ -197,8 +208,8 @@ impl Reader<'_> {
         Err(ReadError::Changing)
     }
 
-    fn same(&self, index: u32) -> Result<(), Gone> {
-        self.shared.say(SourceMessage::Same(vec![index]))
+    fn same(&self, index: u32, hash: [u8; 32]) -> Result<(), Gone> {
+        self.shared.say(SourceMessage::Same { index, hash })
     }
 
     /// Sends the pack on its way, if there is something in it.
@@ -223,8 +234,8 @@ impl Reader<'_> {
 /// What became of a small file.
 enum Small {
     Packed,
-    /// The destination has this content.
-    Same,
+    /// The destination has this content, with this hash.
+    Same([u8; 32]),
     /// It is larger than a chunk by now.
     Grown,
 }

@@ -1,7 +1,7 @@
 //! What the destination wants and no reader has taken yet.
 //!
-//! Wants come in ascending order and each file at most once, so the queue is bounded by the listing without a limit of its own, and
-//! pushing never waits.
+//! Each file is wanted at most once and the chunks told with them are limited, so the queue is bounded by the listing without a limit of
+//! its own, and pushing never waits.
 
 use std::{
     collections::VecDeque,
@@ -9,19 +9,21 @@ use std::{
 };
 
 use crate::{
+    delta::{Cuts, Signature},
+    limits,
     sync::{
         SyncError,
         tree::{NodeType, Tree},
     },
-    wire::sync::Run,
+    wire::sync::{Run, WantWith},
 };
 
 /// One file to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Want {
     pub(super) index: u32,
-    /// Not to be sent if its content hashes to this.
-    pub(super) unless: Option<[u8; 32]>,
+    /// What the destination has that may be like it.
+    pub(super) basis: Option<Signature>,
 }
 
 /// The queue between the control reader and the reader threads.
@@ -34,15 +36,17 @@ pub(super) struct Wanted {
 #[derive(Debug, Default)]
 struct State {
     jobs: VecDeque<Job>,
-    /// The lowest index that may still be wanted.
-    next_index: u32,
+    /// One bit per entry: has been wanted.
+    known: Vec<u64>,
+    /// Chunks of the signatures that are queued.
+    chunks: usize,
     closed: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Job {
     Run(Run),
-    Unless(u32, [u8; 32]),
+    With(Want),
 }
 
 impl Wanted {
@@ -57,11 +61,22 @@ impl Wanted {
         Ok(())
     }
 
-    pub(super) fn push_unless(&self, tree: &Tree, files: &[(u32, [u8; 32])]) -> Result<(), SyncError> {
+    pub(super) fn push_with(&self, tree: &Tree, files: Vec<WantWith>) -> Result<(), SyncError> {
         let mut state = self.state();
-        for &(index, hash) in files {
+        for WantWith { index, average_log2, chunks } in files {
             state.admit(tree, index, index.checked_add(1))?;
-            state.jobs.push_back(Job::Unless(index, hash));
+            let cuts = Cuts::from_log2(average_log2);
+            let cuts = cuts.ok_or(SyncError::Protocol("it cuts files in a way that nobody does"))?;
+            let fits =
+                |size: u32| usize::try_from(size).is_ok_and(|size| (1..=cuts.longest()).contains(&size));
+            state.chunks += chunks.len();
+            if chunks.len() > limits::SIGNATURE_CHUNKS_MAX
+                || state.chunks > limits::SIGNATURE_CHUNKS_TOLD_MAX
+                || !chunks.iter().all(|&(size, _)| fits(size))
+            {
+                return Err(SyncError::Protocol("it tells more or larger chunks than it may"));
+            }
+            state.jobs.push_back(Job::With(Want { index, basis: Some(Signature { cuts, chunks }) }));
         }
         self.changed.notify_all();
         Ok(())
@@ -101,16 +116,22 @@ impl State {
         let Some(end) = end.filter(|&end| end <= tree.len()) else {
             return Err(SyncError::Protocol("it wants an entry that was not listed"));
         };
-        if first < self.next_index {
-            return Err(SyncError::Protocol("it wants entries out of order or twice"));
-        }
         if self.closed {
             return Err(SyncError::Protocol("it wants entries after the end of its plan"));
         }
-        if (first..end).any(|index| tree.node_type(index) != Some(NodeType::File)) {
-            return Err(SyncError::Protocol("it wants the content of something that is no file"));
+        for index in first..end {
+            if tree.node_type(index) != Some(NodeType::File) {
+                return Err(SyncError::Protocol("it wants the content of something that is no file"));
+            }
+            let (word, bit) = (index as usize / 64, 1 << (index % 64));
+            if self.known.len() <= word {
+                self.known.resize(word + 1, 0);
+            }
+            if self.known[word] & bit != 0 {
+                return Err(SyncError::Protocol("it wants an entry twice"));
+            }
+            self.known[word] |= bit;
         }
-        self.next_index = end;
         Ok(())
     }
 
@@ -120,13 +141,16 @@ impl State {
                 let index = run.first;
                 run.first += 1;
                 run.count -= 1;
-                return Some(Want { index, unless: None });
+                return Some(Want { index, basis: None });
             }
             _ => {}
         }
         match self.jobs.pop_front()? {
-            Job::Run(run) => Some(Want { index: run.first, unless: None }),
-            Job::Unless(index, hash) => Some(Want { index, unless: Some(hash) }),
+            Job::Run(run) => Some(Want { index: run.first, basis: None }),
+            Job::With(want) => {
+                self.chunks -= want.basis.as_ref().map_or(0, |basis| basis.chunks.len());
+                Some(want)
+            }
         }
     }
 }
@@ -135,9 +159,11 @@ impl State {
 mod tests {
     use super::{Want, Wanted};
     use crate::{
+        delta::{Cuts, Signature},
         entry::{Kind, Metadata},
+        limits,
         sync::tree::Tree,
-        wire::sync::Run,
+        wire::sync::{Run, WantWith},
     };
 
     fn tree(files: u8) -> Tree {
@@ -149,15 +175,20 @@ mod tests {
         tree
     }
 
+    fn with(index: u32, average_log2: u8, chunks: Vec<u32>) -> WantWith {
+        WantWith { index, average_log2, chunks: chunks.into_iter().map(|size| (size, [7; 16])).collect() }
+    }
+
     #[test]
     fn runs_come_out_file_by_file_and_then_the_end() {
         let (wanted, tree) = (Wanted::default(), tree(4));
-        wanted.push_runs(&tree, &[Run { first: 1, count: 2 }]).unwrap();
-        wanted.push_unless(&tree, &[(4, [7; 32])]).unwrap();
+        wanted.push_runs(&tree, &[Run { first: 2, count: 2 }]).unwrap();
+        wanted.push_with(&tree, vec![with(1, 13, vec![5])]).unwrap();
         wanted.close();
-        let plain = |index| Some(Want { index, unless: None });
-        assert_eq!([wanted.next(), wanted.try_next()], [plain(1), plain(2)]);
-        assert_eq!(wanted.next(), Some(Want { index: 4, unless: Some([7; 32]) }));
+        let plain = |index| Some(Want { index, basis: None });
+        assert_eq!([wanted.next(), wanted.try_next()], [plain(2), plain(3)]);
+        let basis = Signature { cuts: Cuts::from_log2(13).unwrap(), chunks: vec![(5, [7; 16])] };
+        assert_eq!(wanted.next(), Some(Want { index: 1, basis: Some(basis) }));
         assert_eq!(wanted.next(), None);
     }
 
@@ -169,13 +200,37 @@ mod tests {
             &[Run { first: 4, count: 2 }],
             &[Run { first: 1, count: 0 }],
             &[Run { first: 2, count: u32::MAX }],
-            &[Run { first: 3, count: 1 }, Run { first: 1, count: 1 }],
+            &[Run { first: 3, count: 1 }, Run { first: 3, count: 1 }],
             &[Run { first: 1, count: 2 }, Run { first: 2, count: 1 }],
         ] {
             assert!(Wanted::default().push_runs(&tree, runs).is_err(), "{runs:?}");
         }
+        for files in [
+            vec![with(0, 13, vec![])],
+            vec![with(5, 13, vec![])],
+            vec![with(1, 13, vec![]), with(1, 13, vec![])],
+            vec![with(1, 12, vec![])],
+            vec![with(1, 200, vec![])],
+            vec![with(1, 13, vec![0])],
+            vec![with(1, 13, vec![32_769])],
+            vec![with(1, 13, vec![1; limits::SIGNATURE_CHUNKS_MAX + 1])],
+        ] {
+            assert!(Wanted::default().push_with(&tree, files).is_err());
+        }
         let closed = Wanted::default();
         closed.close();
         assert!(closed.push_runs(&tree, &[Run { first: 1, count: 1 }]).is_err());
+    }
+
+    #[test]
+    fn signatures_that_wait_are_bounded_and_those_that_were_taken_do_not_count() {
+        let (wanted, tree) = (Wanted::default(), tree(20));
+        let full = |index| vec![with(index, 13, vec![1; limits::SIGNATURE_CHUNKS_MAX])];
+        for index in 1..=8 {
+            wanted.push_with(&tree, full(index)).unwrap();
+        }
+        wanted.try_next().unwrap();
+        wanted.push_with(&tree, full(9)).unwrap();
+        assert!(wanted.push_with(&tree, full(10)).is_err());
     }
 }

@@ -12,13 +12,13 @@ use crate::{
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     limits::CONTROL_FRAME_BYTES_MAX,
     wire::{
-        data::{FileAttempt, PackFile, Preamble, UnitHeader},
+        data::{FileAttempt, PackFile, Patch, Preamble, Segment, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::Status,
         sync::{
             Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage, SyncOptions,
-            SyncRequest,
+            SyncRequest, WantWith,
         },
     },
 };
@@ -220,10 +220,9 @@ fn what_a_source_says() {
          fc 70110100  # bytes",
     );
     golden(
-        &SourceMessage::Same(vec![1, 251]),
+        &SourceMessage::Same { index: 251, hash: [0xaa; 32] },
         "05           # Same
-         02           # indexes
-         01 fb fb00",
+         fb fb00 $H   # index, hash",
     );
     golden(&SourceMessage::Alive, "06");
     golden(
@@ -244,10 +243,16 @@ fn what_a_destination_says() {
          fb 2c01 01   # first, count",
     );
     golden(
-        &DestinationMessage::WantUnless(vec![(9, [0xaa; 32])]),
-        "01           # WantUnless
+        &DestinationMessage::WantWith(vec![WantWith {
+            index: 9,
+            average_log2: 13,
+            chunks: vec![(8192, [0xbb; 16]), (5, [0xcc; 16])],
+        }]),
+        "01           # WantWith
          01           # files
-         09 $H        # index, hash",
+         09 0d 02     # index, average_log2, chunks
+         fb 0020 bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
+         05      cccccccccccccccccccccccccccccccc",
     );
     golden(&DestinationMessage::PlanEnd, "02");
     golden(
@@ -282,24 +287,47 @@ fn what_a_data_stream_carries() {
         &UnitHeader::Pack {
             hash: [0xaa; 32],
             files: vec![
-                PackFile { index: 1, size: 0, metadata: None },
-                PackFile { index: 2, size: 4096, metadata: Some(METADATA) },
+                PackFile { index: 1, size: 0, metadata: None, patch: None },
+                PackFile { index: 2, size: 4096, metadata: Some(METADATA), patch: None },
+                PackFile {
+                    index: 3,
+                    size: 7,
+                    metadata: None,
+                    patch: Some(Patch {
+                        hash: [0xaa; 32],
+                        segments: vec![
+                            Segment::Copy { offset: 300, size: 250 },
+                            Segment::Literal { size: 7 },
+                        ],
+                    }),
+                },
             ],
         },
         "00                # Pack
          $H                # hash
-         02                # files
-         01 00      00     # index, size, metadata as listed
-         02 fb 0010 01 $M  # index, size, metadata",
+         03                # files
+         01 00      00 00     # index, size, metadata as listed, no patch
+         02 fb 0010 01 $M 00  # index, size, metadata, no patch
+         03 07      00 01 $H  # index, size, metadata as listed, hash
+         02                   # segments
+         00 fb 2c01 fa        # Copy offset, size
+         01 07                # Literal size",
     );
     let file = FileAttempt { index: 5, attempt: 1, size: 1_048_577 };
     golden(
-        &UnitHeader::Chunk { file, number: 1, size: 1, chaining_value: [0xaa; 32] },
+        &UnitHeader::Chunk {
+            file,
+            number: 1,
+            size: 1,
+            chaining_value: [0xaa; 32],
+            segments: vec![Segment::Literal { size: 1 }],
+        },
         "01                 # Chunk
          05 01 fc 01001000  # index, attempt, size of the file
          01                 # number
          01                 # size
-         $H                 # chaining_value",
+         $H                 # chaining_value
+         01 01 01           # segments: Literal size",
     );
     golden(
         &UnitHeader::FileEnd { file, hash: [0xaa; 32], metadata: METADATA },

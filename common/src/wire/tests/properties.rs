@@ -10,10 +10,10 @@ use crate::{
     entry::{Kind, Metadata, Timestamp},
     limits::{self, CONTROL_FRAME_BYTES_MAX, OPEN_FRAME_BYTES_MAX, UNIT_HEADER_BYTES_MAX},
     wire::{
-        data::{PackFile, Preamble, UnitHeader},
+        data::{PackFile, Patch, Preamble, Segment, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
-        sync::{DestinationMessage, ListingEntry, SourceMessage, SyncRequest},
+        sync::{DestinationMessage, ListingEntry, SourceMessage, SyncRequest, WantWith},
     },
 };
 
@@ -118,14 +118,19 @@ const LONGEST: Metadata =
 
 #[test]
 fn the_largest_messages_of_an_honest_peer_fit_their_frames() {
-    let pack = UnitHeader::Pack {
-        hash: [255; 32],
-        files: vec![
-            PackFile { index: u32::MAX, size: u32::MAX, metadata: Some(LONGEST) };
-            limits::PACK_FILES_MAX
-        ],
-    };
+    let patch = Patch { hash: [255; 32], segments: vec![] };
+    let file =
+        PackFile { index: u32::MAX, size: u32::MAX, metadata: Some(LONGEST), patch: Some(patch.clone()) };
+    let mut files = vec![file; limits::PACK_FILES_MAX];
+    let longest = Segment::Copy { offset: u64::MAX, size: u32::MAX };
+    files[0].patch = Some(Patch { segments: vec![longest; 2 * limits::PACK_SEGMENTS_MAX], ..patch });
+    let pack = UnitHeader::Pack { hash: [255; 32], files };
     assert!(encode(&pack).len() <= UNIT_HEADER_BYTES_MAX);
+
+    let chunks = vec![(u32::MAX, [255; 16]); limits::SIGNATURE_CHUNKS_MAX];
+    let with = vec![WantWith { index: u32::MAX, average_log2: 20, chunks }];
+    let want = encode(&DestinationMessage::WantWith(with)).len();
+    assert!(want + 2 * limits::SIGNATURES_BYTES_TARGET <= CONTROL_FRAME_BYTES_MAX);
 
     let preamble = Preamble { channel: u64::MAX };
     assert!(encode(&preamble).len() <= PREAMBLE_BYTES_MAX);

@@ -8,13 +8,13 @@ use proptest::{array::uniform32, collection::vec, option, prelude::*};
 use crate::{
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     wire::{
-        data::{FileAttempt, PackFile, Preamble, UnitHeader},
+        data::{FileAttempt, PackFile, Patch, Preamble, Segment, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
         sync::{
             Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage, SyncOptions,
-            SyncRequest,
+            SyncRequest, WantWith,
         },
     },
 };
@@ -134,7 +134,7 @@ pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
         (bytes(), special_kind()).prop_map(|(path, kind)| SourceMessage::Skipped { path, kind }),
         (any::<u32>(), any::<u64>())
             .prop_map(|(entries, bytes)| SourceMessage::ListingEnd { entries, bytes }),
-        vec(any::<u32>(), 0..40).prop_map(SourceMessage::Same),
+        (any::<u32>(), hash()).prop_map(|(index, hash)| SourceMessage::Same { index, hash }),
         Just(SourceMessage::Alive),
         (any::<u16>(), text())
             .prop_map(|(status, reason)| SourceMessage::Aborted { status: StatusCode(status), reason }),
@@ -148,10 +148,12 @@ fn counts() -> impl Strategy<Value = Counts> {
 }
 
 pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage> {
+    let with = (any::<u32>(), any::<u8>(), vec(any::<(u32, [u8; 16])>(), 0..8))
+        .prop_map(|(index, average_log2, chunks)| WantWith { index, average_log2, chunks });
     let run = any::<(u32, u32)>().prop_map(|(first, count)| Run { first, count });
     prop_oneof![
         vec(run, 0..40).prop_map(DestinationMessage::Want),
-        vec((any::<u32>(), hash()), 0..8).prop_map(DestinationMessage::WantUnless),
+        vec(with, 0..8).prop_map(DestinationMessage::WantWith),
         Just(DestinationMessage::PlanEnd),
         (any::<u32>(), text()).prop_map(|(index, reason)| DestinationMessage::Failed { index, reason }),
         counts().prop_map(DestinationMessage::Progress),
@@ -169,13 +171,27 @@ fn file_attempt() -> impl Strategy<Value = FileAttempt> {
     any::<(u32, u32, u64)>().prop_map(|(index, attempt, size)| FileAttempt { index, attempt, size })
 }
 
+fn segment() -> impl Strategy<Value = Segment> {
+    prop_oneof![
+        any::<(u64, u32)>().prop_map(|(offset, size)| Segment::Copy { offset, size }),
+        any::<u32>().prop_map(|size| Segment::Literal { size }),
+    ]
+}
+
 pub(super) fn unit_header() -> impl Strategy<Value = UnitHeader> {
-    let pack_file = (any::<u32>(), any::<u32>(), option::of(metadata()))
-        .prop_map(|(index, size, metadata)| PackFile { index, size, metadata });
+    let patch = (hash(), vec(segment(), 0..8)).prop_map(|(hash, segments)| Patch { hash, segments });
+    let pack_file = (any::<u32>(), any::<u32>(), option::of(metadata()), option::of(patch))
+        .prop_map(|(index, size, metadata, patch)| PackFile { index, size, metadata, patch });
     prop_oneof![
         (hash(), vec(pack_file, 0..16)).prop_map(|(hash, files)| UnitHeader::Pack { hash, files }),
-        (file_attempt(), any::<u64>(), any::<u32>(), hash()).prop_map(
-            |(file, number, size, chaining_value)| UnitHeader::Chunk { file, number, size, chaining_value }
+        (file_attempt(), any::<u64>(), any::<u32>(), hash(), vec(segment(), 0..8)).prop_map(
+            |(file, number, size, chaining_value, segments)| UnitHeader::Chunk {
+                file,
+                number,
+                size,
+                chaining_value,
+                segments
+            }
         ),
         (file_attempt(), hash(), metadata()).prop_map(|(file, hash, metadata)| UnitHeader::FileEnd {
             file,

@@ -5,7 +5,6 @@ use std::io;
 use super::DirState;
 use crate::{
     entry::Metadata,
-    limits::CHUNK_BYTES,
     path::Name,
     root::{Dir, EntryType, Stat},
     sync::{
@@ -75,27 +74,4 @@ pub(super) fn make_symlink(
     staging.dir().create_symlink(temp.as_name(), target)?;
     staging.dir().set_link_mtime(temp.as_name(), metadata.mtime)?;
     staging.dir().rename(temp.as_name(), place.dir, place.name)
-}
-
-/// The hash of what is there, to ask by.
-pub(super) fn hash_file(shared: &Shared, place: &Place<'_>, size: u64) -> io::Result<[u8; 32]> {
-    let file = place.dir.open_file(place.name)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = shared.pool.take();
-    let step = usize::try_from(CHUNK_BYTES).expect("1 MiB");
-    let mut offset = 0;
-    while offset < size {
-        buffer.bytes.clear();
-        let read = shared.tally.timed(Stage::Read, || file.read_at(offset, step, &mut buffer.bytes))?;
-        if read == 0 {
-            break;
-        }
-        // The file may take an hour.
-        if shared.pending.is_over() {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        shared.tally.timed(Stage::Hash, || hasher.update(&buffer.bytes));
-        offset += u64::try_from(read).expect("at most a chunk");
-    }
-    Ok(hasher.finalize().into())
 }

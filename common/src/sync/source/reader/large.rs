@@ -1,15 +1,32 @@
-//! A file of more than a chunk: read, hashed and sent chunk by chunk, each once.
+//! A file of more than a chunk: read, hashed, matched against what the destination has, and sent chunk by chunk, each once.
 
 use std::{io, time::Instant};
 
-use super::{Listed, ReadError, Reader, regular};
+use bytes::Bytes;
+
+use super::{
+    Listed, ReadError, Reader,
+    patch::{Patcher, is_identity, literals},
+    regular,
+};
 use crate::{
+    delta::Signature,
     hash::{TreeHasher, chunk_chaining_value},
     limits::{CHUNK_BYTES, READ_ATTEMPTS_MAX},
     root::{File, Stat},
     sync::{Stage, unit::OutgoingUnit},
-    wire::data::{FileAttempt, UnitHeader},
+    wire::data::{FileAttempt, Segment, UnitHeader},
 };
+
+/// What reading a file to its end came to.
+enum Read {
+    /// All of it is on its way.
+    Sent(blake3::Hash),
+    /// It is what the destination has, and nothing of it was sent.
+    Same(blake3::Hash),
+    /// It became shorter on the way.
+    Cut,
+}
 
 impl Reader<'_> {
     pub(super) fn large(&mut self, listed: &Listed, file: &File) -> Result<(), ReadError> {
@@ -18,40 +35,107 @@ impl Reader<'_> {
             if before.size <= CHUNK_BYTES {
                 return Err(ReadError::Changing);
             }
-            // Once chunks are on their way, it is too late to say that nothing comes.
-            if let Some(hash) = listed.unless.filter(|_| attempt == 0)
-                && self.hash_file(file, before.size)?.is_some_and(|own| own == hash)
-            {
-                return Ok(self.same(listed.index)?);
-            }
             let reading = FileAttempt { index: listed.index, attempt, size: before.size };
-            let Some(hash) = self.send_chunks(reading, file)? else { continue };
-            if self.is_consistent(file, &before, hash)? {
-                let header =
-                    UnitHeader::FileEnd { file: reading, hash: hash.into(), metadata: before.metadata };
-                return Ok(self.send(OutgoingUnit::new(&header, bytes::Bytes::new()))?);
+            let read = match &listed.basis {
+                None => self.send_chunks(reading, file)?,
+                Some(basis) => self.send_patched(reading, file, basis)?,
+            };
+            let (Read::Sent(hash) | Read::Same(hash)) = read else { continue };
+            if !self.is_consistent(file, &before, hash)? {
+                continue;
             }
+            if let Read::Same(hash) = read {
+                return Ok(self.same(listed.index, hash.into())?);
+            }
+            let header = UnitHeader::FileEnd { file: reading, hash: hash.into(), metadata: before.metadata };
+            return Ok(self.send(OutgoingUnit::new(&header, Bytes::new()))?);
         }
         Err(ReadError::Changing)
     }
 
-    /// Sends all chunks; gives the file's hash, or `None` if it became shorter on the way.
-    fn send_chunks(&self, reading: FileAttempt, file: &File) -> Result<Option<blake3::Hash>, ReadError> {
-        let mut tree = TreeHasher::new(reading.size.div_ceil(CHUNK_BYTES));
-        for number in 0..reading.size.div_ceil(CHUNK_BYTES) {
+    /// Sends all chunks with all their bytes.
+    fn send_chunks(&self, reading: FileAttempt, file: &File) -> Result<Read, ReadError> {
+        let chunks = reading.size.div_ceil(CHUNK_BYTES);
+        let mut tree = TreeHasher::new(chunks);
+        for number in 0..chunks {
             let mut buffer = self.shared.pool.take();
-            let size = self.read_chunk(file, reading.size, number, &mut buffer.bytes)?;
+            let size = chunk_size(reading.size, number);
+            self.read_chunk(file, number * CHUNK_BYTES, size, &mut buffer.bytes)?;
             if buffer.bytes.len() != size {
-                return Ok(None);
+                return Ok(Read::Cut);
             }
-            let tally = &self.shared.tally;
-            let chaining_value = tally.timed(Stage::Hash, || chunk_chaining_value(number, &buffer.bytes));
-            tree.add(number, chaining_value).expect("each chunk of the file comes once, in order");
-            let size = u32::try_from(size).expect("at most a chunk");
-            let header = UnitHeader::Chunk { file: reading, number, size, chaining_value };
+            let header = self.chunk(reading, number, &buffer.bytes, &mut tree, Vec::new());
             self.send(OutgoingUnit::new(&header, buffer.into_bytes()))?;
         }
-        Ok(tree.finish())
+        Ok(Read::Sent(tree.finish().expect("each chunk came once")))
+    }
+
+    /// Sends of each chunk what is not in `basis`. What is just the beginning of it is held back until it is known not to be all of it.
+    fn send_patched(&self, reading: FileAttempt, file: &File, basis: &Signature) -> Result<Read, ReadError> {
+        let chunks = reading.size.div_ceil(CHUNK_BYTES);
+        let mut tree = TreeHasher::new(chunks);
+        let mut patcher = Patcher::new(basis);
+        let (mut read_bytes, mut held) = (0, Vec::new());
+        for number in 0..chunks {
+            let size = chunk_size(reading.size, number);
+            let (ahead, wanted) = patcher.ahead(size);
+            let left = usize::try_from(reading.size - read_bytes).unwrap_or(usize::MAX);
+            let due = wanted.saturating_sub(ahead.len()).min(left);
+            let read = self.read_chunk(file, read_bytes, due, ahead)?;
+            if read != due {
+                return Ok(Read::Cut);
+            }
+            read_bytes += u64::try_from(read).expect("usize has 64 bits or fewer");
+            let (content, segments) = self.shared.tally.timed(Stage::Hash, || patcher.next(size));
+            let is_held = held.len() as u64 == number && is_identity(&segments, number * CHUNK_BYTES, size);
+            let unit = self.patched_chunk(reading, number, content, segments, &mut tree);
+            held.push(unit);
+            if !is_held {
+                held.drain(..).try_for_each(|unit| self.send(unit))?;
+            }
+            patcher.told(size);
+            // Nothing may be sent for an hour that would tell.
+            if self.units.is_closed() {
+                return Err(ReadError::Gone);
+            }
+        }
+        let hash = tree.finish().expect("each chunk came once");
+        if held.len() as u64 == chunks && basis.bytes() == reading.size {
+            return Ok(Read::Same(hash));
+        }
+        held.drain(..).try_for_each(|unit| self.send(unit))?;
+        Ok(Read::Sent(hash))
+    }
+
+    fn patched_chunk(
+        &self,
+        reading: FileAttempt,
+        number: u64,
+        content: &[u8],
+        segments: Vec<Segment>,
+        tree: &mut TreeHasher,
+    ) -> OutgoingUnit {
+        let mut payload = self.shared.pool.take();
+        literals(content, &segments, &mut payload.bytes);
+        let segments = if payload.bytes.len() == content.len() { Vec::new() } else { segments };
+        let header = self.chunk(reading, number, content, tree, segments);
+        // Units that are held back hold no buffers.
+        let payload = if payload.bytes.is_empty() { Bytes::new() } else { payload.into_bytes() };
+        OutgoingUnit::new(&header, payload)
+    }
+
+    fn chunk(
+        &self,
+        file: FileAttempt,
+        number: u64,
+        content: &[u8],
+        tree: &mut TreeHasher,
+        segments: Vec<Segment>,
+    ) -> UnitHeader {
+        let chaining_value = self.shared.tally.timed(Stage::Hash, || chunk_chaining_value(number, content));
+        tree.add(number, chaining_value).expect("each chunk of the file comes once, in order");
+        let size = u32::try_from(content.len()).expect("at most a chunk");
+        UnitHeader::Chunk { file, number, size, chaining_value, segments }
     }
 
     /// Whether what was read, with this hash, is what the file held at one moment.
@@ -66,8 +150,8 @@ impl Reader<'_> {
         let mut buffer = self.shared.pool.take();
         for number in 0..size.div_ceil(CHUNK_BYTES) {
             buffer.bytes.clear();
-            let due = self.read_chunk(file, size, number, &mut buffer.bytes)?;
-            if buffer.bytes.len() != due {
+            let due = chunk_size(size, number);
+            if self.read_chunk(file, number * CHUNK_BYTES, due, &mut buffer.bytes)? != due {
                 return Ok(None);
             }
             // Nothing is sent here that would tell, and the file may take an hour.
@@ -79,13 +163,16 @@ impl Reader<'_> {
         Ok(Some(hasher.finalize()))
     }
 
-    /// Reads chunk `number` of a file of `size` bytes; says how many bytes are due.
-    fn read_chunk(&self, file: &File, size: u64, number: u64, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    /// Appends `due` bytes from `offset` on; says how many there were.
+    fn read_chunk(&self, file: &File, offset: u64, due: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let started = Instant::now();
-        let offset = number * CHUNK_BYTES;
-        let due = usize::try_from(CHUNK_BYTES.min(size - offset)).expect("at most a chunk");
-        file.read_at(offset, due, buffer)?;
+        let read = file.read_at(offset, due, buffer)?;
         self.shared.tally.charge(Stage::Read, started.elapsed());
-        Ok(due)
+        Ok(read)
     }
+}
+
+/// Bytes of chunk `number` of a file of `size` bytes.
+fn chunk_size(size: u64, number: u64) -> usize {
+    usize::try_from(CHUNK_BYTES.min(size - number * CHUNK_BYTES)).expect("at most a chunk")
 }

@@ -4,20 +4,22 @@ use crate::{
     entry::Metadata,
     limits,
     sync::unit::{Buffer, Pool},
-    wire::data::PackFile,
+    wire::data::{PackFile, Patch},
 };
 
 /// A pack that is being filled.
 pub(super) struct Pack {
     pub(super) buffer: Buffer,
     pub(super) files: Vec<PackFile>,
+    /// Of all patches.
+    segments: usize,
 }
 
 impl Pack {
     pub(super) fn new(pool: &Pool) -> Self {
         let mut buffer = pool.take();
         buffer.bytes.reserve(limits::PACK_BYTES_MAX);
-        Self { buffer, files: Vec::new() }
+        Self { buffer, files: Vec::new(), segments: 0 }
     }
 
     /// Where the next file's bytes begin.
@@ -25,10 +27,11 @@ impl Pack {
         self.buffer.bytes.len()
     }
 
-    /// Takes the bytes from `start` on as the file `index`.
-    pub(super) fn add(&mut self, index: u32, start: usize, metadata: Option<Metadata>) {
+    /// Takes the bytes from `start` on as the file `index`, all of its content or what a patch needs of it.
+    pub(super) fn add(&mut self, index: u32, start: usize, metadata: Option<Metadata>, patch: Option<Patch>) {
         let size = u32::try_from(self.buffer.bytes.len() - start).expect("at most a chunk");
-        self.files.push(PackFile { index, size, metadata });
+        self.segments += patch.as_ref().map_or(0, |patch| patch.segments.len());
+        self.files.push(PackFile { index, size, metadata, patch });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -36,6 +39,8 @@ impl Pack {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.buffer.bytes.len() >= limits::PACK_BYTES_TARGET || self.files.len() >= limits::PACK_FILES_MAX
+        self.buffer.bytes.len() >= limits::PACK_BYTES_TARGET
+            || self.files.len() >= limits::PACK_FILES_MAX
+            || self.segments >= limits::PACK_SEGMENTS_MAX
     }
 }

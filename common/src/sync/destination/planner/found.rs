@@ -1,0 +1,193 @@
+//! Which of the files that are here a wanted one may have been, under another name.
+//!
+//! A log that is rotated and a directory that is renamed keep size and modification time to the nanosecond; a log that grew before it
+//! was rotated, or was rotated by copying, is known by its name. Asked at the end of the listing, when all names are known. Nothing is believed of it: the source
+//! compares content with what it is told of the candidate.
+
+use std::{cmp::Ordering, collections::HashMap};
+
+use super::Planner;
+use crate::{
+    entry::Timestamp,
+    limits,
+    path::{Name, RelPath},
+    root::EntryType,
+    sync::destination::bases::Candidate,
+};
+
+/// A wanted file for which something else than an old version of itself may be here.
+pub(super) struct Seeking {
+    pub(super) index: u32,
+    /// Its old version, if it has one that is worth telling about.
+    pub(super) own: bool,
+}
+
+/// Candidates by what renaming leaves as it is: size and modification time. Files that were written in one tick of the clock share these,
+/// so one that has the name as well comes first.
+#[derive(Default)]
+struct Here {
+    by_name: HashMap<(u64, Timestamp, Vec<u8>), RelPath>,
+    by_stamp: HashMap<(u64, Timestamp), RelPath>,
+}
+
+impl Here {
+    fn add(&mut self, size: u64, mtime: Timestamp, path: RelPath) {
+        let Some((_, name)) = path.split_last() else { return };
+        self.by_name.insert((size, mtime, name.as_bytes().to_vec()), path.clone());
+        self.by_stamp.insert((size, mtime), path);
+    }
+
+    fn find(&self, size: u64, mtime: Timestamp, name: &[u8]) -> Option<&RelPath> {
+        self.by_name.get(&(size, mtime, name.to_vec())).or_else(|| self.by_stamp.get(&(size, mtime)))
+    }
+}
+
+impl Planner<'_> {
+    /// Asks for the files that were put off, with the best candidate for each.
+    pub(super) fn seek(&mut self) {
+        let seeking = std::mem::take(&mut self.seeking);
+        if seeking.is_empty() {
+            return;
+        }
+        let here = self.what_is_here();
+        for Seeking { index, own } in seeking {
+            let candidate = self
+                .same_stamp(&here, index)
+                .or_else(|| self.before_rotation(index, own))
+                .or(own.then_some(Candidate::Own));
+            match candidate {
+                Some(candidate) => self.wants.push_with(self.shared, index, candidate),
+                None => self.wants.push(self.shared, index),
+            }
+        }
+        self.wants.tell(self.shared);
+    }
+
+    fn same_stamp(&self, here: &Here, index: u32) -> Option<Candidate> {
+        let tree = self.shared.tree.read().expect("no holder panics");
+        let name = tree.name(index).map(Name::as_bytes).unwrap_or_default();
+        here.find(tree.size(index), tree.metadata(index).mtime, name).cloned().map(Candidate::Other)
+    }
+
+    /// For `app.log.1` what is here as `app.log`, for `.2` the `.1`, if it is shorter than the new file and has a name that now holds
+    /// something shorter, or nothing: then its content has moved on.
+    fn before_rotation(&self, index: u32, own: bool) -> Option<Candidate> {
+        let shared = self.shared;
+        let (name, size, parent) = {
+            let tree = shared.tree.read().expect("no holder panics");
+            (tree.name(index)?.as_bytes().to_vec(), tree.size(index), tree.parent(index))
+        };
+        let before = name_before(&name)?;
+        let before = Name::new(&before).ok()?;
+        let stat = shared.parent_dir(index).ok()?.stat(before).ok()?;
+        if stat.entry_type != EntryType::File || stat.size > size || stat.size == 0 {
+            return None;
+        }
+        // An old version of its own is better, unless the other has visibly moved on.
+        let moved_on = self.listed_size(parent, before).is_none_or(|listed| listed < stat.size);
+        if own && !moved_on {
+            return None;
+        }
+        shared.landing.path_below(&shared.path_of(parent)).ok()?.join(before).ok().map(Candidate::Other)
+    }
+
+    fn listed_size(&self, parent: u32, name: Name<'_>) -> Option<u64> {
+        let index = self.listed_index(parent, name)?;
+        Some(self.shared.tree.read().expect("no holder panics").size(index))
+    }
+
+    /// The entry of that name in a directory, whose entries have ascending indexes and names.
+    fn listed_index(&self, parent: u32, name: Name<'_>) -> Option<u32> {
+        let (mut low, mut high) = *self.listed.get(&parent)?;
+        let tree = self.shared.tree.read().expect("no holder panics");
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match tree.name(middle)?.as_bytes().cmp(name.as_bytes()) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return Some(middle),
+                Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+
+    /// All files here that are not what the listing says they should be: those that will be replaced, and those that it does not name.
+    fn what_is_here(&self) -> Here {
+        let landing = &self.shared.landing;
+        let mut here = Here::default();
+        let mut looked_at = 0;
+        for (index, size, mtime) in self.shared.replaced.all() {
+            if let Ok(path) = landing.path_below(&self.shared.path_of(index)) {
+                here.add(size, mtime, path);
+            }
+        }
+        // Directories to look into, and which of the listing's they are.
+        let mut directories: Vec<(RelPath, Option<u32>)> = self
+            .listed
+            .keys()
+            .filter_map(|&index| Some((landing.path_below(&self.shared.path_of(index)).ok()?, Some(index))))
+            .collect();
+        while let Some((path, index)) = directories.pop() {
+            // What cannot be read now cannot serve either.
+            let Ok(dir) = landing.root().dir(&path) else { continue };
+            for name in dir.names().unwrap_or_default() {
+                let name = Name::new(&name).expect("listed as a name");
+                let is_listed = index.is_some_and(|index| self.listed_index(index, name).is_some());
+                let (false, Ok(stat), Ok(path)) = (is_listed, dir.stat(name), path.join(name)) else {
+                    continue;
+                };
+                match stat.entry_type {
+                    EntryType::File if looked_at < limits::CANDIDATES_MAX => {
+                        here.add(stat.size, stat.metadata.mtime, path);
+                        looked_at += 1;
+                    }
+                    EntryType::Directory => directories.push((path, None)),
+                    _ => {}
+                }
+            }
+        }
+        here
+    }
+}
+
+/// What a log was called before it was rotated: `app.log` for `app.log.1` and `app.log-20261125`, `app.log.1` for `app.log.2`.
+fn name_before(name: &[u8]) -> Option<Vec<u8>> {
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (stem, number) = name.split_at(name.len() - digits);
+    let number: u32 = std::str::from_utf8(number).ok()?.parse().ok()?;
+    match stem.split_last()? {
+        (b'.', log) if number == 1 => Some(log.to_vec()),
+        (b'.', _) if number > 1 => Some([stem, (number - 1).to_string().as_bytes()].concat()),
+        (b'-', log) if digits == 8 => Some(log.to_vec()),
+        _ => None,
+    }
+}
+
+/// Whether a file's name says that its content was another file's before.
+pub(super) fn is_rotated(name: Name<'_>) -> bool {
+    name_before(name.as_bytes()).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_before;
+
+    #[test]
+    fn a_rotated_log_is_known_by_its_name() {
+        for (name, before) in [
+            ("app.log.1", Some("app.log")),
+            ("app.log.2", Some("app.log.1")),
+            ("app.log.10", Some("app.log.9")),
+            ("app.log-20261125", Some("app.log")),
+            ("app.log", None),
+            ("app.log.0", None),
+            ("app-1", None),
+            ("1", None),
+            (".1", Some("")),
+            ("app.99999999999", None),
+        ] {
+            let found = name_before(name.as_bytes());
+            assert_eq!(found.as_deref(), before.map(str::as_bytes), "{name}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! New content from old: what a patch copies, and what came with it.
+//!
+//! A patch that reaches beyond what was told, or does not add up, is the source's fault and ends the sync. One that adds up to something else than
+//! the hash says is most likely nobody's: somebody has written to the old file since it was told. Then that entry fails.
+
+use std::io;
+
+use super::{Shared, UNWANTED, bases::Basis};
+use crate::{
+    limits::CHUNK_BYTES,
+    root::File,
+    sync::{Stage, SyncError, unit::Buffer},
+    wire::data::Segment,
+};
+
+/// What an entry is told whose old version did not stay as it was.
+pub(super) const BASIS_CHANGED: &str = "what it was to be built from was changed meanwhile; sync again";
+
+/// A patch that cannot be of what was told.
+pub(super) const MISFIT: SyncError = SyncError::Protocol("a patch does not fit what it was made for");
+
+/// Puts content of `size` bytes together in a buffer. An outer error ends the sync, an inner one the file.
+pub(super) fn content(
+    shared: &Shared,
+    index: u32,
+    segments: &[Segment],
+    mut literals: &[u8],
+    size: usize,
+) -> Result<io::Result<Buffer>, SyncError> {
+    let basis = shared.bases.get(index).ok_or(UNWANTED)?;
+    check(segments, literals.len(), size, &basis)?;
+    let mut out = shared.pool.take();
+    out.bytes.reserve(size);
+    let built = basis.with_file(shared, index, |file| {
+        for segment in segments {
+            match *segment {
+                Segment::Literal { size } => {
+                    let bytes;
+                    (bytes, literals) = literals.split_at(size as usize);
+                    out.bytes.extend_from_slice(bytes);
+                }
+                Segment::Copy { offset, size } => copy(shared, file, offset, size, &mut out.bytes)?,
+            }
+        }
+        Ok(())
+    });
+    Ok(built.map(|()| out))
+}
+
+fn copy(shared: &Shared, file: &File, offset: u64, size: u32, out: &mut Vec<u8>) -> io::Result<()> {
+    let read = shared.tally.timed(Stage::Read, || file.read_at(offset, size as usize, out))?;
+    if read == size as usize { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn check(segments: &[Segment], literals: usize, size: usize, basis: &Basis) -> Result<(), SyncError> {
+    let (mut all, mut literal) = (0_u64, 0_u64);
+    for segment in segments {
+        all += u64::from(segment.size());
+        match *segment {
+            Segment::Literal { size } => literal += u64::from(size),
+            Segment::Copy { offset, size } => {
+                if offset.checked_add(size.into()).is_none_or(|end| end > basis.bytes) {
+                    return Err(MISFIT);
+                }
+            }
+        }
+    }
+    let fits = u64::try_from(size) == Ok(all) && u64::try_from(literals) == Ok(literal);
+    if fits { Ok(()) } else { Err(MISFIT) }
+}
+
+/// Copies all that was told of a basis to `out`, as long as it still is what was told.
+pub(super) fn whole(shared: &Shared, index: u32, basis: &Basis, out: &File) -> io::Result<()> {
+    basis.with_file(shared, index, |file| {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = shared.pool.take();
+        let mut offset = 0;
+        while offset < basis.bytes {
+            buffer.bytes.clear();
+            let due = u32::try_from(CHUNK_BYTES.min(basis.bytes - offset)).expect("at most a chunk");
+            copy(shared, file, offset, due, &mut buffer.bytes)?;
+            hasher.update(&buffer.bytes);
+            out.write_at(offset, &buffer.bytes)?;
+            offset += u64::from(due);
+        }
+        if *hasher.finalize().as_bytes() == basis.hash {
+            Ok(())
+        } else {
+            Err(io::Error::other(BASIS_CHANGED))
+        }
+    })
+}

@@ -1,0 +1,150 @@
+//! What of a file the destination has already is not sent: only where it is.
+//!
+//! A small file is matched in the pack's buffer, a large one as it is read, a chunk and what the matcher must see ahead of it at a time.
+
+use crate::{
+    delta::{Matcher, Segments, Signature, literal_bytes},
+    wire::data::{Patch, Segment},
+};
+
+/// How a small file is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It is what the destination has, and this its hash.
+    Same([u8; 32]),
+    /// As a patch, whose literals are what is left in the buffer.
+    Patch(Patch),
+    /// With all its content.
+    Whole,
+}
+
+/// Matches the content that stands in `buffer` from `start` on; of a patch only the literals stay there.
+pub(super) fn small(buffer: &mut Vec<u8>, start: usize, basis: &Signature) -> Told {
+    let size = buffer.len() - start;
+    let segments = match_all(&buffer[start..], basis);
+    if size > 0 && is_identity(&segments, 0, size) && basis.bytes() == as_u64(size) {
+        return Told::Same(blake3::hash(&buffer[start..]).into());
+    }
+    // Where next to nothing is saved, a hash and a reading of the old file more are not worth it.
+    if literal_bytes(&segments) > as_u64(size - size / 8) || size == 0 {
+        return Told::Whole;
+    }
+    let hash = blake3::hash(&buffer[start..]).into();
+    let (mut from, mut to) = (start, start);
+    for segment in &segments {
+        let size = segment.size() as usize;
+        if let Segment::Literal { .. } = segment {
+            buffer.copy_within(from..from + size, to);
+            to += size;
+        }
+        from += size;
+    }
+    buffer.truncate(to);
+    Told::Patch(Patch { hash, segments })
+}
+
+fn match_all(content: &[u8], basis: &Signature) -> Vec<Segment> {
+    let (mut matcher, mut segments) = (Matcher::new(basis), Segments::default());
+    let mut at = 0;
+    while at < content.len() {
+        let segment = matcher.next(&content[at..]);
+        segments.push(segment);
+        at += segment.size() as usize;
+    }
+    segments.take(u32::try_from(content.len()).expect("at most a chunk"))
+}
+
+/// Whether the segments of the `size` bytes from `offset` on are just these bytes of the old file.
+pub(super) fn is_identity(segments: &[Segment], offset: u64, size: usize) -> bool {
+    matches!(*segments, [Segment::Copy { offset: from, size: copied }] if from == offset && copied as usize == size)
+}
+
+/// A large file that is matched as it is read.
+pub(super) struct Patcher<'a> {
+    matcher: Matcher<'a>,
+    segments: Segments,
+    /// Bytes of the file from the first that is not told.
+    ahead: Vec<u8>,
+    /// How many of them are matched; more than are there where a chunk was found that reaches further.
+    matched: usize,
+}
+
+impl<'a> Patcher<'a> {
+    pub(super) fn new(basis: &'a Signature) -> Self {
+        Self { matcher: Matcher::new(basis), segments: Segments::default(), ahead: Vec::new(), matched: 0 }
+    }
+
+    /// Where the file's next bytes go, and how many are wanted there before [`Self::next`] can tell `size` bytes.
+    pub(super) fn ahead(&mut self, size: usize) -> (&mut Vec<u8>, usize) {
+        (&mut self.ahead, size + self.matcher.longest())
+    }
+
+    /// Matches the next `size` bytes; gives them and where they come from.
+    pub(super) fn next(&mut self, size: usize) -> (&[u8], Vec<Segment>) {
+        while self.matched < size {
+            let segment = self.matcher.next(&self.ahead[self.matched..]);
+            self.segments.push(segment);
+            self.matched += segment.size() as usize;
+        }
+        let segments = self.segments.take(u32::try_from(size).expect("at most a chunk"));
+        (&self.ahead[..size], segments)
+    }
+
+    /// Lets go of the `size` bytes that are told.
+    pub(super) fn told(&mut self, size: usize) {
+        self.ahead.drain(..size);
+        self.matched -= size;
+    }
+}
+
+/// Appends those bytes of `content` that are literal to `out`.
+pub(super) fn literals(content: &[u8], segments: &[Segment], out: &mut Vec<u8>) {
+    let mut from = 0;
+    for segment in segments {
+        let size = segment.size() as usize;
+        if let Segment::Literal { .. } = segment {
+            out.extend_from_slice(&content[from..from + size]);
+        }
+        from += size;
+    }
+}
+
+fn as_u64(size: usize) -> u64 {
+    u64::try_from(size).expect("usize has 64 bits or fewer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delta::{Cuts, Signer};
+
+    fn sign(content: &[u8]) -> Signature {
+        let mut signer = Signer::new(Cuts::for_size(as_u64(content.len())));
+        signer.add(content);
+        signer.finish().0
+    }
+
+    #[test]
+    fn a_small_file_is_told_by_what_it_has_in_common_with_the_old_one() {
+        let old: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+        let grown = [&old[..], b"more"].concat();
+        let basis = sign(&old);
+        let mut buffer = [b"before", &old[..]].concat();
+        assert_eq!(small(&mut buffer, 6, &basis), Told::Same(blake3::hash(&old).into()));
+
+        let mut buffer = [b"before", &grown[..]].concat();
+        let Told::Patch(patch) = small(&mut buffer, 6, &basis) else { panic!("it has nearly all in common") };
+        assert_eq!(
+            patch.segments,
+            [Segment::Copy { offset: 0, size: 400_000 }, Segment::Literal { size: 4 }]
+        );
+        assert_eq!((patch.hash, &buffer[..]), (blake3::hash(&grown).into(), &b"beforemore"[..]));
+
+        let mut buffer = vec![7; 50_000];
+        assert_eq!(small(&mut buffer, 0, &basis), Told::Whole);
+        let mut nothing = b"before".to_vec();
+        assert_eq!(small(&mut nothing, 6, &sign(b"")), Told::Whole);
+        let mut prefix = old[..50_000].to_vec();
+        assert!(matches!(small(&mut prefix, 0, &basis), Told::Patch(_)), "a beginning is not the same");
+    }
+}
