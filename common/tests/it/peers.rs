@@ -10,7 +10,7 @@ use swarmwire_common::{
     limits::{CHUNK_BYTES, CONTROL_FRAME_BYTES_MAX, UNIT_HEADER_BYTES_MAX},
     sync::{Link, Outcome, Router, SyncError, Tally, receive, send},
     wire::{
-        data::{FileAttempt, PackFile, Preamble, UnitHeader},
+        data::{FileAttempt, PackFile, Patch, Preamble, Segment, UnitHeader},
         status::Status,
         sync::{Counts, DestinationMessage, Durability, ListingEntry, Run, SourceMessage},
     },
@@ -182,10 +182,18 @@ fn chunk(size: u64, number: u64, content: &[u8]) -> (UnitHeader, Vec<u8>) {
 }
 
 /// The engine as destination against a source that says `lie`; gives how it ended and what is in the destination.
-async fn lied_to((messages, units): Lie) -> (Outcome, Vec<String>) {
+async fn lied_to(lie: Lie) -> (Outcome, Vec<String>) {
+    lied_to_over(&[], lie).await
+}
+
+/// As [`lied_to`], where `a` has this content, if any.
+async fn lied_to_over(before: &[u8], (messages, units): Lie) -> (Outcome, Vec<String>) {
     let pair = Pair::connect().await;
     let [mut theirs, ours] = pair.channel().await;
     let to = tempfile::tempdir().unwrap();
+    if !before.is_empty() {
+        fs::write(to.path().join("a"), before).unwrap();
+    }
     let router = Router::new();
     let link = Link { data: router.register(ours.id()), connection: pair.gateway.clone(), channel: ours };
     let lying = async {
@@ -220,7 +228,59 @@ async fn lied_to((messages, units): Lie) -> (Outcome, Vec<String>) {
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
+    if !before.is_empty() {
+        assert!(fs::read(to.path().join("a")).unwrap() == before, "what was here stays");
+    }
     (outcome, names)
+}
+
+#[tokio::test]
+async fn a_patch_that_does_not_fit_ends_the_sync_and_one_that_does_not_match_fails_the_file() {
+    let copy = |offset, size| Segment::Copy { offset, size };
+    let literal = |size| Segment::Literal { size };
+    let before = vec![7; 10_000];
+    let wants = |size| vec![top(), listing(0, vec![file(b"a", size)]), end(2)];
+    let patched = |segments: Vec<Segment>, bytes: &[u8]| {
+        let patch = Some(Patch { hash: [1; 32], segments });
+        let files = vec![PackFile { index: 1, size: bytes.len() as u32, metadata: None, patch }];
+        (UnitHeader::Pack { hash: blake3::hash(bytes).into(), files }, bytes.to_vec())
+    };
+    let chunked = |size: u32, segments: Vec<Segment>, bytes: &[u8]| {
+        let reading = FileAttempt { index: 1, attempt: 0, size: 2 * CHUNK_BYTES };
+        let chaining_value = [1; 32];
+        (UnitHeader::Chunk { file: reading, number: 0, size, chaining_value, segments }, bytes.to_vec())
+    };
+    let whole = CHUNK_BYTES as u32;
+    for (what, unit) in [
+        ("beyond the end", patched(vec![copy(1, 10_000)], b"")),
+        ("far beyond the end", patched(vec![copy(u64::MAX, 1)], b"")),
+        ("more than a small file", patched(vec![copy(0, 10_000); 110], b"")),
+        ("sizes that overflow", patched(vec![copy(0, u32::MAX); 3], b"")),
+        ("literals that do not come", patched(vec![literal(5)], b"")),
+        ("literals that nobody takes", patched(vec![copy(0, 5)], b"x")),
+        ("a chunk beyond the end", chunked(whole, vec![copy(0, whole)], b"")),
+        ("a chunk of another size", chunked(7, vec![copy(0, 6)], b"")),
+        ("a chunk larger than chunks are", chunked(u32::MAX, vec![copy(0, u32::MAX)], b"")),
+    ] {
+        let (outcome, names) = lied_to_over(&before, (wants(9_000), vec![unit])).await;
+        assert!(matches!(outcome.error, Some(SyncError::Protocol(_))), "{what}: {:?}", outcome.error);
+        assert_eq!(names, ["a"], "{what}");
+    }
+
+    let wrong = patched(vec![copy(0, 9_000)], b"");
+    let (outcome, names) = lied_to_over(&before, (wants(9_000), vec![wrong])).await;
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    let [failure] = outcome.report.failed.as_slice() else { panic!("{:?}", outcome.report) };
+    assert!(failure.reason.contains("was changed meanwhile"), "{}", failure.reason);
+    assert_eq!(names, ["a"]);
+
+    // For a file for which nothing was told.
+    let (outcome, _) = lied_to((wants(9_000), vec![patched(vec![literal(1)], b"x")])).await;
+    assert!(matches!(outcome.error, Some(SyncError::Protocol(_))), "{:?}", outcome.error);
+    let mut same = wants(10_000);
+    same.push(SourceMessage::Same { index: 1, hash: [0; 32] });
+    let (outcome, _) = lied_to_over(&before, (same, vec![])).await;
+    assert!(matches!(outcome.error, Some(SyncError::Protocol(_))), "{:?}", outcome.error);
 }
 
 #[tokio::test]
