@@ -82,8 +82,10 @@ fn a_sync_that_is_interrupted_frees_its_handler_at_once() {
     let home = world.joined("push");
     let tree = world.beside("tree");
     fs::create_dir(&tree).unwrap();
-    fs::File::create(tree.join("large")).unwrap().set_len(4 << 30).unwrap();
-    for signal in [Signal::INT, Signal::TERM, Signal::INT, Signal::TERM] {
+    for (round, signal) in [Signal::INT, Signal::TERM, Signal::INT, Signal::TERM].into_iter().enumerate() {
+        // Another name each time, so that nothing is left to go on with.
+        let large = tree.join(format!("large{round}"));
+        fs::File::create(&large).unwrap().set_len(4 << 30).unwrap();
         let mut child = spawn(&home, text(&tree), "gw:");
         let series = r#"swarmwire_bytes_total{direction="in",service="sync"}"#;
         let before = world.metric(series);
@@ -91,6 +93,7 @@ fn a_sync_that_is_interrupted_frees_its_handler_at_once() {
         kill_process(Pid::from_child(&child), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(130));
         world.wait_for(HANDLERS_IN_USE, limits::IDLE_TIMEOUT / 3, |in_use| in_use == 0.0);
+        fs::remove_file(&large).unwrap();
     }
     assert!(visible_files(&world.root()).is_empty());
 }

@@ -21,6 +21,8 @@ pub struct Signer {
     ahead: Vec<u8>,
     hasher: blake3::Hasher,
     chunks: Vec<(u32, ChunkHash)>,
+    /// Bytes of all chunks.
+    told: u64,
 }
 
 impl Signature {
@@ -33,13 +35,19 @@ impl Signature {
 impl Signer {
     /// For a file that is to be cut so.
     pub fn new(cuts: Cuts) -> Self {
-        Self { cuts, ahead: Vec::new(), hasher: blake3::Hasher::new(), chunks: Vec::new() }
+        Self { cuts, ahead: Vec::new(), hasher: blake3::Hasher::new(), chunks: Vec::new(), told: 0 }
     }
 
     /// Takes the file's next bytes.
     pub fn add(&mut self, bytes: &[u8]) {
         self.ahead.extend_from_slice(bytes);
         self.cut(self.cuts.longest());
+    }
+
+    /// Ends a file, after which another may follow as if it were its continuation; says how many bytes are told so far.
+    pub fn end_file(&mut self) -> u64 {
+        self.cut(1);
+        self.told
     }
 
     /// The signature, and the hash of the chunks in it laid end to end.
@@ -58,6 +66,7 @@ impl Signer {
                 let size = u32::try_from(chunk.len()).expect("at most 4 MiB");
                 self.chunks.push((size, chunk_hash(chunk)));
                 self.hasher.update(chunk);
+                self.told += u64::from(size);
             }
             at += chunk.len();
         }

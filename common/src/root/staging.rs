@@ -3,16 +3,21 @@
 //! A staging place is a directory `.swarmwire-<16 hex digits>` of mode 0700 that one sync makes and holds locked (`flock`) as long as it
 //! lives. A place that nobody holds is what a crash left behind: [`clean`] removes it. Its names are reserved: they are never listed,
 //! and a peer's entry of such a name is refused. Nothing here is ever visible under a final name.
+//!
+//! Large files that did not become complete outlive their place: they are moved beside it as `.swarmwire-part-<15 hex digits>`, where a
+//! later sync of the same path finds them ([`open_partial`]). What they hold is believed by nobody.
 
 use std::{
+    collections::HashSet,
     io,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
 };
 
-use super::Dir;
+use super::{Dir, EntryType, File};
 use crate::{
     escape::escape,
-    path::{Name, RESERVED_PREFIX},
+    path::{Name, RESERVED_PREFIX, RelPath},
 };
 
 /// A staging place that this process holds.
@@ -22,6 +27,7 @@ pub struct Staging {
     name: Vec<u8>,
     dir: Dir,
     next: AtomicU64,
+    keeps_partials: AtomicBool,
 }
 
 impl Staging {
@@ -37,7 +43,13 @@ impl Staging {
             // Another process may take the place for abandoned before it is locked; then it is gone, and the next name is tried.
             match Self::hold(parent, valid) {
                 Ok(Some(dir)) => {
-                    return Ok(Self { parent: parent.try_clone()?, name, dir, next: AtomicU64::new(0) });
+                    return Ok(Self {
+                        parent: parent.try_clone()?,
+                        name,
+                        dir,
+                        next: AtomicU64::new(0),
+                        keeps_partials: AtomicBool::new(true),
+                    });
                 }
                 Ok(None) => {}
                 Err(err) if err.kind() == io::ErrorKind::NotFound => {}
@@ -60,6 +72,26 @@ impl Staging {
         &self.dir
     }
 
+    /// Nobody will come back for what is unfinished: it goes with the place.
+    pub fn forget_partials(&self) {
+        self.keeps_partials.store(false, Ordering::Relaxed);
+    }
+
+    /// Removes the unfinished files beside the place that nobody has come back for.
+    pub fn expire_partials(&self) -> io::Result<()> {
+        // The place was made just now, by the clock by which the file system dates its files.
+        let now = self.dir.stat_self()?.metadata.mtime.as_nanoseconds();
+        let age_max = i128::try_from(PARTIAL_AGE_MAX.as_nanos()).expect("a week");
+        for name in self.parent.reserved_names()?.iter().filter(|name| name.starts_with(PARTIAL_PREFIX)) {
+            let name = Name::new(name).expect("listed as a name");
+            let stat = self.parent.stat(name)?;
+            if stat.entry_type == EntryType::File && now - stat.metadata.mtime.as_nanoseconds() > age_max {
+                self.parent.remove_file(name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A name within the place that was not given before.
     pub fn next_name(&self) -> TempName {
         TempName(hex(self.next.fetch_add(1, Ordering::Relaxed)))
@@ -67,16 +99,17 @@ impl Staging {
 }
 
 impl Drop for Staging {
-    /// Removes the place and whatever is still in it. What stays because of an error is cleaned by the next sync.
+    /// Removes the place and whatever is still in it, but for what is worth keeping. What stays because of an error is cleaned by the next sync.
     fn drop(&mut self) {
         let name = Name::new(&self.name).expect("it was made with this name");
-        if let Err(err) = remove_place(&self.parent, &self.dir, name) {
+        let keeps = self.keeps_partials.load(Ordering::Relaxed);
+        if let Err(err) = remove_place(&self.parent, &self.dir, name, keeps) {
             tracing::warn!(%err, ?name, "a staging place could not be removed");
         }
     }
 }
 
-/// Removes the staging places in `parent` that no living process holds; says how many. A place that cannot be removed is
+/// Removes the staging places in `parent` that no living process holds, and keeps what is worth it; says how many. A place that cannot be removed is
 /// left, and so is everything else of a reserved name: nobody but us makes names of exactly this form.
 pub fn clean(parent: &Dir) -> io::Result<usize> {
     let mut cleaned = 0;
@@ -100,15 +133,89 @@ fn is_place_name(name: &[u8]) -> bool {
 
 fn clean_place(parent: &Dir, name: Name<'_>) -> io::Result<bool> {
     let Some(dir) = Staging::hold(parent, name)? else { return Ok(false) };
-    remove_place(parent, &dir, name)?;
+    remove_place(parent, &dir, name, true)?;
     Ok(true)
 }
 
-fn remove_place(parent: &Dir, dir: &Dir, name: Name<'_>) -> io::Result<()> {
+fn remove_place(parent: &Dir, dir: &Dir, name: Name<'_>, keeps_partials: bool) -> io::Result<()> {
     for leftover in dir.names()? {
-        dir.remove_file(Name::new(&leftover).expect("listed as a name"))?;
+        let leftover = Name::new(&leftover).expect("listed as a name");
+        match PartialKey::of_temp(leftover).filter(|_| keeps_partials) {
+            Some(key) => keep_partial(parent, dir, leftover, &key)?,
+            None => dir.remove_file(leftover)?,
+        }
     }
     parent.remove_dir(name)
+}
+
+/// Moves an unfinished file out of its place, unless there is more of it already.
+fn keep_partial(parent: &Dir, dir: &Dir, temp: Name<'_>, key: &PartialKey) -> io::Result<()> {
+    let name = key.name();
+    let name = Name::new(&name).expect("prefix and hex digits are a name");
+    let stat = dir.stat(temp)?;
+    let kept = match parent.stat(name) {
+        Ok(kept) => kept.size,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => 0,
+        Err(err) => return Err(err),
+    };
+    if stat.entry_type == EntryType::File && stat.size > kept {
+        return dir.rename(temp, parent, name);
+    }
+    dir.remove_file(temp)
+}
+
+/// The keys of all unfinished files that are kept in `parent`.
+pub fn partials(parent: &Dir) -> io::Result<HashSet<PartialKey>> {
+    let names = parent.reserved_names()?;
+    Ok(names.iter().filter_map(|name| PartialKey::of_digits(name.strip_prefix(PARTIAL_PREFIX)?)).collect())
+}
+
+/// What was left of the file of this key by syncs that staged in `parent`.
+pub fn open_partial(parent: &Dir, key: &PartialKey) -> io::Result<File> {
+    parent.open_file(Name::new(&key.name()).expect("prefix and hex digits are a name"))
+}
+
+/// Removes what was left of the file, if there is something.
+pub fn remove_partial(parent: &Dir, key: &PartialKey) -> io::Result<()> {
+    match parent.remove_file(Name::new(&key.name()).expect("prefix and hex digits are a name")) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// How long an unfinished file waits to be continued: over a weekend and some days more. Chosen, not measured.
+const PARTIAL_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+const PARTIAL_PREFIX: &[u8] = b".swarmwire-part-";
+
+/// Marks the temporary names of files that are worth keeping when they do not become complete.
+const PARTIAL_MARK: u8 = b'p';
+
+/// Which file an unfinished one was to be: 60 bits of the BLAKE3 of its path below the root. Should two have the same, one finds nothing
+/// of itself in the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PartialKey([u8; 15]);
+
+impl PartialKey {
+    /// The key of the file at `path`.
+    pub fn of(path: &RelPath) -> Self {
+        let hash = blake3::hash(path.as_bytes());
+        let digits = hash.to_hex();
+        Self(std::array::from_fn(|at| digits.as_bytes()[at]))
+    }
+
+    fn of_temp(name: Name<'_>) -> Option<Self> {
+        Self::of_digits(name.as_bytes().strip_prefix(&[PARTIAL_MARK])?)
+    }
+
+    fn of_digits(digits: &[u8]) -> Option<Self> {
+        let is_digit = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        digits.try_into().ok().filter(|digits: &[u8; 15]| digits.iter().all(is_digit)).map(Self)
+    }
+
+    fn name(&self) -> Vec<u8> {
+        [PARTIAL_PREFIX, &self.0].concat()
+    }
 }
 
 /// Name of a file within a staging place.
@@ -116,9 +223,16 @@ fn remove_place(parent: &Dir, dir: &Dir, name: Name<'_>) -> io::Result<()> {
 pub struct TempName([u8; 16]);
 
 impl TempName {
+    /// The name of a file that is worth keeping when it does not become complete. There is one such name for each key.
+    pub fn partial(key: &PartialKey) -> Self {
+        let mut name = [PARTIAL_MARK; 16];
+        name[1..].copy_from_slice(&key.0);
+        Self(name)
+    }
+
     /// The name as a component.
     pub fn as_name(&self) -> Name<'_> {
-        Name::new(&self.0).expect("hex digits are a name")
+        Name::new(&self.0).expect("hex digits and the mark are a name")
     }
 }
 

@@ -182,6 +182,9 @@ pub(super) async fn run(
     let closer = CloseOnDrop(shared.clone());
     let result = converse(link, &shared, outgoing).await;
     drop(closer);
+    if matches!(result, Err(SyncError::Protocol(_))) {
+        shared.landing.forget_partials();
+    }
     let report = shared.named.report(&tally);
     // What is still in the staging place is removed here, or with the last large file that did not become complete.
     let removing = tokio::task::spawn_blocking(move || {

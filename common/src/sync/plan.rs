@@ -29,7 +29,7 @@ pub enum Existing {
 pub enum Action {
     /// It is as it should be.
     Keep,
-    /// The content is right; mode or, with `checksum`, modification time is set.
+    /// The content is right; mode or, of an empty file, modification time is set.
     SetMetadata,
     /// Ask for the content.
     Fetch,
@@ -81,10 +81,11 @@ fn compare_files(wanted: (u64, Metadata), there: (u64, Metadata), options: SyncO
         let is_worth_it = wanted.0.min(there.0) >= BASIS_BYTES_MIN;
         return if is_worth_it { Action::FetchWithBasis } else { Action::Fetch };
     }
-    if options.checksum || wanted.1.mtime != there.1.mtime {
-        return if wanted.0 > 0 { Action::FetchWithBasis } else { Action::Fetch };
+    let may_differ = options.checksum || wanted.1.mtime != there.1.mtime;
+    if may_differ && wanted.0 > 0 {
+        return Action::FetchWithBasis;
     }
-    if wanted.1.mode != there.1.mode { Action::SetMetadata } else { Action::Keep }
+    if wanted.1 != there.1 { Action::SetMetadata } else { Action::Keep }
 }
 
 #[cfg(test)]
@@ -143,7 +144,7 @@ mod tests {
         let decided = |size, there| decide(&file(size), metadata(0o644, 5), &at(there), options);
         assert_eq!(decided(3, 3), Action::FetchWithBasis);
         assert_eq!(decided(3, 4), Action::Fetch);
-        assert_eq!(decided(0, 0), Action::Fetch);
+        assert_eq!(decided(0, 0), Action::Keep);
     }
 
     #[test]
@@ -154,7 +155,7 @@ mod tests {
             (90_000, 100_000, Action::FetchWithBasis),
             (100_000, 4_095, Action::Fetch),
             (100, 90_000, Action::Fetch),
-            (0, 0, Action::Fetch),
+            (0, 0, Action::SetMetadata),
         ] {
             let kind = Kind::File { size };
             assert_eq!(decide(&kind, metadata(0o644, 5), &at(there), SyncOptions::default()), action);

@@ -17,7 +17,7 @@ use crate::{
     limits::CHUNK_BYTES,
     root::{
         File,
-        staging::{Staging, TempName},
+        staging::{PartialKey, Staging, TempName},
     },
     sync::SyncError,
     wire::data::FileAttempt,
@@ -139,6 +139,8 @@ pub(super) enum Withdrawn {
 #[derive(Debug)]
 pub(super) struct Assembly {
     staging: Arc<Staging>,
+    /// The same for each attempt, so that a later sync finds what this one leaves.
+    temp: TempName,
     state: Mutex<State>,
 }
 
@@ -153,7 +155,6 @@ struct State {
 #[derive(Debug)]
 struct Current {
     reading: FileAttempt,
-    temp: TempName,
     file: Arc<File>,
     /// Values of the chunks that have come; none once the file is complete.
     tree: Option<TreeHasher>,
@@ -184,8 +185,8 @@ enum Entered<'a> {
 
 impl Assembly {
     /// A file of which nothing has come. Touches no disk.
-    pub(super) fn new(staging: Arc<Staging>) -> Self {
-        Self { staging, state: Mutex::default() }
+    pub(super) fn new(staging: Arc<Staging>, key: &PartialKey) -> Self {
+        Self { staging, temp: TempName::partial(key), state: Mutex::default() }
     }
 
     /// Adds a chunk that matches its chaining value. The writing itself happens outside the lock.
@@ -247,15 +248,15 @@ impl Assembly {
         if sync {
             current.file.sync()?;
         }
-        Ok((current.temp, current.reading.size))
+        Ok((self.temp, current.reading.size))
     }
 
     /// Gives back the room of a file that failed.
     pub(super) fn discard(&self) {
         let mut state = self.state();
         state.is_discarded = true;
-        if let Some(current) = state.current.take() {
-            self.remove(&current);
+        if state.current.take().is_some() {
+            self.remove();
         }
     }
 
@@ -274,12 +275,11 @@ impl Assembly {
             Some(_) | None => false,
         };
         if !has_begun {
+            if current.take().is_some() {
+                self.remove();
+            }
             match self.begin(reading) {
-                Ok(begun) => {
-                    if let Some(earlier) = current.replace(begun) {
-                        self.remove(&earlier);
-                    }
-                }
+                Ok(begun) => *current = Some(begun),
                 Err(err) => return Ok(Entered::Failed(err)),
             }
         }
@@ -287,15 +287,14 @@ impl Assembly {
     }
 
     fn begin(&self, reading: FileAttempt) -> io::Result<Current> {
-        let temp = self.staging.next_name();
-        let file = Arc::new(self.staging.dir().create_file(temp.as_name())?);
+        let file = Arc::new(self.staging.dir().create_file(self.temp.as_name())?);
         let tree = Some(TreeHasher::new(reading.size.div_ceil(CHUNK_BYTES)));
-        Ok(Current { reading, temp, file, tree, chunks_written: 0, end: None })
+        Ok(Current { reading, file, tree, chunks_written: 0, end: None })
     }
 
-    fn remove(&self, current: &Current) {
+    fn remove(&self) {
         // What cannot be removed goes with the staging place.
-        let _gone = self.staging.dir().remove_file(current.temp.as_name());
+        let _gone = self.staging.dir().remove_file(self.temp.as_name());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -326,7 +325,15 @@ impl Current {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{hash::chunk_chaining_value, path::Name, root::Root};
+    use crate::{
+        hash::chunk_chaining_value,
+        path::{Name, RelPath},
+        root::Root,
+    };
+
+    fn key() -> PartialKey {
+        PartialKey::of(&RelPath::root())
+    }
 
     const SIZE: u64 = CHUNK_BYTES + 5;
 
@@ -343,7 +350,7 @@ mod tests {
             let root = Root::open(top.path()).unwrap();
             let staging = Arc::new(Staging::create(root.top(), || 7).unwrap());
             let content = (0..=250).cycle().take(usize::try_from(SIZE).unwrap()).collect();
-            Self { top, assembly: Assembly::new(staging), content }
+            Self { top, assembly: Assembly::new(staging, &key()), content }
         }
 
         fn chunk(&self, attempt: u32, number: u64, bytes: &[u8]) -> Result<Step, SyncError> {
@@ -424,7 +431,7 @@ mod tests {
             let staging = Arc::new(Staging::create(Root::open(top.path()).unwrap().top(), || 7).unwrap());
             let reading = FileAttempt { index, attempt, size: SIZE };
             assemblies
-                .find_or_begin(reading, 1, || Ok(Ok(Assembly::new(staging))))
+                .find_or_begin(reading, 1, || Ok(Ok(Assembly::new(staging, &key()))))
                 .map(|found| found.is_some())
         };
         assert!(begin(&assemblies, 1, 1).unwrap());

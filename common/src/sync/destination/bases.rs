@@ -16,7 +16,7 @@ use crate::{
     delta::{Cuts, Signature, Signer},
     limits::{self, CHUNK_BYTES},
     path::{Name, RelPath},
-    root::{EntryType, File},
+    root::{EntryType, File, staging::PartialKey},
     sync::Stage,
     wire::sync::{DestinationMessage, Run, WantWith},
 };
@@ -28,6 +28,8 @@ pub(super) enum Candidate {
     Own,
     /// Another one, by its path below the root.
     Other(RelPath),
+    /// What an interrupted sync has left of the new file, and after it the old one, if it has one.
+    Partial { key: PartialKey, own: bool },
 }
 
 /// An old file that was told to the source.
@@ -35,14 +37,14 @@ pub(super) enum Candidate {
 pub(super) struct Basis {
     /// Which.
     pub(super) candidate: Candidate,
-    /// Bytes that were told, from the start on.
-    pub(super) bytes: u64,
-    /// Their BLAKE3.
+    /// BLAKE3 of all that was told.
     pub(super) hash: [u8; 32],
-    /// Whether that is the whole file.
+    /// Whether that is all of one file.
     pub(super) is_whole: bool,
-    /// Held open where it may lose its name before it is needed; a small one in its own place is opened again.
-    file: Option<File>,
+    /// Bytes that were told of each file, from its start on.
+    bytes: Vec<u64>,
+    /// Held open where they may lose their names before they are needed; a small file in its own place is opened again.
+    files: Option<Vec<File>>,
     chunks: usize,
 }
 
@@ -111,7 +113,7 @@ impl Bases {
         let mut state = self.state();
         if let Some(basis) = state.told.remove(&index) {
             state.chunks -= basis.chunks;
-            state.held -= usize::from(basis.file.is_some());
+            state.held -= basis.held();
             self.changed.notify_all();
         }
     }
@@ -142,7 +144,7 @@ impl Bases {
         state.untold += 1;
         if let Some(basis) = basis {
             state.chunks += basis.chunks;
-            state.held += usize::from(basis.file.is_some());
+            state.held += basis.held();
             state.told.insert(index, Arc::new(basis));
         }
     }
@@ -230,9 +232,25 @@ impl Ready {
 
 /// Reads a candidate to its end.
 fn sign(shared: &Shared, index: u32, candidate: Candidate) -> io::Result<(Signature, Basis)> {
-    let file = open(shared, index, &candidate)?;
-    let size = file.stat()?.size;
+    let files = open(shared, index, &candidate)?;
+    let sizes: Vec<u64> = files.iter().map(|file| Ok(file.stat()?.size)).collect::<io::Result<_>>()?;
+    let size = sizes.iter().sum();
     let mut signer = Signer::new(Cuts::for_size(size));
+    let mut bytes = Vec::with_capacity(files.len());
+    let mut read = 0;
+    for file in &files {
+        read += read_all(shared, file, &mut signer)?;
+        bytes.push(signer.end_file() - bytes.iter().sum::<u64>());
+    }
+    let (signature, hash) = signer.finish();
+    let is_whole = files.len() == 1 && bytes[0] == read;
+    let is_held = candidate != Candidate::Own || size > CHUNK_BYTES;
+    let chunks = signature.chunks.len();
+    let files = is_held.then_some(files);
+    Ok((signature, Basis { candidate, hash: hash.into(), is_whole, bytes, files, chunks }))
+}
+
+fn read_all(shared: &Shared, file: &File, signer: &mut Signer) -> io::Result<u64> {
     let mut buffer = shared.pool.take();
     let step = usize::try_from(CHUNK_BYTES).expect("1 MiB");
     let mut offset = 0;
@@ -240,7 +258,7 @@ fn sign(shared: &Shared, index: u32, candidate: Candidate) -> io::Result<(Signat
         buffer.bytes.clear();
         let read = shared.tally.timed(Stage::Read, || file.read_at(offset, step, &mut buffer.bytes))?;
         if read == 0 {
-            break;
+            return Ok(offset);
         }
         // The file may take an hour.
         if shared.pending.is_over() {
@@ -249,42 +267,70 @@ fn sign(shared: &Shared, index: u32, candidate: Candidate) -> io::Result<(Signat
         shared.tally.timed(Stage::Hash, || signer.add(&buffer.bytes));
         offset += u64::try_from(read).expect("at most a chunk");
     }
-    let (signature, hash) = shared.tally.timed(Stage::Hash, || signer.finish());
-    let bytes = signature.bytes();
-    let is_held = candidate != Candidate::Own || size > CHUNK_BYTES;
-    let chunks = signature.chunks.len();
-    let file = is_held.then_some(file);
-    Ok((signature, Basis { candidate, bytes, hash: hash.into(), is_whole: bytes == offset, file, chunks }))
 }
 
-fn open(shared: &Shared, index: u32, candidate: &Candidate) -> io::Result<File> {
-    let file = match candidate {
-        Candidate::Own => {
-            let name = shared.name_of(index);
-            shared.parent_dir(index)?.open_file(Name::new(&name).expect("listed as a name"))?
-        }
+/// The files of a candidate, whose contents are laid end to end.
+fn open(shared: &Shared, index: u32, candidate: &Candidate) -> io::Result<Vec<File>> {
+    let files = match candidate {
+        Candidate::Own => vec![open_own(shared, index)?],
         Candidate::Other(path) => {
             let (parent, name) = path.split_last().ok_or(io::ErrorKind::IsADirectory)?;
-            shared.landing.root().dir(&parent)?.open_file(name)?
+            vec![shared.landing.root().dir(&parent)?.open_file(name)?]
+        }
+        Candidate::Partial { key, own } => {
+            let partial = shared.landing.open_partial(key)?;
+            let own = own.then(|| open_own(shared, index)).transpose()?;
+            std::iter::once(partial).chain(own).collect()
         }
     };
-    if file.stat()?.entry_type != EntryType::File {
-        return Err(io::ErrorKind::InvalidInput.into());
+    for file in &files {
+        if file.stat()?.entry_type != EntryType::File {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
     }
-    Ok(file)
+    Ok(files)
+}
+
+fn open_own(shared: &Shared, index: u32) -> io::Result<File> {
+    let name = shared.name_of(index);
+    shared.parent_dir(index)?.open_file(Name::new(&name).expect("listed as a name"))
 }
 
 impl Basis {
-    /// Does something with the old file, which is opened again where it is not held.
-    pub(super) fn with_file<T>(
+    /// Bytes that were told.
+    pub(super) fn len(&self) -> u64 {
+        self.bytes.iter().sum()
+    }
+
+    /// Appends `size` bytes from `offset` on to `out`, all of which were told. `UnexpectedEof` where they are not there any more.
+    pub(super) fn read(
         &self,
         shared: &Shared,
         index: u32,
-        work: impl FnOnce(&File) -> io::Result<T>,
-    ) -> io::Result<T> {
-        match &self.file {
-            Some(file) => work(file),
-            None => work(&open(shared, index, &self.candidate)?),
+        (offset, size): (u64, u32),
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let opened;
+        let files = match &self.files {
+            Some(files) => files,
+            None => {
+                opened = open(shared, index, &self.candidate)?;
+                &opened
+            }
+        };
+        let (mut offset, mut left) = (offset, u64::from(size));
+        for (file, &bytes) in files.iter().zip(&self.bytes) {
+            let here = left.min(bytes.saturating_sub(offset));
+            let due = usize::try_from(here).expect("at most what is asked for");
+            if shared.tally.timed(Stage::Read, || file.read_at(offset.min(bytes), due, out))? != due {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            (offset, left) = (offset.saturating_sub(bytes), left - here);
         }
+        Ok(())
+    }
+
+    fn held(&self) -> usize {
+        self.files.as_ref().map_or(0, Vec::len)
     }
 }

@@ -4,7 +4,7 @@
 //! becomes the destination; a file goes into an existing directory under its own name and otherwise takes the destination's.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     sync::{
         Arc, Mutex, OnceLock,
@@ -18,8 +18,8 @@ use crate::{
     limits,
     path::{Name, RelPath},
     root::{
-        Dir, Root,
-        staging::{self, Staging},
+        Dir, File, Root,
+        staging::{self, PartialKey, Staging},
     },
     sync::{Destination, PlaceError, Stage, SyncError, tree::Tree},
     wire::sync::Durability,
@@ -35,6 +35,8 @@ pub(super) struct Landing {
     staging: Mutex<Option<Arc<Staging>>>,
     /// Directories that are in place and get their metadata in the end, in the order of the listing.
     directories: Mutex<Vec<u32>>,
+    /// Files of which interrupted syncs have left something where this one stages.
+    partials: OnceLock<HashSet<PartialKey>>,
     /// Whether anything below the top was changed.
     changed: AtomicBool,
 }
@@ -54,6 +56,7 @@ impl Landing {
             handles: Mutex::default(),
             staging: Mutex::default(),
             directories: Mutex::default(),
+            partials: OnceLock::new(),
             changed: AtomicBool::new(false),
         }
     }
@@ -117,7 +120,41 @@ impl Landing {
         let made =
             Arc::new(Staging::create(&self.staging_parent()?, || getrandom::u64().unwrap_or_default())?);
         *staging = Some(made.clone());
+        if let Err(err) = made.expire_partials() {
+            tracing::warn!(%err, "unfinished files of long ago could not be removed");
+        }
         Ok(made)
+    }
+
+    /// The key by which what is left of an unfinished file is found.
+    pub(super) fn partial_key(&self, path: &RelPath) -> io::Result<PartialKey> {
+        Ok(PartialKey::of(&self.path_below(path)?))
+    }
+
+    /// The key of the file at `path`, if an interrupted sync has left something of it.
+    pub(super) fn partial(&self, path: impl FnOnce() -> RelPath) -> Option<PartialKey> {
+        let partials = self.partials.get().filter(|partials| !partials.is_empty())?;
+        self.partial_key(&path()).ok().filter(|key| partials.contains(key))
+    }
+
+    /// What an interrupted sync has left of a file.
+    pub(super) fn open_partial(&self, key: &PartialKey) -> io::Result<File> {
+        staging::open_partial(&self.staging_parent()?, key)
+    }
+
+    /// Removes what an interrupted sync has left of a file that is complete now.
+    pub(super) fn remove_partial(&self, key: &PartialKey) {
+        let removed = self.staging_parent().and_then(|parent| staging::remove_partial(&parent, key));
+        if let Err(err) = removed {
+            tracing::warn!(%err, "an unfinished file that is complete now was left behind");
+        }
+    }
+
+    /// What is unfinished is not worth keeping for a later sync: this one has come to its end, or its source lies.
+    pub(super) fn forget_partials(&self) {
+        if let Some(staging) = &*self.staging.lock().expect("no holder panics") {
+            staging.forget_partials();
+        }
     }
 
     /// Lets go of the staging place; it is removed with its last user.
@@ -151,7 +188,10 @@ impl Landing {
 
     /// Removes what crashed syncs have left where this one would stage.
     fn clean_staging(&self) -> io::Result<()> {
-        let cleaned = staging::clean(&self.staging_parent()?)?;
+        let parent = self.staging_parent()?;
+        let cleaned = staging::clean(&parent)?;
+        // Set once, because the top lands once.
+        self.partials.get_or_init(|| staging::partials(&parent).unwrap_or_default());
         if cleaned > 0 {
             tracing::info!(cleaned, "removed the leftovers of interrupted syncs");
         }
@@ -186,6 +226,7 @@ impl Handles {
 /// Removes the staging place, gives the directories their metadata, children first, and makes all of it durable. Blocks.
 pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     let landing = &shared.landing;
+    landing.forget_partials();
     landing.remove_staging();
     let directories = std::mem::take(&mut *landing.directories.lock().expect("no holder panics"));
     for &index in directories.iter().rev() {

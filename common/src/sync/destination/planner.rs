@@ -17,8 +17,9 @@ use async_channel::Receiver;
 use super::{Shared, bases::Candidate};
 use crate::{
     entry::{Kind, Metadata},
+    limits::CHUNK_BYTES,
     path::Name,
-    root::Dir,
+    root::{Dir, staging::PartialKey},
     sync::{
         Stage, SyncError,
         plan::{Action, Existing, decide},
@@ -243,6 +244,10 @@ impl Planner<'_> {
     /// Asks for a file's content at once, or puts it off until it is known what else is here: it may have been another file before.
     fn fetch(&mut self, place: &Place<'_>, (size, has): (u64, Option<u64>), action: Action) {
         let own = action == Action::FetchWithBasis;
+        if let Some(key) = partial(self.shared, place.index, size) {
+            let candidate = Candidate::Partial { key, own };
+            return self.wants.push_with(self.shared, place.index, candidate);
+        }
         let was_cut = has.is_some_and(|has| has > size);
         let may_have_moved = has.is_none() || was_cut || is_rotated(place.name);
         if !self.is_fresh && may_have_moved && size > 0 {
@@ -267,7 +272,13 @@ impl Planner<'_> {
                 }
             }
             Action::Refuse(reason) => shared.fail(index, reason),
-            _ => unchanged(shared, size),
+            _ => {
+                // Its handler may have lived on, when the sync that it was of was done again.
+                if let Some(key) = partial(shared, index, size) {
+                    shared.landing.remove_partial(&key);
+                }
+                unchanged(shared, size);
+            }
         }
     }
 
@@ -320,6 +331,11 @@ impl Planner<'_> {
         // A closed channel means that the sync has ended; the listing's queue is closed with it.
         let _ended = self.shared.control.send_blocking(message);
     }
+}
+
+/// The key of what an interrupted sync has left of a large file.
+fn partial(shared: &Shared, index: u32, size: u64) -> Option<PartialKey> {
+    shared.landing.partial(|| shared.path_of(index)).filter(|_| size > CHUNK_BYTES)
 }
 
 fn unchanged(shared: &Shared, size: u64) {

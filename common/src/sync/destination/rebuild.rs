@@ -9,7 +9,7 @@ use super::{Shared, UNWANTED, bases::Basis};
 use crate::{
     limits::CHUNK_BYTES,
     root::File,
-    sync::{Stage, SyncError, unit::Buffer},
+    sync::{SyncError, unit::Buffer},
     wire::data::Segment,
 };
 
@@ -31,25 +31,21 @@ pub(super) fn content(
     check(segments, literals.len(), size, &basis)?;
     let mut out = shared.pool.take();
     out.bytes.reserve(size);
-    let built = basis.with_file(shared, index, |file| {
-        for segment in segments {
-            match *segment {
-                Segment::Literal { size } => {
-                    let bytes;
-                    (bytes, literals) = literals.split_at(size as usize);
-                    out.bytes.extend_from_slice(bytes);
+    for segment in segments {
+        match *segment {
+            Segment::Literal { size } => {
+                let bytes;
+                (bytes, literals) = literals.split_at(size as usize);
+                out.bytes.extend_from_slice(bytes);
+            }
+            Segment::Copy { offset, size } => {
+                if let Err(err) = basis.read(shared, index, (offset, size), &mut out.bytes) {
+                    return Ok(Err(err));
                 }
-                Segment::Copy { offset, size } => copy(shared, file, offset, size, &mut out.bytes)?,
             }
         }
-        Ok(())
-    });
-    Ok(built.map(|()| out))
-}
-
-fn copy(shared: &Shared, file: &File, offset: u64, size: u32, out: &mut Vec<u8>) -> io::Result<()> {
-    let read = shared.tally.timed(Stage::Read, || file.read_at(offset, size as usize, out))?;
-    if read == size as usize { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+    Ok(Ok(out))
 }
 
 fn check(segments: &[Segment], literals: usize, size: usize, basis: &Basis) -> Result<(), SyncError> {
@@ -59,7 +55,7 @@ fn check(segments: &[Segment], literals: usize, size: usize, basis: &Basis) -> R
         match *segment {
             Segment::Literal { size } => literal += u64::from(size),
             Segment::Copy { offset, size } => {
-                if offset.checked_add(size.into()).is_none_or(|end| end > basis.bytes) {
+                if offset.checked_add(size.into()).is_none_or(|end| end > basis.len()) {
                     return Err(MISFIT);
                 }
             }
@@ -71,22 +67,16 @@ fn check(segments: &[Segment], literals: usize, size: usize, basis: &Basis) -> R
 
 /// Copies all that was told of a basis to `out`, as long as it still is what was told.
 pub(super) fn whole(shared: &Shared, index: u32, basis: &Basis, out: &File) -> io::Result<()> {
-    basis.with_file(shared, index, |file| {
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = shared.pool.take();
-        let mut offset = 0;
-        while offset < basis.bytes {
-            buffer.bytes.clear();
-            let due = u32::try_from(CHUNK_BYTES.min(basis.bytes - offset)).expect("at most a chunk");
-            copy(shared, file, offset, due, &mut buffer.bytes)?;
-            hasher.update(&buffer.bytes);
-            out.write_at(offset, &buffer.bytes)?;
-            offset += u64::from(due);
-        }
-        if *hasher.finalize().as_bytes() == basis.hash {
-            Ok(())
-        } else {
-            Err(io::Error::other(BASIS_CHANGED))
-        }
-    })
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = shared.pool.take();
+    let mut offset = 0;
+    while offset < basis.len() {
+        buffer.bytes.clear();
+        let due = u32::try_from(CHUNK_BYTES.min(basis.len() - offset)).expect("at most a chunk");
+        basis.read(shared, index, (offset, due), &mut buffer.bytes)?;
+        hasher.update(&buffer.bytes);
+        out.write_at(offset, &buffer.bytes)?;
+        offset += u64::from(due);
+    }
+    if *hasher.finalize().as_bytes() == basis.hash { Ok(()) } else { Err(io::Error::other(BASIS_CHANGED)) }
 }

@@ -206,9 +206,13 @@ impl Writer<'_> {
         let shared = self.shared;
         // Made before the lock is taken, under which no disk call happens.
         let staging = shared.landing.staging();
+        let key = shared.landing.partial_key(&shared.path_of(file.index));
         // Two threads may come here for one file: the one that takes it begins, the other finds what was begun.
         let found = shared.assemblies.find_or_begin(file, FILES_OPEN_MAX, || {
-            if shared.pending.take(file.index) { Ok(staging.map(Assembly::new)) } else { Err(UNWANTED) }
+            if !shared.pending.take(file.index) {
+                return Err(UNWANTED);
+            }
+            Ok(staging.and_then(|staging| Ok(Assembly::new(staging, &key?))))
         })?;
         match found.transpose() {
             Ok(assembly) => Ok(assembly),
@@ -253,6 +257,9 @@ impl Writer<'_> {
         tally.verified.fetch_add(1, Relaxed);
         let is_durable = self.shared.options.durability == Durability::File;
         let finished = tally.timed(Stage::Write, || assembly.finish(metadata, is_durable));
+        if let Some(basis) = self.shared.bases.get(index) {
+            self.forget_partial(&basis);
+        }
         match finished {
             Ok((temp, bytes)) => self.committer.commit(self.shared, Written { index, temp, bytes }),
             Err(err) => {
@@ -275,7 +282,7 @@ impl Writer<'_> {
             return Err(DAMAGED);
         }
         if basis.candidate == Candidate::Own && basis.is_whole {
-            self.keep(index, basis.bytes);
+            self.keep(index, basis.len());
         } else {
             self.copy(index, &basis);
         }
@@ -310,13 +317,21 @@ impl Writer<'_> {
         }
     }
 
+    /// Removes what an interrupted sync has left of a file, once it is all in a new one.
+    fn forget_partial(&self, basis: &Basis) {
+        if let Candidate::Partial { key, .. } = &basis.candidate {
+            self.shared.landing.remove_partial(key);
+        }
+    }
+
     /// Makes a file of another one that is here.
     fn copy(&self, index: u32, basis: &Basis) {
         let shared = self.shared;
         let metadata = self.listed(index);
         let copied = shared.tally.timed(Stage::Write, || {
-            self.staged(index, metadata, basis.bytes, |out| rebuild::whole(shared, index, basis, out))
+            self.staged(index, metadata, basis.len(), |out| rebuild::whole(shared, index, basis, out))
         });
+        self.forget_partial(basis);
         match copied {
             Ok(written) => {
                 shared.tally.received.fetch_add(1, Relaxed);
