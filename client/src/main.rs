@@ -22,6 +22,7 @@ const CLEANUP_TIME_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    swarmwire_common::root::descriptors::raise_limit();
     log_to_stderr();
     let exit = run(cli).unwrap_or_else(|err| {
         let exit = Exit::of(&err);

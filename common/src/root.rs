@@ -8,6 +8,7 @@
 //! All calls block; they belong on blocking threads. Calls that change the disk pass a [`gate::Gate`] first, through which tests
 //! watch their order and make any of them fail. No policy here: who may write is `server::grants`, what to write is `sync`.
 
+pub mod descriptors;
 pub mod dir;
 pub mod gate;
 mod resolve;

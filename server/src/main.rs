@@ -10,19 +10,19 @@ mod logging;
 use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use swarmwire_common::root::descriptors;
 
 use crate::{cli::Cli, config::UsageError};
 
-/// Threads that file work may have: four for each of the most handlers that can be asked for, so that these are the bound.
-const BLOCKING_THREADS_MAX: usize = 4 * 16_384;
+/// Threads that file work may have: five for each of the most handlers that can be asked for, so that these are the bound.
+const BLOCKING_THREADS_MAX: usize = 5 * 16_384;
 
 /// How long threads that are at a file may take to notice the end. One that waits for a dead disk never does.
 const CLEANUP_TIME_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    raise_descriptor_limit();
+    descriptors::raise_limit();
     // One thread for the endpoint and the conversations; file work runs on blocking threads beside it.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -44,12 +44,4 @@ fn main() -> ExitCode {
             ExitCode::from(if err.is::<UsageError>() { 2 } else { 1 })
         }
     }
-}
-
-/// Takes all descriptors that the system grants. A sync may hold a hundred, and the usual soft limit of 1,024 is less than a full
-/// pool needs; without one left the list of clients cannot be read, and then nobody is known.
-fn raise_descriptor_limit() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where the system refuses, the limit stays what it is.
-    let _kept = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

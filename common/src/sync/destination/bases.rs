@@ -16,7 +16,7 @@ use crate::{
     delta::{Cuts, Signature, Signer},
     limits::{self, CHUNK_BYTES},
     path::{Name, RelPath},
-    root::{EntryType, File, staging::PartialKey},
+    root::{EntryType, File, descriptors, staging::PartialKey},
     sync::Stage,
     wire::sync::{DestinationMessage, Run, WantWith},
 };
@@ -49,10 +49,18 @@ pub(super) struct Basis {
 }
 
 /// What was asked for, told and is not settled.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Bases {
     state: Mutex<State>,
     changed: Condvar,
+    open_max: usize,
+}
+
+impl Default for Bases {
+    fn default() -> Self {
+        let open_max = descriptors::share(limits::BASES_OPEN_MAX);
+        Self { state: Mutex::default(), changed: Condvar::new(), open_max }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -121,7 +129,7 @@ impl Bases {
     fn next(&self, has_ready: bool) -> Next {
         let mut state = self.state();
         loop {
-            if state.has_room()
+            if state.has_room(self.open_max)
                 && let Some((index, candidate)) = state.asked.pop_front()
             {
                 state.reading += 1;
@@ -161,9 +169,9 @@ impl Bases {
 
 impl State {
     /// Whether another candidate may be signed, which may turn out to have as many chunks as there can be.
-    fn has_room(&self) -> bool {
+    fn has_room(&self, open_max: usize) -> bool {
         self.chunks + (self.reading + 1) * limits::SIGNATURE_CHUNKS_MAX <= limits::SIGNATURE_CHUNKS_TOLD_MAX
-            && self.held + self.reading < limits::BASES_OPEN_MAX
+            && self.held + self.reading < open_max
     }
 }
 
