@@ -12,7 +12,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::status::StatusCode;
-use crate::entry::{Kind, Metadata, SpecialKind};
+use crate::{
+    entry::{Kind, Metadata, SpecialKind},
+    limits,
+};
 
 /// Opens a sync.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,12 +41,57 @@ pub enum Direction {
 }
 
 /// What both sides must know alike.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncOptions {
     /// Compare regular files of equal size by their hash instead of by their modification time.
     pub checksum: bool,
     /// What the destination waits for before a file takes its name.
     pub durability: Durability,
+    /// Whether the source compresses content.
+    pub compress: Compress,
+    /// Payload bytes per second that the source sends at most.
+    pub rate_bytes: Option<u64>,
+    /// Threads of each side that read or write files.
+    pub jobs: u8,
+}
+
+impl Default for SyncOptions {
+    fn default() -> Self {
+        Self {
+            checksum: false,
+            durability: Durability::default(),
+            compress: Compress::default(),
+            rate_bytes: None,
+            jobs: limits::JOBS_DEFAULT,
+        }
+    }
+}
+
+impl SyncOptions {
+    /// These options with every number brought within its bound, and at most `jobs_max` threads.
+    pub fn within_bounds(self, jobs_max: u8) -> Self {
+        Self {
+            compress: match self.compress {
+                Compress::Level(level) => Compress::Level(level.clamp(1, limits::COMPRESS_LEVEL_MAX)),
+                other => other,
+            },
+            rate_bytes: self.rate_bytes.map(|rate| rate.max(limits::RATE_BYTES_MIN)),
+            jobs: self.jobs.clamp(1, jobs_max),
+            ..self
+        }
+    }
+}
+
+/// Whether the source compresses content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Compress {
+    /// Not at all.
+    Never,
+    /// Where it makes the sync faster, by what the source measures.
+    #[default]
+    Auto,
+    /// Whatever becomes smaller, at this level of zstd: 1 to `COMPRESS_LEVEL_MAX`.
+    Level(u8),
 }
 
 /// When a received file is safe from a power loss.

@@ -14,6 +14,7 @@ use super::{
     Shared, UNWANTED, Work,
     assembly::{Assembly, Step},
     commit::{Committer, Written},
+    decoder::Decoder,
 };
 use crate::{
     entry::Metadata,
@@ -33,9 +34,10 @@ pub(super) const DAMAGED: SyncError = SyncError::Protocol("content does not matc
 /// Writes until the queue is closed. Blocks.
 pub(super) fn write(shared: &Shared, queue: &Receiver<Work>, committer: &Committer) {
     let writer = Writer { shared, committer };
+    let mut decoder = Decoder::new(shared);
     while let Ok(work) = queue.recv_blocking() {
         let result = match work {
-            Work::Unit(unit) => writer.unit(&unit),
+            Work::Unit(unit) => decoder.plain(unit).and_then(|unit| writer.unit(&unit)),
             Work::Same(index) => writer.same(index),
         };
         if let Err(err) = result {
@@ -54,8 +56,6 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn unit(&self, unit: &IncomingUnit) -> Result<(), SyncError> {
         let bytes = &unit.payload.bytes;
-        let size = u64::try_from(bytes.len()).expect("at most a pack");
-        self.shared.tally.bytes_queued.fetch_sub(size, Relaxed);
         match &unit.header {
             UnitHeader::Pack { hash, files } => self.pack(hash, files, bytes),
             UnitHeader::Chunk { file, number, size: _, chaining_value } => {

@@ -10,7 +10,7 @@ use crate::{
     entry::{Kind, Metadata, Timestamp},
     limits::{self, CONTROL_FRAME_BYTES_MAX, OPEN_FRAME_BYTES_MAX, UNIT_HEADER_BYTES_MAX},
     wire::{
-        data::{PackFile, Preamble, UnitHeader},
+        data::{Encoding, PackFile, Preamble, Unit, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         sync::{DestinationMessage, ListingEntry, SourceMessage, SyncRequest},
@@ -109,7 +109,7 @@ properties! {
     source_message: SourceMessage, CONTROL_FRAME_BYTES_MAX;
     destination_message: DestinationMessage, CONTROL_FRAME_BYTES_MAX;
     preamble: Preamble, PREAMBLE_BYTES_MAX;
-    unit_header: UnitHeader, UNIT_HEADER_BYTES_MAX;
+    unit: Unit, UNIT_HEADER_BYTES_MAX;
 }
 
 /// The metadata with the longest encoding that means anything.
@@ -118,13 +118,14 @@ const LONGEST: Metadata =
 
 #[test]
 fn the_largest_messages_of_an_honest_peer_fit_their_frames() {
-    let pack = UnitHeader::Pack {
+    let header = UnitHeader::Pack {
         hash: [255; 32],
         files: vec![
             PackFile { index: u32::MAX, size: u32::MAX, metadata: Some(LONGEST) };
             limits::PACK_FILES_MAX
         ],
     };
+    let pack = Unit { header, encoding: Encoding::Zstd { bytes: u32::MAX } };
     assert!(encode(&pack).len() <= UNIT_HEADER_BYTES_MAX);
 
     let preamble = Preamble { channel: u64::MAX };

@@ -8,13 +8,13 @@ use proptest::{array::uniform32, collection::vec, option, prelude::*};
 use crate::{
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     wire::{
-        data::{FileAttempt, PackFile, Preamble, UnitHeader},
+        data::{Encoding, FileAttempt, PackFile, Preamble, Unit, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
         sync::{
-            Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage, SyncOptions,
-            SyncRequest,
+            Compress, Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage,
+            SyncOptions, SyncRequest,
         },
     },
 };
@@ -100,16 +100,25 @@ pub(super) fn list_message() -> impl Strategy<Value = ListMessage> {
     ]
 }
 
+fn sync_options() -> impl Strategy<Value = SyncOptions> {
+    let durability = prop_oneof![Just(Durability::None), Just(Durability::Batch), Just(Durability::File)];
+    let compress =
+        prop_oneof![Just(Compress::Never), Just(Compress::Auto), any::<u8>().prop_map(Compress::Level)];
+    (any::<bool>(), durability, compress, option::of(any::<u64>()), any::<u8>()).prop_map(
+        |(checksum, durability, compress, rate_bytes, jobs)| SyncOptions {
+            checksum,
+            durability,
+            compress,
+            rate_bytes,
+            jobs,
+        },
+    )
+}
+
 pub(super) fn sync_request() -> impl Strategy<Value = SyncRequest> {
     let direction = prop_oneof![Just(Direction::Push), Just(Direction::Pull)];
-    let durability = prop_oneof![Just(Durability::None), Just(Durability::Batch), Just(Durability::File)];
-    (direction, bytes(), any::<bool>(), any::<bool>(), durability).prop_map(
-        |(direction, path, trailing_slash, checksum, durability)| SyncRequest {
-            direction,
-            path,
-            trailing_slash,
-            options: SyncOptions { checksum, durability },
-        },
+    (direction, bytes(), any::<bool>(), sync_options()).prop_map(
+        |(direction, path, trailing_slash, options)| SyncRequest { direction, path, trailing_slash, options },
     )
 }
 
@@ -169,7 +178,7 @@ fn file_attempt() -> impl Strategy<Value = FileAttempt> {
     any::<(u32, u32, u64)>().prop_map(|(index, attempt, size)| FileAttempt { index, attempt, size })
 }
 
-pub(super) fn unit_header() -> impl Strategy<Value = UnitHeader> {
+fn unit_header() -> impl Strategy<Value = UnitHeader> {
     let pack_file = (any::<u32>(), any::<u32>(), option::of(metadata()))
         .prop_map(|(index, size, metadata)| PackFile { index, size, metadata });
     prop_oneof![
@@ -183,4 +192,10 @@ pub(super) fn unit_header() -> impl Strategy<Value = UnitHeader> {
             metadata
         }),
     ]
+}
+
+pub(super) fn unit() -> impl Strategy<Value = Unit> {
+    let encoding =
+        prop_oneof![Just(Encoding::Plain), any::<u32>().prop_map(|bytes| Encoding::Zstd { bytes })];
+    (unit_header(), encoding).prop_map(|(header, encoding)| Unit { header, encoding })
 }

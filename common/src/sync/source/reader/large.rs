@@ -7,7 +7,7 @@ use crate::{
     hash::{TreeHasher, chunk_chaining_value},
     limits::{CHUNK_BYTES, READ_ATTEMPTS_MAX},
     root::{File, Stat},
-    sync::{Stage, unit::OutgoingUnit},
+    sync::Stage,
     wire::data::{FileAttempt, UnitHeader},
 };
 
@@ -29,7 +29,7 @@ impl Reader<'_> {
             if self.is_consistent(file, &before, hash)? {
                 let header =
                     UnitHeader::FileEnd { file: reading, hash: hash.into(), metadata: before.metadata };
-                return Ok(self.send(OutgoingUnit::new(&header, bytes::Bytes::new()))?);
+                return Ok(self.send(header, bytes::Bytes::new())?);
             }
         }
         Err(ReadError::Changing)
@@ -49,7 +49,7 @@ impl Reader<'_> {
             tree.add(number, chaining_value).expect("each chunk of the file comes once, in order");
             let size = u32::try_from(size).expect("at most a chunk");
             let header = UnitHeader::Chunk { file: reading, number, size, chaining_value };
-            self.send(OutgoingUnit::new(&header, buffer.into_bytes()))?;
+            self.send(header, buffer.into_bytes())?;
         }
         Ok(tree.finish())
     }
