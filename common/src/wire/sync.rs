@@ -226,3 +226,28 @@ pub struct Counts {
     /// Files that survive a power loss.
     pub durable: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Compress, SyncOptions};
+    use crate::limits::{JOBS_MAX, PEER_JOBS_MAX, RATE_BYTES_MIN};
+
+    #[test]
+    fn what_a_peer_asks_for_is_brought_within_bounds() {
+        for (level, expected) in [(0, 1), (1, 1), (19, 19), (20, 19), (255, 19)] {
+            let asked = SyncOptions { compress: Compress::Level(level), ..SyncOptions::default() };
+            assert_eq!(asked.within_bounds(JOBS_MAX).compress, Compress::Level(expected));
+        }
+        for (jobs, expected) in [(0, 1), (1, 1), (8, 8), (9, 8), (255, 8)] {
+            let asked = SyncOptions { jobs, ..SyncOptions::default() };
+            assert_eq!(asked.within_bounds(PEER_JOBS_MAX).jobs, expected);
+        }
+        for (rate, expected) in [(0, RATE_BYTES_MIN), (RATE_BYTES_MIN, RATE_BYTES_MIN), (u64::MAX, u64::MAX)]
+        {
+            let asked = SyncOptions { rate_bytes: Some(rate), ..SyncOptions::default() };
+            assert_eq!(asked.within_bounds(JOBS_MAX).rate_bytes, Some(expected));
+        }
+        let usual = SyncOptions::default();
+        assert_eq!(usual.within_bounds(JOBS_MAX), usual);
+    }
+}

@@ -71,6 +71,9 @@ const PASSED_MAX: u32 = 3;
 /// Weight of the newest measurement in what is remembered.
 const NEWEST: f64 = 0.25;
 
+/// How much of what slowed compression down is forgotten with each unit that is sent as it is.
+const FORGETTING: f64 = 0.02;
+
 /// What to do with the next unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Attempt {
@@ -123,6 +126,8 @@ impl Policy {
         let network = self.meter.network(now, path()).max(self.limit);
         // Nothing saves more than all of it.
         if !self.pays(network, 0.0) {
+            // Cores that were busy will not be for ever, and nothing is learned of them now.
+            self.slowness += FORGETTING * (1.0 - self.slowness);
             return Attempt::Plain;
         }
         if self.to_pass > 0 {
@@ -204,5 +209,153 @@ impl Meter {
         }
         let window = path.rtt.as_nanos() as f64 / path.window_bytes.max(1) as f64;
         self.sending.map_or(window, |sending| sending.min(window))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Attempt, METER_INTERVAL, Path, Policy};
+    use crate::wire::sync::Compress;
+
+    const UNIT: usize = 256 * 1024;
+
+    /// A path that carries `rate` bytes per second, on a simulated clock.
+    struct Network {
+        rate: u64,
+        rtt: Duration,
+        now: Instant,
+        sent_bytes: u64,
+    }
+
+    impl Network {
+        fn new(mbit: u64, rtt_us: u64) -> Self {
+            let rtt = Duration::from_micros(rtt_us);
+            Self { rate: mbit * 125_000, rtt, now: Instant::now(), sent_bytes: 0 }
+        }
+
+        fn path(&self) -> Path {
+            let window_bytes = (u128::from(self.rate) * self.rtt.as_nanos() / 1_000_000_000) as u64;
+            // As slow start leaves it, until as much has been sent.
+            let window_bytes = window_bytes.min(14_720 + self.sent_bytes);
+            Path { rtt_min: self.rtt, rtt: self.rtt, window_bytes, sent_bytes: self.sent_bytes }
+        }
+
+        fn carry(&mut self, bytes: usize) {
+            self.sent_bytes += bytes as u64;
+            self.now += Duration::from_nanos(bytes as u64 * 1_000_000_000 / self.rate);
+        }
+    }
+
+    /// Sends `units`, of which each becomes `size` times as many bytes; gives the levels that were tried, and the samples.
+    fn run(policy: &mut Policy, network: &mut Network, units: usize, size: f64) -> (Vec<Option<u8>>, usize) {
+        let mut samples = 0;
+        let levels = (0..units)
+            .map(|_| {
+                let level = match policy.attempt(network.now, || network.path()) {
+                    Attempt::Plain => None,
+                    Attempt::Level(level) => Some(level),
+                    Attempt::Sample { network } => {
+                        samples += 1;
+                        policy.level(network, size)
+                    }
+                };
+                let wire = if level.is_some() { (UNIT as f64 * size) as usize } else { UNIT };
+                if let Some(level) = level {
+                    let cost = match level {
+                        1 => 1.3,
+                        3 => 2.2,
+                        6 => 8.0,
+                        _ => 14.0,
+                    };
+                    policy.learn(level, UNIT, wire, Duration::from_nanos((UNIT as f64 * cost) as u64));
+                }
+                network.carry(wire);
+                level
+            })
+            .collect();
+        (levels, samples)
+    }
+
+    fn auto() -> Policy {
+        Policy::new(Compress::Auto, None)
+    }
+
+    #[test]
+    fn the_speed_of_the_network_decides() {
+        // Mbit/s, round trip in µs, what logs are compressed at from the first unit on and in the end.
+        for (mbit, rtt, first, last) in [
+            (8_000, 100, None, None),
+            (4_000, 1_000, None, None),
+            (10_000, 20_000, Some(1), None),
+            (1_000, 20_000, Some(9), Some(1)),
+            (1_000, 300, None, Some(1)),
+            (100, 20_000, Some(9), Some(3)),
+            (100, 1_000, None, Some(3)),
+            (10, 50_000, Some(9), Some(9)),
+        ] {
+            let (mut policy, mut network) = (auto(), Network::new(mbit, rtt));
+            let (levels, _) = run(&mut policy, &mut network, 400, 0.22);
+            assert_eq!(levels[0].is_some(), first.is_some(), "{mbit} Mbit/s, {rtt} µs: {levels:?}");
+            assert_eq!(levels[399], last, "{mbit} Mbit/s, {rtt} µs: {levels:?}");
+        }
+    }
+
+    #[test]
+    fn a_small_sync_over_a_short_path_samples_nothing() {
+        let (levels, samples) = run(&mut auto(), &mut Network::new(8_000, 200), 20, 0.2);
+        assert!(levels.iter().all(Option::is_none) && samples == 0);
+    }
+
+    #[test]
+    fn what_does_not_compress_is_sampled_ever_less_and_text_behind_it_is_found() {
+        let (mut policy, mut network) = (auto(), Network::new(100, 20_000));
+        let (levels, samples) = run(&mut policy, &mut network, 100, 1.0);
+        assert!(levels.iter().all(Option::is_none));
+        assert!((20..40).contains(&samples), "{samples}");
+        let (levels, _) = run(&mut policy, &mut network, 8, 0.2);
+        assert!(
+            levels[..4].iter().any(Option::is_some) && levels[4..].iter().all(Option::is_some),
+            "{levels:?}"
+        );
+    }
+
+    #[test]
+    fn a_destination_that_is_slow_makes_no_slow_network() {
+        // The path could carry 8 Gbit/s and is given a hundredth of it.
+        let (mut policy, mut network) = (auto(), Network::new(8_000, 200));
+        for _ in 0..200 {
+            let (levels, _) = run(&mut policy, &mut network, 1, 0.2);
+            assert_eq!(levels, [None]);
+            network.now += METER_INTERVAL;
+        }
+    }
+
+    #[test]
+    fn cores_that_are_busy_make_compression_dear() {
+        let (mut policy, mut network) = (auto(), Network::new(1_000, 20_000));
+        run(&mut policy, &mut network, 100, 0.22);
+        for _ in 0..50 {
+            policy.learn(1, UNIT, UNIT / 5, Duration::from_nanos(UNIT as u64 * 8));
+        }
+        let (levels, _) = run(&mut policy, &mut network, 10, 0.22);
+        assert!(levels.iter().all(Option::is_none), "{levels:?}");
+    }
+
+    #[test]
+    fn a_limit_is_a_slow_network() {
+        let mut policy = Policy::new(Compress::Auto, Some(1 << 20));
+        let (levels, _) = run(&mut policy, &mut Network::new(8_000, 200), 20, 0.2);
+        assert!(levels.iter().all(Option::is_some), "{levels:?}");
+    }
+
+    #[test]
+    fn who_says_what_to_do_is_obeyed() {
+        let mut network = Network::new(10, 50_000);
+        for (compress, expected) in [(Compress::Never, None), (Compress::Level(7), Some(7))] {
+            let (levels, samples) = run(&mut Policy::new(compress, None), &mut network, 20, 0.2);
+            assert!(levels.iter().all(|&level| level == expected) && samples == 0);
+        }
     }
 }
