@@ -4,9 +4,12 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use swarmwire_certs::KeyExchange;
-use swarmwire_common::wire::sync::Durability;
+use swarmwire_common::{
+    limits,
+    wire::sync::{Compress, Durability},
+};
 
-use crate::units::{parse_duration, parse_size};
+use crate::units::{ByteRate, parse_compress, parse_duration, parse_rate, parse_size};
 
 /// Moves directory trees to and from machines that run `swarmd`, encrypted and verified.
 ///
@@ -117,6 +120,21 @@ pub(crate) struct SyncArguments {
     /// When a file takes its name: at once, after a barrier for many, or after a barrier of its own
     #[arg(long, value_name = "WHEN", default_value = "batch", env = "SWARMWIRE_DURABILITY")]
     pub(crate) durability: DurabilityChoice,
+    /// Compress what is sent: `auto` (where it makes the sync faster), `never`, or always at a LEVEL of zstd from 1 to 19
+    #[arg(long, value_name = "auto|never|LEVEL", default_value = "auto", value_parser = parse_compress, env = "SWARMWIRE_COMPRESS")]
+    pub(crate) compress: Compress,
+    /// Send at most this much content per second, like 10MiB/s [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, env = "SWARMWIRE_BWLIMIT")]
+    pub(crate) bwlimit: Option<ByteRate>,
+    /// Threads that read or write files at each end; a gateway may start fewer
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = limits::JOBS_DEFAULT,
+        value_parser = clap::value_parser!(u8).range(1..=i64::from(limits::JOBS_MAX)),
+        env = "SWARMWIRE_JOBS"
+    )]
+    pub(crate) jobs: u8,
     /// How long to try again after the connection was lost
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, env = "SWARMWIRE_RETRY")]
     pub(crate) retry: Duration,

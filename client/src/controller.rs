@@ -191,7 +191,7 @@ impl Controller {
         tally: Arc<Tally>,
     ) -> Result<Outcome, RequestError> {
         let link = self.open_sync(Direction::Push, to, options).await?;
-        Ok(sync::send(link, source, tally).await)
+        Ok(sync::send(link, source, options, tally).await)
     }
 
     /// Syncs from the gateway into `destination`, where nothing lands but what `from` means; otherwise as [`Self::push`].

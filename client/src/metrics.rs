@@ -211,7 +211,7 @@ impl Run<'_> {
 mod tests {
     use super::*;
 
-    fn sample<'a>(report: &'a Report, stages: &'a [Duration; 8]) -> Sample<'a> {
+    fn sample<'a>(report: &'a Report, stages: &'a [Duration; Stage::ALL.len()]) -> Sample<'a> {
         Sample {
             direction: Direction::Push,
             report,
@@ -230,7 +230,7 @@ mod tests {
         let path = temp.path().join("swarm.prom");
         fs::write(&path, "old").unwrap();
         let report = Report { bytes_sent: 1234, files_sent: 3, durable: 3, ..Report::default() };
-        let stages = [Duration::from_millis(250); 8];
+        let stages = [Duration::from_millis(250); Stage::ALL.len()];
         let now = UNIX_EPOCH + Duration::from_secs(7);
         MetricsFile::new(&path).unwrap().write(&sample(&report, &stages), now).unwrap();
         let text = fs::read_to_string(&path).unwrap();

@@ -1,6 +1,8 @@
-//! Sizes, counts and times as people write and read them. Pure.
+//! Sizes, rates, counts and times as people write and read them. Pure.
 
 use std::time::Duration;
+
+use swarmwire_common::{limits, wire::sync::Compress};
 
 /// Suffixes of sizes: binary as they are shown, decimal as they may be typed.
 const SIZE_UNITS: [(&str, u64); 9] = [
@@ -26,6 +28,43 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         .ok()
         .and_then(|number| number.checked_mul(factor))
         .ok_or_else(|| "write a whole number of bytes, or with a unit like `64KiB` or `1MiB`".to_owned())
+}
+
+/// Bytes per second, at least `limits::RATE_BYTES_MIN`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteRate(u64);
+
+impl ByteRate {
+    pub(crate) fn bytes_per_second(self) -> u64 {
+        self.0
+    }
+}
+
+/// Reads a rate such as `10MiB/s` or `500KiB/s`; a number without a unit means bytes per second.
+pub(crate) fn parse_rate(text: &str) -> Result<ByteRate, String> {
+    let bytes = parse_size(text.strip_suffix("/s").unwrap_or(text)).map_err(
+        |_| "write a whole number of bytes per second, or with a unit like `500KiB/s` or `10MiB/s`",
+    )?;
+    if bytes < limits::RATE_BYTES_MIN {
+        return Err(format!(
+            "the least is {} bytes per second; without the option there is no limit",
+            limits::RATE_BYTES_MIN
+        ));
+    }
+    Ok(ByteRate(bytes))
+}
+
+/// Reads `auto`, `never` or a level of zstd.
+pub(crate) fn parse_compress(text: &str) -> Result<Compress, String> {
+    match text {
+        "auto" => return Ok(Compress::Auto),
+        "never" => return Ok(Compress::Never),
+        _ => {}
+    }
+    let level = text.parse().ok().filter(|level| (1..=limits::COMPRESS_LEVEL_MAX).contains(level));
+    level
+        .map(Compress::Level)
+        .ok_or_else(|| format!("write `auto`, `never` or a level from 1 to {}", limits::COMPRESS_LEVEL_MAX))
 }
 
 /// Reads a duration such as `30s` or `5m`.
@@ -93,6 +132,40 @@ mod tests {
             ("99999999TiB", None),
         ] {
             assert_eq!(parse_size(text).ok(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn rates_and_levels_are_read_as_they_are_documented() {
+        for (text, expected) in [
+            ("10MiB/s", Some(10 << 20)),
+            ("500KiB/s", Some(500 << 10)),
+            ("2 MB/s", Some(2_000_000)),
+            ("4096", Some(4096)),
+            ("1024/s", Some(1024)),
+            ("1023", None),
+            ("0", None),
+            ("", None),
+            ("/s", None),
+            ("10MiB/min", None),
+            ("-1MiB/s", None),
+            ("fast", None),
+        ] {
+            assert_eq!(parse_rate(text).ok().map(ByteRate::bytes_per_second), expected, "{text:?}");
+        }
+        for (text, expected) in [
+            ("auto", Some(Compress::Auto)),
+            ("never", Some(Compress::Never)),
+            ("1", Some(Compress::Level(1))),
+            ("19", Some(Compress::Level(19))),
+            ("0", None),
+            ("20", None),
+            ("256", None),
+            ("-3", None),
+            ("zstd", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_compress(text).ok(), expected, "{text:?}");
         }
     }
 

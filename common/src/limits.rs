@@ -68,6 +68,10 @@ pub const BASES_OPEN_MAX: usize = 4096;
 /// Files at the destination, of those that the source does not name, that are looked at as what a new file may have been: about 300 MB.
 pub const CANDIDATES_MAX: usize = 1024 * 1024;
 
+/// Large files that are wanted with a basis and have not come: what is sent of them may be so small that windows do not bound how many
+/// are incomplete at the same time, so half of `FILES_OPEN_MAX`.
+pub const BASES_LARGE_MAX: usize = FILES_OPEN_MAX / 2;
+
 /// Segments of one pack, at most 15 bytes each: a third of its header.
 pub const PACK_SEGMENTS_MAX: usize = 1024;
 
@@ -86,11 +90,40 @@ pub const BLOCKS_QUEUED_MAX: usize = 16;
 /// Control messages waiting to be written.
 pub const CONTROL_QUEUED_MAX: usize = 64;
 
-/// Chunk hashes of one file that may be ahead of its first gap: 4 streams × a window of 4 chunks, many times over.
-pub const CHUNKS_AHEAD_MAX: usize = 4096;
+/// Chunk hashes of one file that may be ahead of its first gap: twice the chunks that a signature can reach, which copies make so small
+/// that windows do not bound them. 3 MB.
+pub const CHUNKS_AHEAD_MAX: usize = 65_536;
 
-/// Large files that one sync receives at the same time. An honest source has one per reading thread.
-pub const FILES_OPEN_MAX: usize = 64;
+/// Large files that one sync receives at the same time: one per reading thread, and those whose last bytes are still on the way. While a
+/// stream makes up for a loss, three windows of the connection (36 MiB) may overtake it, in files of `FILE_WIRE_BYTES_MIN` and more.
+pub const FILES_OPEN_MAX: usize = 256;
+
+/// Bytes that a large file takes on the wire at least, however well it compresses: smaller ones could be on the way in greater
+/// numbers than `FILES_OPEN_MAX` allows. An eighth of the smallest.
+pub const FILE_WIRE_BYTES_MIN: u64 = CHUNK_BYTES / 8;
+
+/// How many times smaller than itself a chunk is made at most, so that three windows of the connection hold fewer than `CHUNKS_AHEAD_MAX`.
+pub const CHUNK_RATIO_MAX: u64 = 64;
+
+/// Highest level of compression: above it zstd takes memory by the hundred megabytes.
+pub const COMPRESS_LEVEL_MAX: u8 = 19;
+
+/// Threads of a side that read or write files, unless somebody says otherwise. Two overlap one file's latency with another's
+/// hashing; more do not pay on two cores.
+pub const JOBS_DEFAULT: u8 = 2;
+
+/// Threads of a side that read or write files, by its own choice. Each may have a large file open, well within `FILES_OPEN_MAX`.
+pub const JOBS_MAX: u8 = 64;
+
+/// Threads that a gateway starts for one sync because its peer asks for them: with all of its handlers busy they still fit its pool of
+/// blocking threads.
+pub const PEER_JOBS_MAX: u8 = 8;
+
+/// Bytes per second below which no limit goes: a unit of 1 MiB would be under way for a quarter of an hour.
+pub const RATE_BYTES_MIN: u64 = 1024;
+
+/// What a limited source may send at once after a pause, as a part of a second: a tenth is not felt as a burst by others on the link.
+pub const RATE_BURST: Duration = Duration::from_millis(100);
 
 /// Files that are written but not yet renamed in one batch of `--durability batch`.
 pub const BATCH_FILES_MAX: usize = 8192;

@@ -40,8 +40,8 @@ pub struct Link {
 }
 
 /// Runs the source's half to its end. Dropping the future breaks the sync off: its threads end, the streams are reset.
-pub async fn send(link: Link, source: Source, tally: Arc<Tally>) -> Outcome {
-    source::run(link, source, tally).await
+pub async fn send(link: Link, source: Source, options: SyncOptions, tally: Arc<Tally>) -> Outcome {
+    source::run(link, source, options.within_bounds(limits::JOBS_MAX), tally).await
 }
 
 /// Runs the destination's half to its end. Dropping the future breaks the sync off: its threads end, the streams are reset, nothing
@@ -52,7 +52,7 @@ pub async fn receive(
     options: SyncOptions,
     tally: Arc<Tally>,
 ) -> Outcome {
-    destination::run(link, destination, options, tally).await
+    destination::run(link, destination, options.within_bounds(limits::JOBS_MAX), tally).await
 }
 
 /// How the sync ended, when a stream to or from the peer broke: the peer may be about to say it on the channel. A destination that

@@ -7,7 +7,7 @@
 //! - from then on the service's own messages follow, each in a frame: a `u32` length (big-endian) and that many bytes.
 //!
 //! A message is bounded before it is decoded and decoded by `codec` alone. File content is never a message: on a data stream
-//! a [`data::UnitHeader`] comes in a frame, and the bytes it announces follow raw. Wire types are values without behaviour;
+//! a [`data::Unit`] comes in a frame, and the bytes it announces follow raw. Wire types are values without behaviour;
 //! whoever receives one turns it into a domain type (`RelPath`, `Name`) or refuses it.
 //!
 //! Enum variants are only ever appended: their position is their number on the wire.

@@ -10,12 +10,12 @@ mod logging;
 use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use swarmwire_common::root::descriptors;
+use swarmwire_common::{limits, root::descriptors};
 
 use crate::{cli::Cli, config::UsageError};
 
-/// Threads that file work may have: five for each of the most handlers that can be asked for, so that these are the bound.
-const BLOCKING_THREADS_MAX: usize = 5 * 16_384;
+/// Threads that file work may have: three and the peer's jobs for each of the most handlers that can be asked for, so that these are the bound.
+const BLOCKING_THREADS_MAX: usize = (3 + limits::PEER_JOBS_MAX as usize) * 16_384;
 
 /// How long threads that are at a file may take to notice the end. One that waits for a dead disk never does.
 const CLEANUP_TIME_MAX: Duration = Duration::from_secs(1);

@@ -33,6 +33,10 @@ fn prepare(site: &Site, transfer: &Transfer) -> Result<Prepared> {
     );
     let mut client = state.swarm();
     client.args(["sync", "--quiet", "--durability", if transfer.durable { "batch" } else { "none" }]);
+    // An older build that a change is measured against never compresses, and does not know the option.
+    if state.offers("--compress")? {
+        client.args(["--compress", "never"]);
+    }
     if transfer.mirror && state.offers("--delete")? {
         client.arg("--delete");
     }

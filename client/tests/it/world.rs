@@ -46,8 +46,15 @@ impl ControllerHome {
 
     pub(crate) fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
-        for variable in ["SWARMWIRE_LOG", "SWARMWIRE_RETRY", "SWARMWIRE_DURABILITY", "SWARMWIRE_KEY_EXCHANGE"]
-        {
+        for variable in [
+            "SWARMWIRE_LOG",
+            "SWARMWIRE_RETRY",
+            "SWARMWIRE_DURABILITY",
+            "SWARMWIRE_KEY_EXCHANGE",
+            "SWARMWIRE_COMPRESS",
+            "SWARMWIRE_BWLIMIT",
+            "SWARMWIRE_JOBS",
+        ] {
             command.env_remove(variable);
         }
         command.env("SWARMWIRE_HOME", self.path()).timeout(COMMAND_TIME_MAX).args(arguments);

@@ -14,6 +14,7 @@ mod assembly;
 mod bases;
 mod commit;
 mod control;
+mod decoder;
 mod landing;
 mod pending;
 mod planner;
@@ -50,9 +51,6 @@ use commit::Committer;
 use landing::Landing;
 use pending::Pending;
 use replaced::Replaced;
-
-/// Threads that check and write. Two overlap on a real disk; on tmpfs the second is idle.
-const WRITERS: usize = 2;
 
 /// The source sent something that was never asked for, or has come already.
 const UNWANTED: SyncError = SyncError::Protocol("it sent a file that was not wanted");
@@ -298,7 +296,7 @@ async fn drive(
     let signing = shared.clone();
     threads.spawn_blocking(move || bases::work(&signing));
     let committer = Committer::start(shared, threads);
-    for _ in 0..WRITERS {
+    for _ in 0..shared.options.jobs {
         let (shared, queue, committer) = (shared.clone(), work_queue.clone(), committer.clone());
         threads.spawn_blocking(move || writer::write(&shared, &queue, &committer));
     }

@@ -8,14 +8,20 @@
 //! The control reader never waits for anything but the peer, so the peer's wants and failures are always taken; they are remembered as
 //! runs, which the listing bounds. Everything else waits for the network through bounded queues.
 
+mod bucket;
+mod compression;
+mod encoder;
 mod reader;
 mod scan;
+mod streams;
 mod wanted;
 
-use std::sync::{Arc, RwLock, atomic::Ordering::Relaxed};
+use std::{
+    sync::{Arc, RwLock},
+    time::Instant,
+};
 
 use async_channel::{Receiver, Sender};
-use bytes::Bytes;
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
@@ -23,30 +29,27 @@ use super::{
     report::{Named, clip},
     told_or,
     tree::Tree,
-    unit::{OutgoingUnit, Pool},
+    unit::Pool,
 };
 use crate::{
     channel::{FrameReceiver, FrameSender},
     limits,
     path::RelPath,
     wire::{
-        data::Preamble,
         status::Status,
-        sync::{Counts, DestinationMessage, SourceMessage},
+        sync::{Counts, DestinationMessage, SourceMessage, SyncOptions},
     },
 };
+use streams::Pace;
 use wanted::Wanted;
-
-/// Threads that read and hash. Two overlap one file's latency with another's hashing; more do not pay on two cores.
-const READERS: usize = 2;
-
-/// Payload bytes handed to a stream at once, so that counts advance on slow links too.
-const SLICE_BYTES: usize = 64 * 1024;
 
 /// What the threads and tasks of a source share.
 #[derive(Debug)]
 struct Shared {
     source: Source,
+    options: SyncOptions,
+    connection: quinn::Connection,
+    pace: Option<Pace>,
     tree: RwLock<Tree>,
     wanted: Wanted,
     control: Sender<SourceMessage>,
@@ -100,10 +103,13 @@ impl Drop for CloseOnDrop {
     }
 }
 
-pub(super) async fn run(link: Link, source: Source, tally: Arc<Tally>) -> Outcome {
+pub(super) async fn run(link: Link, source: Source, options: SyncOptions, tally: Arc<Tally>) -> Outcome {
     let (control, outgoing) = async_channel::bounded(limits::CONTROL_QUEUED_MAX);
     let shared = Arc::new(Shared {
         source,
+        options,
+        connection: link.connection.clone(),
+        pace: options.rate_bytes.map(|rate| Pace::new(rate, Instant::now())),
         tree: RwLock::default(),
         wanted: Wanted::default(),
         control,
@@ -123,12 +129,12 @@ async fn converse(
     shared: &Arc<Shared>,
     outgoing: Receiver<SourceMessage>,
 ) -> Result<(), SyncError> {
-    let Link { channel, connection, data: _ } = link;
+    let Link { channel, connection: _, data: _ } = link;
     let id = channel.id();
     let mut send = channel.send;
     let writing = write_control(&mut send, outgoing);
     tokio::pin!(writing);
-    let driving = drive((connection, id), channel.recv, shared);
+    let driving = drive(id, channel.recv, shared);
     tokio::pin!(driving);
     let mut listens = true;
     let result = tokio::select! {
@@ -162,24 +168,19 @@ async fn converse(
 }
 
 /// Starts everything else and waits for the destination's `Done`, or for whatever ends the sync before it.
-async fn drive(
-    (connection, channel): (quinn::Connection, u64),
-    recv: FrameReceiver,
-    shared: &Arc<Shared>,
-) -> Result<(), SyncError> {
+async fn drive(channel: u64, recv: FrameReceiver, shared: &Arc<Shared>) -> Result<(), SyncError> {
     let (units, unit_queue) = async_channel::bounded(limits::UNITS_QUEUED_MAX);
     let mut tasks: JoinSet<Result<(), SyncError>> = JoinSet::new();
 
     let scanning = shared.clone();
     tasks.spawn_blocking(move || scan::scan(&scanning));
-    for _ in 0..READERS {
+    for _ in 0..shared.options.jobs {
         let (shared, units) = (shared.clone(), units.clone());
         tasks.spawn_blocking(move || reader::read(&shared, &units));
     }
     drop(units);
     for _ in 0..limits::DATA_STREAMS {
-        let (connection, queue, tally) = (connection.clone(), unit_queue.clone(), shared.tally.clone());
-        tasks.spawn(send_units(connection, channel, queue, tally));
+        tasks.spawn(streams::send(shared.clone(), channel, unit_queue.clone()));
     }
     drop(unit_queue);
 
@@ -244,37 +245,4 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
             }
         }
     }
-}
-
-/// Sends units on one data stream, which is opened for the first of them.
-async fn send_units(
-    connection: quinn::Connection,
-    channel: u64,
-    queue: Receiver<OutgoingUnit>,
-    tally: Arc<Tally>,
-) -> Result<(), SyncError> {
-    let Ok(first) = queue.recv().await else { return Ok(()) };
-    let stream = connection.open_uni().await.map_err(crate::channel::FrameError::from)?;
-    let mut stream = FrameSender::new(stream);
-    stream.send(&Preamble { channel }).await?;
-    let mut next = Ok(first);
-    while let Ok(unit) = next {
-        let bytes = u64::try_from(unit.payload.len()).expect("usize has 64 bits or fewer");
-        stream.send_bytes(&unit.header).await?;
-        send_payload(&mut stream, unit.payload, &tally).await?;
-        tally.bytes_queued.fetch_sub(bytes, Relaxed);
-        next = queue.recv().await;
-    }
-    stream.finish();
-    Ok(())
-}
-
-async fn send_payload(stream: &mut FrameSender, mut payload: Bytes, tally: &Tally) -> Result<(), SyncError> {
-    while !payload.is_empty() {
-        let slice = payload.split_to(payload.len().min(SLICE_BYTES));
-        let bytes = u64::try_from(slice.len()).expect("usize has 64 bits or fewer");
-        stream.send_raw(slice).await?;
-        tally.bytes_moved.fetch_add(bytes, Relaxed);
-    }
-    Ok(())
 }

@@ -54,6 +54,8 @@ pub enum Stage {
     Read,
     /// Hashing.
     Hash,
+    /// Compressing and decompressing file content.
+    Compress,
     /// Readers waiting for the network to take what they have read.
     WaitNetwork,
     /// Streams waiting for the writers to take what has arrived.
@@ -66,11 +68,12 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Scan,
         Self::Plan,
         Self::Read,
         Self::Hash,
+        Self::Compress,
         Self::WaitNetwork,
         Self::WaitDisk,
         Self::Write,
@@ -84,6 +87,7 @@ impl Stage {
             Self::Plan => "plan",
             Self::Read => "read",
             Self::Hash => "hash",
+            Self::Compress => "compress",
             Self::WaitNetwork => "wait_network",
             Self::WaitDisk => "wait_disk",
             Self::Write => "write",

@@ -1,6 +1,6 @@
 //! Data streams: unidirectional, from the source, each bound to a sync channel.
 //!
-//! A stream begins with a [`Preamble`] frame. Units follow until the stream is finished: a [`UnitHeader`] frame and, for packs and
+//! A stream begins with a [`Preamble`] frame. Units follow until the stream is finished: a [`Unit`] frame and, for packs and
 //! chunks, the raw bytes that it announces. Units of one file may come on any of the sync's streams, in any order.
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,27 @@ use crate::entry::Metadata;
 pub struct Preamble {
     /// QUIC stream id (RFC 9000 §2.1) of the channel that owns the stream.
     pub channel: u64,
+}
+
+/// A unit: what it is, and how its bytes are written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unit {
+    /// What it is. Sizes and hashes are those of the bytes once they are decoded.
+    pub header: UnitHeader,
+    /// How the bytes that follow are to be decoded.
+    pub encoding: Encoding,
+}
+
+/// How a unit's bytes are written on the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Encoding {
+    /// As they are.
+    Plain,
+    /// As one or more zstd frames (RFC 8878) without a dictionary, which decode to exactly the bytes that the header announces.
+    Zstd {
+        /// Bytes that follow, at least one and fewer than they decode to.
+        bytes: u32,
+    },
 }
 
 /// What the next bytes of the stream are.

@@ -15,6 +15,7 @@ use super::status::StatusCode;
 use crate::{
     delta::ChunkHash,
     entry::{Kind, Metadata, SpecialKind},
+    limits,
 };
 
 /// Opens a sync.
@@ -41,12 +42,57 @@ pub enum Direction {
 }
 
 /// What both sides must know alike.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncOptions {
     /// Compare regular files of equal size by their hash instead of by their modification time.
     pub checksum: bool,
     /// What the destination waits for before a file takes its name.
     pub durability: Durability,
+    /// Whether the source compresses content.
+    pub compress: Compress,
+    /// Payload bytes per second that the source sends at most.
+    pub rate_bytes: Option<u64>,
+    /// Threads of each side that read or write files.
+    pub jobs: u8,
+}
+
+impl Default for SyncOptions {
+    fn default() -> Self {
+        Self {
+            checksum: false,
+            durability: Durability::default(),
+            compress: Compress::default(),
+            rate_bytes: None,
+            jobs: limits::JOBS_DEFAULT,
+        }
+    }
+}
+
+impl SyncOptions {
+    /// These options with every number brought within its bound, and at most `jobs_max` threads.
+    pub fn within_bounds(self, jobs_max: u8) -> Self {
+        Self {
+            compress: match self.compress {
+                Compress::Level(level) => Compress::Level(level.clamp(1, limits::COMPRESS_LEVEL_MAX)),
+                other => other,
+            },
+            rate_bytes: self.rate_bytes.map(|rate| rate.max(limits::RATE_BYTES_MIN)),
+            jobs: self.jobs.clamp(1, jobs_max),
+            ..self
+        }
+    }
+}
+
+/// Whether the source compresses content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Compress {
+    /// Not at all.
+    Never,
+    /// Where it makes the sync faster, by what the source measures.
+    #[default]
+    Auto,
+    /// Whatever becomes smaller, at this level of zstd: 1 to `COMPRESS_LEVEL_MAX`.
+    Level(u8),
 }
 
 /// When a received file is safe from a power loss.
@@ -196,4 +242,29 @@ pub struct Counts {
     pub committed: u64,
     /// Files that survive a power loss.
     pub durable: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Compress, SyncOptions};
+    use crate::limits::{JOBS_MAX, PEER_JOBS_MAX, RATE_BYTES_MIN};
+
+    #[test]
+    fn what_a_peer_asks_for_is_brought_within_bounds() {
+        for (level, expected) in [(0, 1), (1, 1), (19, 19), (20, 19), (255, 19)] {
+            let asked = SyncOptions { compress: Compress::Level(level), ..SyncOptions::default() };
+            assert_eq!(asked.within_bounds(JOBS_MAX).compress, Compress::Level(expected));
+        }
+        for (jobs, expected) in [(0, 1), (1, 1), (8, 8), (9, 8), (255, 8)] {
+            let asked = SyncOptions { jobs, ..SyncOptions::default() };
+            assert_eq!(asked.within_bounds(PEER_JOBS_MAX).jobs, expected);
+        }
+        for (rate, expected) in [(0, RATE_BYTES_MIN), (RATE_BYTES_MIN, RATE_BYTES_MIN), (u64::MAX, u64::MAX)]
+        {
+            let asked = SyncOptions { rate_bytes: Some(rate), ..SyncOptions::default() };
+            assert_eq!(asked.within_bounds(JOBS_MAX).rate_bytes, Some(expected));
+        }
+        let usual = SyncOptions::default();
+        assert_eq!(usual.within_bounds(JOBS_MAX), usual);
+    }
 }

@@ -64,7 +64,7 @@ async fn with_source(
     let router = Router::new();
     let link = Link { data: router.register(ours.id()), connection: pair.controller.clone(), channel: ours };
     let tally = Arc::new(Tally::default());
-    let sending = send(link, source(from, None), Arc::clone(&tally));
+    let sending = send(link, source(from, None), options(Durability::Batch), Arc::clone(&tally));
     let playing = async {
         script(&mut theirs, &pair.controller).await;
         std::future::pending::<()>().await;

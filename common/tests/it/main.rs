@@ -5,6 +5,7 @@
 
 mod attacks;
 mod channel;
+mod compressing;
 mod delta;
 mod faults;
 mod goodbye;

@@ -90,7 +90,7 @@ impl Pair {
         let destination_link = link(to, &self.gateway, &routers[1]);
         let both = async {
             tokio::join!(
-                send(source_link, source, Arc::new(Tally::default())),
+                send(source_link, source, options, Arc::new(Tally::default())),
                 receive(destination_link, destination, options, Arc::new(Tally::default())),
             )
         };

@@ -10,7 +10,7 @@ use swarmwire_common::{
     limits::{CHUNK_BYTES, CONTROL_FRAME_BYTES_MAX, UNIT_HEADER_BYTES_MAX},
     sync::{Link, Outcome, Router, SyncError, Tally, receive, send},
     wire::{
-        data::{FileAttempt, PackFile, Patch, Preamble, Segment, UnitHeader},
+        data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         status::Status,
         sync::{Counts, DestinationMessage, Durability, ListingEntry, Run, SourceMessage},
     },
@@ -39,7 +39,7 @@ async fn with_source<T>(
         }
         script(&mut theirs, &pair.gateway).await
     };
-    let sending = send(link, source(from, None), Arc::new(Tally::default()));
+    let sending = send(link, source(from, None), options(Durability::Batch), Arc::new(Tally::default()));
     tokio::join!(sending, playing)
 }
 
@@ -63,7 +63,8 @@ async fn fetch(channel: &mut Channel, connection: &quinn::Connection) -> Vec<(Un
             let mut stream =
                 swarmwire_common::channel::FrameReceiver::new(connection.accept_uni().await.unwrap());
             stream.recv::<Preamble, 16>().await.unwrap();
-            while let Some(header) = stream.try_recv::<UnitHeader, UNIT_HEADER_BYTES_MAX>().await.unwrap() {
+            while let Some(unit) = stream.try_recv::<Unit, UNIT_HEADER_BYTES_MAX>().await.unwrap() {
+                let Unit { header, encoding: Encoding::Plain } = unit else { panic!("{unit:?}") };
                 let mut bytes = Vec::new();
                 let size = match &header {
                     UnitHeader::Pack { files, .. } => files.iter().map(|file| file.size as usize).sum(),
@@ -140,9 +141,9 @@ async fn a_file_that_is_gone_or_no_file_any_more_is_named_and_nothing_hangs() {
 }
 
 /// What a lying source sends, beside its listing.
-type Lie = (Vec<SourceMessage>, Vec<(UnitHeader, Vec<u8>)>);
+pub(crate) type Lie = (Vec<SourceMessage>, Vec<(Unit, Vec<u8>)>);
 
-fn top() -> SourceMessage {
+pub(crate) fn top() -> SourceMessage {
     SourceMessage::Top { name: vec![], entry: Kind::Directory, metadata: metadata() }
 }
 
@@ -154,35 +155,39 @@ fn entry(name: &[u8], kind: Kind) -> ListingEntry {
     ListingEntry { name: name.to_vec(), kind, metadata: metadata() }
 }
 
-fn file(name: &[u8], size: u64) -> ListingEntry {
+pub(crate) fn file(name: &[u8], size: u64) -> ListingEntry {
     entry(name, Kind::File { size })
 }
 
-fn listing(directory: u32, entries: Vec<ListingEntry>) -> SourceMessage {
+pub(crate) fn listing(directory: u32, entries: Vec<ListingEntry>) -> SourceMessage {
     SourceMessage::Listing { directory, entries }
 }
 
-fn end(entries: u32) -> SourceMessage {
+pub(crate) fn end(entries: u32) -> SourceMessage {
     SourceMessage::ListingEnd { entries, bytes: 0 }
 }
 
-fn pack(index: u32, content: &[u8]) -> (UnitHeader, Vec<u8>) {
-    let size = content.len() as u32;
-    let files = vec![PackFile { index, size, metadata: None, patch: None }];
-    (UnitHeader::Pack { hash: blake3::hash(content).into(), files }, content.to_vec())
+pub(crate) fn plain(header: UnitHeader) -> Unit {
+    Unit { header, encoding: Encoding::Plain }
 }
 
-fn chunk(size: u64, number: u64, content: &[u8]) -> (UnitHeader, Vec<u8>) {
+pub(crate) fn pack(index: u32, content: &[u8]) -> (Unit, Vec<u8>) {
+    let size = content.len() as u32;
+    let files = vec![PackFile { index, size, metadata: None, patch: None }];
+    (plain(UnitHeader::Pack { hash: blake3::hash(content).into(), files }), content.to_vec())
+}
+
+pub(crate) fn chunk(size: u64, number: u64, content: &[u8]) -> (Unit, Vec<u8>) {
     let is_possible = !content.is_empty() && number.checked_mul(CHUNK_BYTES).is_some();
     let chaining_value = if is_possible { chunk_chaining_value(number, content) } else { [0; 32] };
     let file = FileAttempt { index: 1, attempt: 0, size };
     let header =
         UnitHeader::Chunk { file, number, size: content.len() as u32, chaining_value, segments: vec![] };
-    (header, content.to_vec())
+    (plain(header), content.to_vec())
 }
 
 /// The engine as destination against a source that says `lie`; gives how it ended and what is in the destination.
-async fn lied_to(lie: Lie) -> (Outcome, Vec<String>) {
+pub(crate) async fn lied_to(lie: Lie) -> (Outcome, Vec<String>) {
     lied_to_over(&[], lie).await
 }
 
@@ -206,9 +211,15 @@ async fn lied_to_over(before: &[u8], (messages, units): Lie) -> (Outcome, Vec<St
                 theirs.recv.recv::<_, CONTROL_FRAME_BYTES_MAX>().await;
             let mut stream = FrameSender::new(pair.controller.open_uni().await.unwrap());
             stream.send(&Preamble { channel: theirs.id() }).await.unwrap();
-            for (header, bytes) in &units {
-                stream.send_bytes(&codec::encode(header)).await.unwrap();
-                stream.send_raw(bytes.clone().into()).await.unwrap();
+            for (unit, bytes) in &units {
+                let sent = async {
+                    stream.send_bytes(&codec::encode(unit)).await?;
+                    stream.send_raw(bytes.clone().into()).await
+                };
+                // The destination may break the stream off as soon as it has seen enough.
+                if sent.await.is_err() {
+                    break;
+                }
             }
             stream.finish();
         }
@@ -243,12 +254,15 @@ async fn a_patch_that_does_not_fit_ends_the_sync_and_one_that_does_not_match_fai
     let patched = |segments: Vec<Segment>, bytes: &[u8]| {
         let patch = Some(Patch { hash: [1; 32], segments });
         let files = vec![PackFile { index: 1, size: bytes.len() as u32, metadata: None, patch }];
-        (UnitHeader::Pack { hash: blake3::hash(bytes).into(), files }, bytes.to_vec())
+        (plain(UnitHeader::Pack { hash: blake3::hash(bytes).into(), files }), bytes.to_vec())
     };
     let chunked = |size: u32, segments: Vec<Segment>, bytes: &[u8]| {
         let reading = FileAttempt { index: 1, attempt: 0, size: 2 * CHUNK_BYTES };
         let chaining_value = [1; 32];
-        (UnitHeader::Chunk { file: reading, number: 0, size, chaining_value, segments }, bytes.to_vec())
+        (
+            plain(UnitHeader::Chunk { file: reading, number: 0, size, chaining_value, segments }),
+            bytes.to_vec(),
+        )
     };
     let whole = CHUNK_BYTES as u32;
     for (what, unit) in [
@@ -336,7 +350,7 @@ async fn content_that_was_not_asked_for_or_is_not_what_it_says_ends_the_sync() {
     bad_value.1[0] ^= 1;
     let file_end = |size, hash| {
         let file = FileAttempt { index: 1, attempt: 0, size };
-        (UnitHeader::FileEnd { file, hash, metadata: metadata() }, vec![])
+        (plain(UnitHeader::FileEnd { file, hash, metadata: metadata() }), vec![])
     };
     let whole = |size: u64| chunk(size, 0, &vec![1; mib]);
     for (messages, units) in [
@@ -363,7 +377,7 @@ async fn content_that_was_not_asked_for_or_is_not_what_it_says_ends_the_sync() {
             ],
         ),
     ] {
-        let shown = format!("{:?}", units.iter().map(|(header, _)| header).collect::<Vec<_>>());
+        let shown = format!("{:?}", units.iter().map(|(unit, _)| unit).collect::<Vec<_>>());
         let (outcome, names) = lied_to((messages, units)).await;
         assert!(matches!(outcome.error, Some(SyncError::Protocol(_))), "{shown}: {:?}", outcome.error);
         assert!(names.is_empty(), "{shown}: {names:?}");

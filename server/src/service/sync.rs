@@ -6,6 +6,7 @@ use std::{
 };
 
 use swarmwire_common::{
+    limits,
     path::RelPath,
     root::Root,
     sync::{self, Destination, Link, Outcome, PlaceError, Source, Tally},
@@ -34,7 +35,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
         Err(refusal) => return request.refuse(refusal).await,
     };
     let root = Arc::clone(&request.gateway().root);
-    let (direction, options) = (asked.direction, asked.options);
+    let (direction, options) = (asked.direction, asked.options.within_bounds(limits::PEER_JOBS_MAX));
     let opened = spawn_blocking({
         let path = path.clone();
         move || open(root, path, &asked)
@@ -63,7 +64,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
     let link = Link { connection: session.connection.clone(), channel, data };
     let engine = async {
         match half {
-            Half::Source(source) => sync::send(link, source, Arc::clone(&tally)).await,
+            Half::Source(source) => sync::send(link, source, options, Arc::clone(&tally)).await,
             Half::Destination(place) => sync::receive(link, place, options, Arc::clone(&tally)).await,
         }
     };

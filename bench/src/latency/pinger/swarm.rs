@@ -21,7 +21,7 @@ use swarmwire_common::{
         self,
         open::{SERVICE_PING, SERVICE_SYNC},
         status::Status,
-        sync::{Direction, Durability, SyncOptions, SyncRequest},
+        sync::{Compress, Direction, Durability, SyncOptions, SyncRequest},
     },
 };
 use tokio::time::timeout;
@@ -71,18 +71,21 @@ impl Connection {
         let tree = tree.to_owned();
         let open = move || Ok(Source::open(Arc::new(Root::open(&tree)?), RelPath::root(), None)?);
         let source = blocking(open).await?;
+        // As everywhere in the laboratory, nobody compresses.
+        let options =
+            SyncOptions { durability: Durability::None, compress: Compress::Never, ..SyncOptions::default() };
         let request = SyncRequest {
             direction: Direction::Push,
             path: name.as_bytes().to_vec(),
             trailing_slash: true,
-            options: SyncOptions { durability: Durability::None, ..SyncOptions::default() },
+            options,
         };
         let opening = Opening::begin(&self.inner, SERVICE_SYNC, &request).await?;
         // The gateway opens no data streams in a push: nobody has to accept them.
         let data = Router::new().register(opening.id());
         let (channel, _) = opening.reply().await?;
         let link = Link { connection: self.inner.clone(), channel, data };
-        let outcome = Box::pin(sync::send(link, source, Arc::new(Tally::default()))).await;
+        let outcome = Box::pin(sync::send(link, source, options, Arc::new(Tally::default()))).await;
         if let Some(error) = outcome.error {
             return Err(error.into());
         }

@@ -12,6 +12,7 @@ use crate::{
     cli::SyncArguments,
     exit::Failure,
     place::{GatewayRef, Place, Remote},
+    units::ByteRate,
 };
 
 /// One sync, as the command line asks for it.
@@ -28,7 +29,13 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn new(arguments: &SyncArguments) -> Result<Self, Failure> {
         let (direction, remote, local) = sides(&arguments.source, &arguments.destination)?;
-        let options = SyncOptions { checksum: arguments.checksum, durability: arguments.durability.into() };
+        let options = SyncOptions {
+            checksum: arguments.checksum,
+            durability: arguments.durability.into(),
+            compress: arguments.compress,
+            rate_bytes: arguments.bwlimit.map(ByteRate::bytes_per_second),
+            jobs: arguments.jobs,
+        };
         let Remote { gateway, path: remote } = remote;
         Ok(Self { direction, gateway, remote, local, options, retry: arguments.retry })
     }

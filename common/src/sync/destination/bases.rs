@@ -46,6 +46,8 @@ pub(super) struct Basis {
     /// Held open where they may lose their names before they are needed; a small file in its own place is opened again.
     files: Option<Vec<File>>,
     chunks: usize,
+    /// Whether the new file is larger than a chunk.
+    is_large: bool,
 }
 
 /// What was asked for, told and is not settled.
@@ -71,6 +73,8 @@ struct State {
     chunks: usize,
     /// Files held open.
     held: usize,
+    /// Large files that are wanted so.
+    large: usize,
     /// Candidates that are being read.
     reading: usize,
     /// Candidates that are read, or cannot be, and of which the source has not been told.
@@ -122,6 +126,7 @@ impl Bases {
         if let Some(basis) = state.told.remove(&index) {
             state.chunks -= basis.chunks;
             state.held -= basis.held();
+            state.large -= usize::from(basis.is_large);
             self.changed.notify_all();
         }
     }
@@ -153,6 +158,7 @@ impl Bases {
         if let Some(basis) = basis {
             state.chunks += basis.chunks;
             state.held += basis.held();
+            state.large += usize::from(basis.is_large);
             state.told.insert(index, Arc::new(basis));
         }
     }
@@ -172,6 +178,7 @@ impl State {
     fn has_room(&self, open_max: usize) -> bool {
         self.chunks + (self.reading + 1) * limits::SIGNATURE_CHUNKS_MAX <= limits::SIGNATURE_CHUNKS_TOLD_MAX
             && self.held + self.reading < open_max
+            && self.large + self.reading < limits::BASES_LARGE_MAX
     }
 }
 
@@ -255,7 +262,9 @@ fn sign(shared: &Shared, index: u32, candidate: Candidate) -> io::Result<(Signat
     let is_held = candidate != Candidate::Own || size > CHUNK_BYTES;
     let chunks = signature.chunks.len();
     let files = is_held.then_some(files);
-    Ok((signature, Basis { candidate, hash: hash.into(), is_whole, bytes, files, chunks }))
+    let is_large = shared.tree.read().expect("no holder panics").size(index) > CHUNK_BYTES;
+    let basis = Basis { candidate, hash: hash.into(), is_whole, bytes, files, chunks, is_large };
+    Ok((signature, basis))
 }
 
 fn read_all(shared: &Shared, file: &File, signer: &mut Signer) -> io::Result<u64> {

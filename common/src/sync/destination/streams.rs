@@ -13,8 +13,11 @@ use crate::{
     channel::FrameReceiver,
     delta::literal_bytes,
     limits,
-    sync::{DataStreams, Stage, SyncError, unit::IncomingUnit},
-    wire::data::UnitHeader,
+    sync::{
+        DataStreams, Stage, SyncError,
+        unit::{ContentShare, IncomingUnit},
+    },
+    wire::data::{Encoding, Unit, UnitHeader},
 };
 
 /// Receives the units of every data stream that arrives. Ends only with an error.
@@ -43,27 +46,31 @@ async fn receive_units(
     shared: Arc<Shared>,
     work: Sender<Work>,
 ) -> Result<(), SyncError> {
-    while let Some(header) = stream.try_recv::<UnitHeader, { limits::UNIT_HEADER_BYTES_MAX }>().await? {
+    while let Some(unit) = stream.try_recv::<Unit, { limits::UNIT_HEADER_BYTES_MAX }>().await? {
+        let Unit { header, encoding } = unit;
         let size = payload_size(&header)?;
+        let wire_size = wire_size(encoding, size)?;
+        let [bytes, wire_bytes] = [size, wire_size].map(|size| u64::try_from(size).expect("at most a pack"));
+        let mut share = ContentShare::new(bytes, wire_bytes);
         let mut payload = shared.pool.take();
-        payload.bytes.reserve(size);
-        while payload.bytes.len() < size {
-            let got = stream.recv_some(size - payload.bytes.len(), &mut payload.bytes).await?;
-            shared.tally.bytes_moved.fetch_add(u64::try_from(got).expect("at most a pack"), Relaxed);
+        payload.bytes.reserve(wire_size);
+        while payload.bytes.len() < wire_size {
+            let got = stream.recv_some(wire_size - payload.bytes.len(), &mut payload.bytes).await?;
+            shared.tally.bytes_moved.fetch_add(share.pass(got), Relaxed);
         }
         let waiting = Instant::now();
-        shared.tally.bytes_queued.fetch_add(u64::try_from(size).expect("at most a pack"), Relaxed);
-        if work.send(Work::Unit(IncomingUnit { header, payload })).await.is_err() {
+        shared.tally.bytes_queued.fetch_add(wire_bytes, Relaxed);
+        if work.send(Work::Unit(IncomingUnit { header, payload, encoding, size })).await.is_err() {
             // All that was wanted is here or has failed, so this is of a file that was given up. To break the stream off would
             // look to the source as if the sync had failed.
-            shared.tally.bytes_queued.fetch_sub(u64::try_from(size).expect("at most a pack"), Relaxed);
+            shared.tally.bytes_queued.fetch_sub(wire_bytes, Relaxed);
         }
         shared.tally.charge(Stage::WaitDisk, waiting.elapsed());
     }
     Ok(())
 }
 
-/// Bytes that follow a header, if it is one that may be.
+/// Bytes that a header announces, once they are decoded, if it is one that may be.
 fn payload_size(header: &UnitHeader) -> Result<usize, SyncError> {
     let (size, limit) = match header {
         UnitHeader::Pack { files, .. } => {
@@ -82,4 +89,15 @@ fn payload_size(header: &UnitHeader) -> Result<usize, SyncError> {
         .ok()
         .filter(|&size| size <= limit)
         .ok_or(SyncError::Protocol("a unit is larger than units may be"))
+}
+
+/// Bytes that follow on the stream for a unit of `size` bytes. Compressed ones are fewer, so that no bound is another for them.
+fn wire_size(encoding: Encoding, size: usize) -> Result<usize, SyncError> {
+    match encoding {
+        Encoding::Plain => Ok(size),
+        Encoding::Zstd { bytes } => usize::try_from(bytes)
+            .ok()
+            .filter(|bytes| (1..size).contains(bytes))
+            .ok_or(SyncError::Protocol("a compressed unit is no smaller than a plain one")),
+    }
 }

@@ -15,6 +15,7 @@ use super::{
     assembly::{Assembly, Step},
     bases::{Basis, Candidate},
     commit::{Committer, Written},
+    decoder::Decoder,
     rebuild::{self, BASIS_CHANGED, MISFIT},
 };
 use crate::{
@@ -39,9 +40,10 @@ const BASIS_UNREADABLE: &str = "what it was to be built from cannot be read";
 /// Writes until the queue is closed. Blocks.
 pub(super) fn write(shared: &Shared, queue: &Receiver<Work>, committer: &Committer) {
     let writer = Writer { shared, committer };
+    let mut decoder = Decoder::new(shared);
     while let Ok(work) = queue.recv_blocking() {
         let result = match work {
-            Work::Unit(unit) => writer.unit(&unit),
+            Work::Unit(unit) => decoder.plain(unit).and_then(|unit| writer.unit(&unit)),
             Work::Same(index, hash) => writer.same(index, &hash),
         };
         if let Err(err) = result {
@@ -60,8 +62,6 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn unit(&self, unit: &IncomingUnit) -> Result<(), SyncError> {
         let bytes = &unit.payload.bytes;
-        let size = u64::try_from(bytes.len()).expect("at most a pack");
-        self.shared.tally.bytes_queued.fetch_sub(size, Relaxed);
         match &unit.header {
             UnitHeader::Pack { hash, files } => self.pack(hash, files, bytes),
             UnitHeader::Chunk { file, number, size, chaining_value, segments } if segments.is_empty() => {

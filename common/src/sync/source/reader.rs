@@ -9,13 +9,15 @@ mod pack;
 mod patch;
 
 use std::{
+    cell::RefCell,
     io,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use async_channel::Sender;
+use bytes::Bytes;
 
-use super::{Gone, Shared, wanted::Want};
+use super::{Gone, Shared, encoder::Encoder, wanted::Want};
 use crate::{
     delta::Signature,
     entry::Metadata,
@@ -30,7 +32,8 @@ use patch::Told;
 
 /// Reads until nothing more is wanted. Blocks. Ends quietly when the sync is over.
 pub(super) fn read(shared: &Shared, units: &Sender<OutgoingUnit>) -> Result<(), SyncError> {
-    let mut reader = Reader { shared, units, pack: Pack::new(&shared.pool), dir: None };
+    let encoder = RefCell::new(Encoder::new(shared));
+    let mut reader = Reader { shared, units, encoder, pack: Pack::new(&shared.pool), dir: None };
     // Only a sync that has ended elsewhere stops a reader, and there the reason is known.
     reader.run().or(Ok(()))
 }
@@ -38,6 +41,7 @@ pub(super) fn read(shared: &Shared, units: &Sender<OutgoingUnit>) -> Result<(), 
 struct Reader<'a> {
     shared: &'a Shared,
     units: &'a Sender<OutgoingUnit>,
+    encoder: RefCell<Encoder<'a>>,
     pack: Pack,
     /// The directory of the last file: wants come directory by directory.
     dir: Option<(u32, Arc<Dir>)>,
@@ -220,11 +224,12 @@ impl Reader<'_> {
         let pack = std::mem::replace(&mut self.pack, Pack::new(&self.shared.pool));
         let hash = self.shared.tally.timed(Stage::Hash, || blake3::hash(&pack.buffer.bytes));
         let header = UnitHeader::Pack { hash: hash.into(), files: pack.files };
-        self.send(OutgoingUnit::new(&header, pack.buffer.into_bytes()))
+        self.send(header, pack.buffer.into_bytes())
     }
 
-    /// Queues a unit. Blocks while the network is behind.
-    fn send(&self, unit: OutgoingUnit) -> Result<(), Gone> {
+    /// Queues a unit, compressed where that pays. Blocks while the network is behind.
+    fn send(&self, header: UnitHeader, payload: Bytes) -> Result<(), Gone> {
+        let unit = self.encoder.borrow_mut().encode(header, payload);
         let bytes = u64::try_from(unit.payload.len()).expect("usize has 64 bits or fewer");
         self.shared.tally.bytes_queued.fetch_add(bytes, Relaxed);
         self.shared.tally.timed(Stage::WaitNetwork, || self.units.send_blocking(unit)).map_err(|_| Gone)

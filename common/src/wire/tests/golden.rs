@@ -12,13 +12,13 @@ use crate::{
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     limits::CONTROL_FRAME_BYTES_MAX,
     wire::{
-        data::{FileAttempt, PackFile, Patch, Preamble, Segment, UnitHeader},
+        data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::Status,
         sync::{
-            Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage, SyncOptions,
-            SyncRequest, WantWith,
+            Compress, Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage,
+            SyncOptions, SyncRequest, WantWith,
         },
     },
 };
@@ -152,7 +152,7 @@ fn opening_a_sync() {
         for (durability, level) in
             [(Durability::None, "00"), (Durability::Batch, "01"), (Durability::File, "02")]
         {
-            let options = SyncOptions { checksum: true, durability };
+            let options = SyncOptions { checksum: true, durability, ..SyncOptions::default() };
             golden(
                 &SyncRequest { direction, path: b"logs".to_vec(), trailing_slash: true, options },
                 &format!(
@@ -160,10 +160,26 @@ fn opening_a_sync() {
                      04 6c6f6773   # path
                      01            # trailing_slash
                      01            # checksum
-                     {level}       # durability"
+                     {level}       # durability
+                     01            # compress: Auto
+                     00            # rate_bytes
+                     02            # jobs"
                 ),
             );
         }
+    }
+    for (compress, hex) in [(Compress::Never, "00"), (Compress::Auto, "01"), (Compress::Level(19), "02 13")] {
+        let options = SyncOptions { compress, rate_bytes: Some(1 << 20), jobs: 64, ..SyncOptions::default() };
+        golden(
+            &options,
+            &format!(
+                "00              # checksum
+                 01              # durability: Batch
+                 {hex}           # compress
+                 01 fc 00001000  # rate_bytes
+                 40              # jobs"
+            ),
+        );
     }
 }
 
@@ -282,9 +298,10 @@ fn what_a_destination_says() {
 
 #[test]
 fn what_a_data_stream_carries() {
+    let plain = |header| Unit { header, encoding: Encoding::Plain };
     golden(&Preamble { channel: 4 }, "04");
     golden(
-        &UnitHeader::Pack {
+        &plain(UnitHeader::Pack {
             hash: [0xaa; 32],
             files: vec![
                 PackFile { index: 1, size: 0, metadata: None, patch: None },
@@ -302,7 +319,7 @@ fn what_a_data_stream_carries() {
                     }),
                 },
             ],
-        },
+        }),
         "00                # Pack
          $H                # hash
          03                # files
@@ -311,29 +328,35 @@ fn what_a_data_stream_carries() {
          03 07      00 01 $H  # index, size, metadata as listed, hash
          02                   # segments
          00 fb 2c01 fa        # Copy offset, size
-         01 07                # Literal size",
+         01 07                # Literal size
+         00                   # Plain",
     );
     let file = FileAttempt { index: 5, attempt: 1, size: 1_048_577 };
     golden(
-        &UnitHeader::Chunk {
-            file,
-            number: 1,
-            size: 1,
-            chaining_value: [0xaa; 32],
-            segments: vec![Segment::Literal { size: 1 }],
+        &Unit {
+            header: UnitHeader::Chunk {
+                file,
+                number: 1,
+                size: 1_048_576,
+                chaining_value: [0xaa; 32],
+                segments: vec![Segment::Literal { size: 1_048_576 }],
+            },
+            encoding: Encoding::Zstd { bytes: 300 },
         },
         "01                 # Chunk
          05 01 fc 01001000  # index, attempt, size of the file
          01                 # number
-         01                 # size
+         fc 00001000        # size
          $H                 # chaining_value
-         01 01 01           # segments: Literal size",
+         01 01 fc 00001000  # segments: Literal size
+         01 fb 2c01         # Zstd, bytes",
     );
     golden(
-        &UnitHeader::FileEnd { file, hash: [0xaa; 32], metadata: METADATA },
+        &plain(UnitHeader::FileEnd { file, hash: [0xaa; 32], metadata: METADATA }),
         "02                 # FileEnd
          05 01 fc 01001000  # index, attempt, size of the file
          $H                 # hash
-         $M                 # metadata",
+         $M                 # metadata
+         00                 # Plain",
     );
 }

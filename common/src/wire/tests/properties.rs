@@ -10,7 +10,7 @@ use crate::{
     entry::{Kind, Metadata, Timestamp},
     limits::{self, CONTROL_FRAME_BYTES_MAX, OPEN_FRAME_BYTES_MAX, UNIT_HEADER_BYTES_MAX},
     wire::{
-        data::{PackFile, Patch, Preamble, Segment, UnitHeader},
+        data::{Encoding, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         sync::{DestinationMessage, ListingEntry, SourceMessage, SyncRequest, WantWith},
@@ -109,7 +109,7 @@ properties! {
     source_message: SourceMessage, CONTROL_FRAME_BYTES_MAX;
     destination_message: DestinationMessage, CONTROL_FRAME_BYTES_MAX;
     preamble: Preamble, PREAMBLE_BYTES_MAX;
-    unit_header: UnitHeader, UNIT_HEADER_BYTES_MAX;
+    unit: Unit, UNIT_HEADER_BYTES_MAX;
 }
 
 /// The metadata with the longest encoding that means anything.
@@ -124,7 +124,8 @@ fn the_largest_messages_of_an_honest_peer_fit_their_frames() {
     let mut files = vec![file; limits::PACK_FILES_MAX];
     let longest = Segment::Copy { offset: u64::MAX, size: u32::MAX };
     files[0].patch = Some(Patch { segments: vec![longest; 2 * limits::PACK_SEGMENTS_MAX], ..patch });
-    let pack = UnitHeader::Pack { hash: [255; 32], files };
+    let header = UnitHeader::Pack { hash: [255; 32], files };
+    let pack = Unit { header, encoding: Encoding::Zstd { bytes: u32::MAX } };
     assert!(encode(&pack).len() <= UNIT_HEADER_BYTES_MAX);
 
     let chunks = vec![(u32::MAX, [255; 16]); limits::SIGNATURE_CHUNKS_MAX];

@@ -8,13 +8,13 @@ use proptest::{array::uniform32, collection::vec, option, prelude::*};
 use crate::{
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     wire::{
-        data::{FileAttempt, PackFile, Patch, Preamble, Segment, UnitHeader},
+        data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
         sync::{
-            Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage, SyncOptions,
-            SyncRequest, WantWith,
+            Compress, Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage,
+            SyncOptions, SyncRequest, WantWith,
         },
     },
 };
@@ -100,16 +100,25 @@ pub(super) fn list_message() -> impl Strategy<Value = ListMessage> {
     ]
 }
 
+fn sync_options() -> impl Strategy<Value = SyncOptions> {
+    let durability = prop_oneof![Just(Durability::None), Just(Durability::Batch), Just(Durability::File)];
+    let compress =
+        prop_oneof![Just(Compress::Never), Just(Compress::Auto), any::<u8>().prop_map(Compress::Level)];
+    (any::<bool>(), durability, compress, option::of(any::<u64>()), any::<u8>()).prop_map(
+        |(checksum, durability, compress, rate_bytes, jobs)| SyncOptions {
+            checksum,
+            durability,
+            compress,
+            rate_bytes,
+            jobs,
+        },
+    )
+}
+
 pub(super) fn sync_request() -> impl Strategy<Value = SyncRequest> {
     let direction = prop_oneof![Just(Direction::Push), Just(Direction::Pull)];
-    let durability = prop_oneof![Just(Durability::None), Just(Durability::Batch), Just(Durability::File)];
-    (direction, bytes(), any::<bool>(), any::<bool>(), durability).prop_map(
-        |(direction, path, trailing_slash, checksum, durability)| SyncRequest {
-            direction,
-            path,
-            trailing_slash,
-            options: SyncOptions { checksum, durability },
-        },
+    (direction, bytes(), any::<bool>(), sync_options()).prop_map(
+        |(direction, path, trailing_slash, options)| SyncRequest { direction, path, trailing_slash, options },
     )
 }
 
@@ -178,7 +187,7 @@ fn segment() -> impl Strategy<Value = Segment> {
     ]
 }
 
-pub(super) fn unit_header() -> impl Strategy<Value = UnitHeader> {
+fn unit_header() -> impl Strategy<Value = UnitHeader> {
     let patch = (hash(), vec(segment(), 0..8)).prop_map(|(hash, segments)| Patch { hash, segments });
     let pack_file = (any::<u32>(), any::<u32>(), option::of(metadata()), option::of(patch))
         .prop_map(|(index, size, metadata, patch)| PackFile { index, size, metadata, patch });
@@ -199,4 +208,10 @@ pub(super) fn unit_header() -> impl Strategy<Value = UnitHeader> {
             metadata
         }),
     ]
+}
+
+pub(super) fn unit() -> impl Strategy<Value = Unit> {
+    let encoding =
+        prop_oneof![Just(Encoding::Plain), any::<u32>().prop_map(|bytes| Encoding::Zstd { bytes })];
+    (unit_header(), encoding).prop_map(|(header, encoding)| Unit { header, encoding })
 }

@@ -14,7 +14,7 @@ use crate::{
     hash::{TreeHasher, chunk_chaining_value},
     limits::{CHUNK_BYTES, READ_ATTEMPTS_MAX},
     root::{File, Stat},
-    sync::{Stage, unit::OutgoingUnit},
+    sync::Stage,
     wire::data::{FileAttempt, Segment, UnitHeader},
 };
 
@@ -48,7 +48,7 @@ impl Reader<'_> {
                 return Ok(self.same(listed.index, hash.into())?);
             }
             let header = UnitHeader::FileEnd { file: reading, hash: hash.into(), metadata: before.metadata };
-            return Ok(self.send(OutgoingUnit::new(&header, Bytes::new()))?);
+            return Ok(self.send(header, Bytes::new())?);
         }
         Err(ReadError::Changing)
     }
@@ -65,7 +65,7 @@ impl Reader<'_> {
                 return Ok(Read::Cut);
             }
             let header = self.chunk(reading, number, &buffer.bytes, &mut tree, Vec::new());
-            self.send(OutgoingUnit::new(&header, buffer.into_bytes()))?;
+            self.send(header, buffer.into_bytes())?;
         }
         Ok(Read::Sent(tree.finish().expect("each chunk came once")))
     }
@@ -91,7 +91,7 @@ impl Reader<'_> {
             let unit = self.patched_chunk(reading, number, content, segments, &mut tree);
             held.push(unit);
             if !is_held {
-                held.drain(..).try_for_each(|unit| self.send(unit))?;
+                held.drain(..).try_for_each(|(header, payload)| self.send(header, payload))?;
             }
             patcher.told(size);
             // Nothing may be sent for an hour that would tell.
@@ -103,7 +103,7 @@ impl Reader<'_> {
         if held.len() as u64 == chunks && basis.bytes() == reading.size {
             return Ok(Read::Same(hash));
         }
-        held.drain(..).try_for_each(|unit| self.send(unit))?;
+        held.drain(..).try_for_each(|(header, payload)| self.send(header, payload))?;
         Ok(Read::Sent(hash))
     }
 
@@ -114,14 +114,14 @@ impl Reader<'_> {
         content: &[u8],
         segments: Vec<Segment>,
         tree: &mut TreeHasher,
-    ) -> OutgoingUnit {
+    ) -> (UnitHeader, Bytes) {
         let mut payload = self.shared.pool.take();
         literals(content, &segments, &mut payload.bytes);
         let segments = if payload.bytes.len() == content.len() { Vec::new() } else { segments };
         let header = self.chunk(reading, number, content, tree, segments);
         // Units that are held back hold no buffers.
         let payload = if payload.bytes.is_empty() { Bytes::new() } else { payload.into_bytes() };
-        OutgoingUnit::new(&header, payload)
+        (header, payload)
     }
 
     fn chunk(
