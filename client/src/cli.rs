@@ -45,7 +45,7 @@ pub(crate) enum Command {
     ///
     /// Exactly one of SRC and DST is remote: GW:PATH or swarm://HOST[:PORT]/PATH. With a trailing slash SRC means the
     /// contents of the directory, without it the directory itself lands inside DST. What is in place already is not
-    /// sent again; what is only at DST stays.
+    /// sent again; what is only at DST stays, unless `--delete` is given.
     Sync(SyncArguments),
     /// Stop a gateway (needs `admin` in the grant)
     Stop(StopArguments),
@@ -114,6 +114,12 @@ pub(crate) struct SyncArguments {
     /// Compare files of equal size by their content, not by their modification time
     #[arg(long)]
     pub(crate) checksum: bool,
+    /// Remove what DST has and SRC does not, once all else is in place and if all of SRC could be listed
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// Remove at most this many entries and leave the rest, which is a failure
+    #[arg(long, value_name = "N", requires = "delete")]
+    pub(crate) max_delete: Option<u64>,
     /// When a file takes its name: at once, after a barrier for many, or after a barrier of its own
     #[arg(long, value_name = "WHEN", default_value = "batch", env = "SWARMWIRE_DURABILITY")]
     pub(crate) durability: DurabilityChoice,

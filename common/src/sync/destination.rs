@@ -12,6 +12,7 @@
 mod assembly;
 mod commit;
 mod control;
+mod extraneous;
 mod landing;
 mod pending;
 mod planner;
@@ -43,6 +44,7 @@ use crate::{
 };
 use assembly::{Assemblies, Withdrawn};
 use commit::Committer;
+use extraneous::Extraneous;
 use landing::Landing;
 use pending::Pending;
 use replaced::Replaced;
@@ -71,6 +73,7 @@ struct Shared {
     pending: Pending,
     assemblies: Assemblies,
     replaced: Replaced,
+    extraneous: Extraneous,
     control: Sender<DestinationMessage>,
     tally: Arc<Tally>,
     named: Named,
@@ -155,6 +158,7 @@ pub(super) async fn run(
         pending: Pending::default(),
         assemblies: Assemblies::default(),
         replaced: Replaced::default(),
+        extraneous: Extraneous::default(),
         control,
         tally: tally.clone(),
         named: Named::default(),

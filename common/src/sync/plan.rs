@@ -31,7 +31,7 @@ pub enum Action {
     Keep,
     /// The content is right; mode or, with `checksum`, modification time is set.
     SetMetadata,
-    /// Ask for the content.
+    /// Ask for the content. A directory in the way goes when it has come.
     Fetch,
     /// Ask for the content unless it hashes to what is here.
     FetchUnlessSame,
@@ -39,6 +39,10 @@ pub enum Action {
     MakeDirectory,
     /// Remove the link in the way, then make the directory.
     ReplaceLinkByDirectory,
+    /// Remove the file in the way, then make the directory.
+    ReplaceFileByDirectory,
+    /// Remove the directory in the way, then make the link.
+    ReplaceDirectoryBySymlink,
     /// Make the link, in place of whatever file or link is there.
     MakeSymlink,
     /// Leave what is there and name the entry as failed.
@@ -51,6 +55,7 @@ pub fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: Syn
         (Kind::File { size }, Existing::File { size: there, metadata: has }) => {
             compare_files((*size, metadata), (*there, *has), options)
         }
+        (Kind::File { .. }, Existing::Directory) if options.delete.is_asked() => Action::Fetch,
         (Kind::File { .. }, Existing::Directory) => Action::Refuse("a directory is in the way of the file"),
         (Kind::File { .. }, Existing::Nothing | Existing::Symlink { .. } | Existing::Special) => {
             Action::Fetch
@@ -58,6 +63,9 @@ pub fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: Syn
         (Kind::Directory, Existing::Nothing) => Action::MakeDirectory,
         (Kind::Directory, Existing::Directory) => Action::Keep,
         (Kind::Directory, Existing::Symlink { .. }) => Action::ReplaceLinkByDirectory,
+        (Kind::Directory, Existing::File { .. } | Existing::Special) if options.delete.is_asked() => {
+            Action::ReplaceFileByDirectory
+        }
         (Kind::Directory, Existing::File { .. } | Existing::Special) => {
             Action::Refuse("a file is in the way of the directory")
         }
@@ -65,6 +73,9 @@ pub fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: Syn
             if target == there && metadata.mtime == has.mtime =>
         {
             Action::Keep
+        }
+        (Kind::Symlink { .. }, Existing::Directory) if options.delete.is_asked() => {
+            Action::ReplaceDirectoryBySymlink
         }
         (Kind::Symlink { .. }, Existing::Directory) => {
             Action::Refuse("a directory is in the way of the link")
@@ -91,7 +102,7 @@ mod tests {
     use super::{Action, Existing, decide};
     use crate::{
         entry::{Kind, Metadata, Timestamp},
-        wire::sync::SyncOptions,
+        wire::sync::{Deletion, SyncOptions},
     };
 
     fn metadata(mode: u16, nanoseconds: u32) -> Metadata {
@@ -131,6 +142,23 @@ mod tests {
                 action,
                 "{kind:?} over {existing:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_replaced_where_deleting_is_asked_for() {
+        let options = SyncOptions { delete: Deletion::AtMost(1), ..SyncOptions::default() };
+        let here = metadata(0o644, 5);
+        let (file, link) = (Kind::File { size: 3 }, Kind::Symlink { target: b"t".to_vec() });
+        let has_file = Existing::File { size: 3, metadata: here };
+        for (kind, existing, action) in [
+            (&file, Existing::Directory, Action::Fetch),
+            (&Kind::Directory, has_file, Action::ReplaceFileByDirectory),
+            (&Kind::Directory, Existing::Special, Action::ReplaceFileByDirectory),
+            (&Kind::Directory, Existing::Directory, Action::Keep),
+            (&link, Existing::Directory, Action::ReplaceDirectoryBySymlink),
+        ] {
+            assert_eq!(decide(kind, here, &existing, options), action, "{kind:?} over {existing:?}");
         }
     }
 

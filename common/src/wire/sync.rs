@@ -3,7 +3,7 @@
 //! - The controller asks ([`SyncRequest`]); the gateway replies `ok`; the two take the roles of source and destination.
 //! - source → destination, in this order: `Top`, then `Listing` blocks (every directory's entries after the block that names it),
 //!   with `Failed` and `Skipped` among them, then `ListingEnd`; then whatever becomes of wanted files that is not content.
-//! - destination → source: `Want` and `WantUnless` as planning goes on, then `PlanEnd`; `Failed` and `Progress` at any time;
+//! - destination → source: `Want` and `WantUnless` as planning goes on, then `PlanEnd`; `Failed`, `NotDeleted` and `Progress` at any time;
 //!   `Done` last. Content travels on data streams (`wire::data`).
 //!
 //! **Index**: entries are numbered from 0 (the top) in the order of their listing; both sides count alike, so an entry is named
@@ -44,6 +44,36 @@ pub struct SyncOptions {
     pub checksum: bool,
     /// What the destination waits for before a file takes its name.
     pub durability: Durability,
+    /// What becomes of entries that only the destination has.
+    pub delete: Deletion,
+}
+
+/// What becomes of entries that only the destination has, in directories that the source has listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Deletion {
+    /// They stay.
+    #[default]
+    None,
+    /// They are removed.
+    All,
+    /// This many are removed, the others stay and are told.
+    AtMost(u64),
+}
+
+impl Deletion {
+    /// Whether anything is to be removed at all.
+    pub fn is_asked(self) -> bool {
+        self != Self::None
+    }
+
+    /// How many entries may be removed.
+    pub fn limit(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::All => u64::MAX,
+            Self::AtMost(count) => count,
+        }
+    }
 }
 
 /// When a received file is safe from a power loss.
@@ -151,6 +181,13 @@ pub enum DestinationMessage {
         /// Why.
         reason: String,
     },
+    /// Something that the source does not have could not be removed, or was left for a reason.
+    NotDeleted {
+        /// `RelPath` below the top; the top for what concerns all of it.
+        path: Vec<u8>,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// `count` indexes from `first` on.
@@ -177,4 +214,6 @@ pub struct Counts {
     pub committed: u64,
     /// Files that survive a power loss.
     pub durable: u64,
+    /// Entries that only the destination had and that were removed.
+    pub entries_deleted: u64,
 }

@@ -7,6 +7,7 @@ mod attacks;
 mod channel;
 mod faults;
 mod goodbye;
+mod mirroring;
 mod pair;
 mod peers;
 mod sync;

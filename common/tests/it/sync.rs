@@ -27,7 +27,7 @@ pub(crate) fn destination(root: &Path, path: &str) -> Destination {
 }
 
 pub(crate) fn options(durability: Durability) -> SyncOptions {
-    SyncOptions { checksum: false, durability }
+    SyncOptions { durability, ..SyncOptions::default() }
 }
 
 /// Every entry below `top`: path, type, mode, mtime, and content or target.

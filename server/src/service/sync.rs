@@ -82,7 +82,11 @@ fn granted(request: &Request) -> Result<(SyncRequest, RelPath), Refusal> {
         Direction::Push => Operation::Push,
         Direction::Pull => Operation::Pull,
     };
-    request.grant()?.require_at(&operation, &path)?;
+    let grant = request.grant()?;
+    grant.require_at(&operation, &path)?;
+    if asked.direction == Direction::Push && asked.options.delete.is_asked() {
+        grant.require_at(&Operation::Delete, &path)?;
+    }
     Ok((asked, path))
 }
 

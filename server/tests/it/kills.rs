@@ -53,7 +53,7 @@ async fn push(controller: &Controller, from: &Path, durability: Durability) -> O
     let root = Arc::new(Root::open(from).unwrap());
     let source = Source::open(root, RelPath::root(), Some(Name::new(b"tree").unwrap())).unwrap();
     let to = RemotePath { path: RelPath::root(), trailing_slash: false };
-    let options = SyncOptions { checksum: false, durability };
+    let options = SyncOptions { durability, ..SyncOptions::default() };
     controller.push(source, &to, options, Arc::new(Tally::default())).await.unwrap()
 }
 

@@ -35,6 +35,7 @@ impl Account {
             received: before.received + report.received,
             verified: before.verified + report.verified,
             durable: before.durable + report.durable,
+            entries_deleted: before.entries_deleted + report.entries_deleted,
             ..report
         };
         for (sum, stage) in self.stages.iter_mut().zip(Stage::ALL) {
@@ -67,6 +68,7 @@ pub(super) fn report_of(tally: &Tally) -> Report {
         received: tally.received.load(Relaxed),
         verified: tally.verified.load(Relaxed),
         durable: tally.durable.load(Relaxed),
+        entries_deleted: tally.entries_deleted.load(Relaxed),
         entries_failed: tally.entries_failed.load(Relaxed),
         entries_skipped: tally.entries_skipped.load(Relaxed),
         failed: Vec::new(),

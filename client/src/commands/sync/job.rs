@@ -5,7 +5,7 @@ use std::{ffi::OsStr, path::PathBuf, time::Duration};
 use swarmwire_client::controller::RemotePath;
 use swarmwire_common::{
     escape::escape,
-    wire::sync::{Direction, SyncOptions},
+    wire::sync::{Deletion, Direction, SyncOptions},
 };
 
 use crate::{
@@ -28,9 +28,18 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn new(arguments: &SyncArguments) -> Result<Self, Failure> {
         let (direction, remote, local) = sides(&arguments.source, &arguments.destination)?;
-        let options = SyncOptions { checksum: arguments.checksum, durability: arguments.durability.into() };
+        let options = options(arguments);
         let Remote { gateway, path: remote } = remote;
         Ok(Self { direction, gateway, remote, local, options, retry: arguments.retry })
+    }
+
+    /// The options of the next attempt, after `deleted` entries are known to have been removed by those before.
+    pub(super) fn options_after(&self, deleted: u64) -> SyncOptions {
+        let delete = match self.options.delete {
+            Deletion::AtMost(count) => Deletion::AtMost(count.saturating_sub(deleted)),
+            delete => delete,
+        };
+        SyncOptions { delete, ..self.options }
     }
 
     /// The command line's word for the side at the gateway.
@@ -40,6 +49,15 @@ impl Job {
             Direction::Pull => "SRC",
         }
     }
+}
+
+fn options(arguments: &SyncArguments) -> SyncOptions {
+    let delete = match arguments.max_delete {
+        _ if !arguments.delete => Deletion::None,
+        None => Deletion::All,
+        Some(count) => Deletion::AtMost(count),
+    };
+    SyncOptions { checksum: arguments.checksum, durability: arguments.durability.into(), delete }
 }
 
 fn sides(source: &OsStr, destination: &OsStr) -> Result<(Direction, Remote, PathBuf), Failure> {

@@ -133,12 +133,13 @@ impl<'a> Runner<'a> {
     /// One sync over one connection.
     async fn attempt(&mut self, controller: Controller, end: LocalEnd) -> Attempt {
         let tally = Arc::new(Tally::default());
+        let options = self.job.options_after(self.account.report.entries_deleted);
         let transfer: Transfer<'_> = match end {
             LocalEnd::Source(source) => {
-                Box::pin(controller.push(source, &self.job.remote, self.job.options, Arc::clone(&tally)))
+                Box::pin(controller.push(source, &self.job.remote, options, Arc::clone(&tally)))
             }
             LocalEnd::Destination(destination) => {
-                Box::pin(controller.pull(&self.job.remote, destination, self.job.options, Arc::clone(&tally)))
+                Box::pin(controller.pull(&self.job.remote, destination, options, Arc::clone(&tally)))
             }
         };
         let (result, path_then) = self.watch(transfer, &controller, &tally).await;

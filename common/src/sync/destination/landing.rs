@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::Shared;
+use super::{Shared, extraneous};
 use crate::{
     entry::Kind,
     limits,
@@ -130,6 +130,16 @@ impl Landing {
         self.directories.lock().expect("no holder panics").push(index);
     }
 
+    /// The directories that are in place so far, in the order of the listing.
+    pub(super) fn directories(&self) -> Vec<u32> {
+        self.directories.lock().expect("no holder panics").clone()
+    }
+
+    /// The directory at `path` below the top as it is found now, whatever handle an earlier look has left.
+    pub(super) fn dir_now(&self, path: &RelPath) -> io::Result<Dir> {
+        self.destination.root.dir(&crate::sync::join(self.base(), path)?)
+    }
+
     /// Notes that something was changed, so that the end has something to make durable.
     pub(super) fn note_change(&self) {
         self.changed.store(true, Relaxed);
@@ -173,10 +183,11 @@ impl Handles {
     }
 }
 
-/// Removes the staging place, gives the directories their metadata, children first, and makes all of it durable. Blocks.
+/// Removes the staging place and what the source does not have, gives the directories their metadata, children first, and makes all of it durable. Blocks.
 pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     let landing = &shared.landing;
     landing.remove_staging();
+    extraneous::remove(shared);
     let directories = std::mem::take(&mut *landing.directories.lock().expect("no holder panics"));
     for &index in directories.iter().rev() {
         if let Err(err) = shared.tally.timed(Stage::Write, || set_directory_metadata(shared, index)) {

@@ -22,7 +22,7 @@ use crate::{
         Stage, SyncError,
         plan::{Action, Existing, decide},
     },
-    wire::sync::{DestinationMessage, ListingEntry, SourceMessage},
+    wire::sync::{Deletion, DestinationMessage, ListingEntry, SourceMessage, SyncOptions},
 };
 use disk::{Place, hash_file, look, make_directory, make_symlink, make_writable};
 use wants::Wants;
@@ -193,7 +193,9 @@ impl Planner<'_> {
                 return shared.fail_io(place.index, "what is there cannot be looked at", &err);
             }
         };
-        let action = decide(kind, metadata, &existing, shared.options);
+        // Where the top lands was typed by somebody: nothing in its way is ever removed.
+        let delete = if place.index == 0 { Deletion::None } else { shared.options.delete };
+        let action = decide(kind, metadata, &existing, SyncOptions { delete, ..shared.options });
         if let (Action::Fetch | Action::FetchUnlessSame, Some(stat)) = (action, &stat) {
             shared.replaced.note(place.index, stat);
         }
@@ -240,7 +242,7 @@ impl Planner<'_> {
                     DirState::Failed
                 }
             },
-            _ => match shared.tally.timed(Stage::Write, || make_directory(place, metadata, action)) {
+            _ => match shared.tally.timed(Stage::Write, || make_directory(shared, place, metadata, action)) {
                 Ok(state) => state,
                 Err(err) => {
                     shared.fail_io(index, "the directory cannot be made", &err);
@@ -262,7 +264,10 @@ impl Planner<'_> {
         match action {
             Action::Refuse(reason) => shared.fail(place.index, reason),
             Action::Keep => {}
-            _ => match shared.tally.timed(Stage::Write, || make_symlink(shared, place, target, metadata)) {
+            _ => match shared
+                .tally
+                .timed(Stage::Write, || make_symlink(shared, place, (target, metadata), action))
+            {
                 Ok(()) => shared.landing.note_change(),
                 Err(err) => shared.fail_io(place.index, "the link cannot be made", &err),
             },

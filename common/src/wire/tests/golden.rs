@@ -17,8 +17,8 @@ use crate::{
         open::{JoinReply, JoinRequest, Open, Reply},
         status::Status,
         sync::{
-            Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage, SyncOptions,
-            SyncRequest,
+            Counts, Deletion, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage,
+            SyncOptions, SyncRequest,
         },
     },
 };
@@ -152,7 +152,7 @@ fn opening_a_sync() {
         for (durability, level) in
             [(Durability::None, "00"), (Durability::Batch, "01"), (Durability::File, "02")]
         {
-            let options = SyncOptions { checksum: true, durability };
+            let options = SyncOptions { checksum: true, durability, ..SyncOptions::default() };
             golden(
                 &SyncRequest { direction, path: b"logs".to_vec(), trailing_slash: true, options },
                 &format!(
@@ -160,11 +160,19 @@ fn opening_a_sync() {
                      04 6c6f6773   # path
                      01            # trailing_slash
                      01            # checksum
-                     {level}       # durability"
+                     {level}       # durability
+                     00            # delete"
                 ),
             );
         }
     }
+}
+
+#[test]
+fn what_becomes_of_what_only_the_destination_has() {
+    golden(&Deletion::None, "00");
+    golden(&Deletion::All, "01");
+    golden(&Deletion::AtMost(300), "02 fb 2c01");
 }
 
 #[test]
@@ -263,8 +271,9 @@ fn what_a_destination_says() {
         verified: 4,
         committed: 5,
         durable: 300,
+        entries_deleted: 6,
     };
-    let fields = "01 02 03 04 05 fb 2c01  # files_unchanged … durable";
+    let fields = "01 02 03 04 05 fb 2c01 06  # files_unchanged … entries_deleted";
     golden(&DestinationMessage::Progress(counts), &format!("04 {fields}"));
     golden(&DestinationMessage::Done(counts), &format!("05 {fields}"));
     golden(
@@ -272,6 +281,12 @@ fn what_a_destination_says() {
         "06           # Aborted
          07           # status
          00           # reason",
+    );
+    golden(
+        &DestinationMessage::NotDeleted { path: b"old".to_vec(), reason: "full".into() },
+        "07           # NotDeleted
+         03 6f6c64    # path
+         04 66756c6c  # reason",
     );
 }
 

@@ -13,8 +13,8 @@ use crate::{
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
         sync::{
-            Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage, SyncOptions,
-            SyncRequest,
+            Counts, Deletion, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage,
+            SyncOptions, SyncRequest,
         },
     },
 };
@@ -100,15 +100,19 @@ pub(super) fn list_message() -> impl Strategy<Value = ListMessage> {
     ]
 }
 
+fn deletion() -> impl Strategy<Value = Deletion> {
+    prop_oneof![Just(Deletion::None), Just(Deletion::All), any::<u64>().prop_map(Deletion::AtMost)]
+}
+
 pub(super) fn sync_request() -> impl Strategy<Value = SyncRequest> {
     let direction = prop_oneof![Just(Direction::Push), Just(Direction::Pull)];
     let durability = prop_oneof![Just(Durability::None), Just(Durability::Batch), Just(Durability::File)];
-    (direction, bytes(), any::<bool>(), any::<bool>(), durability).prop_map(
-        |(direction, path, trailing_slash, checksum, durability)| SyncRequest {
+    (direction, bytes(), any::<bool>(), any::<bool>(), durability, deletion()).prop_map(
+        |(direction, path, trailing_slash, checksum, durability, delete)| SyncRequest {
             direction,
             path,
             trailing_slash,
-            options: SyncOptions { checksum, durability },
+            options: SyncOptions { checksum, durability, delete },
         },
     )
 }
@@ -142,9 +146,17 @@ pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
 }
 
 fn counts() -> impl Strategy<Value = Counts> {
-    any::<[u64; 6]>().prop_map(|[files_unchanged, bytes_received, received, verified, committed, durable]| {
-        Counts { files_unchanged, bytes_received, received, verified, committed, durable }
-    })
+    any::<[u64; 7]>().prop_map(
+        |[files_unchanged, bytes_received, received, verified, committed, durable, entries_deleted]| Counts {
+            files_unchanged,
+            bytes_received,
+            received,
+            verified,
+            committed,
+            durable,
+            entries_deleted,
+        },
+    )
 }
 
 pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage> {
@@ -158,6 +170,7 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
         counts().prop_map(DestinationMessage::Done),
         (any::<u16>(), text())
             .prop_map(|(status, reason)| DestinationMessage::Aborted { status: StatusCode(status), reason }),
+        (bytes(), text()).prop_map(|(path, reason)| DestinationMessage::NotDeleted { path, reason }),
     ]
 }
 
