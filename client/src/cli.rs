@@ -120,13 +120,19 @@ pub(crate) struct SyncArguments {
     /// Remove at most this many entries and leave the rest, which is a failure
     #[arg(long, value_name = "N", requires = "delete")]
     pub(crate) max_delete: Option<u64>,
+    /// Say what would be done and why, and do nothing
+    #[arg(long, short = 'n', conflicts_with_all = ["checksum", "quiet", "metrics_file"])]
+    pub(crate) dry_run: bool,
+    /// Name each entry that is changed
+    #[arg(long, short, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
     /// When a file takes its name: at once, after a barrier for many, or after a barrier of its own
     #[arg(long, value_name = "WHEN", default_value = "batch", env = "SWARMWIRE_DURABILITY")]
     pub(crate) durability: DurabilityChoice,
     /// How long to try again after the connection was lost
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, env = "SWARMWIRE_RETRY")]
     pub(crate) retry: Duration,
-    /// End with one JSON object on standard output
+    /// End with one JSON object on standard output, after one for each change that is named
     #[arg(long)]
     pub(crate) json: bool,
     /// Write metrics of this run for node_exporter's textfile collector

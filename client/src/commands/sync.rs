@@ -1,10 +1,11 @@
 //! `swarm sync`: one directory transfer, from the arguments to the summary.
 //!
 //! What is to be done (`job`), the local side of it (`local`), doing it with all attempts (`run`, `backoff`), and what is told of
-//! it (`account`, `summary`).
+//! it (`changes`, `account`, `summary`).
 
 mod account;
 mod backoff;
+mod changes;
 mod job;
 mod local;
 mod run;
@@ -23,6 +24,7 @@ use crate::{
     progress::Progress,
 };
 use account::Account;
+use changes::{Changes, Form};
 use job::Job;
 use run::{Ending, Interrupt, Runner};
 use summary::Summary;
@@ -37,8 +39,13 @@ pub(super) async fn run(arguments: &SyncArguments, key_exchange: KeyExchange) ->
         controller = way.connect() => controller?,
         () = interrupt.wait() => return Ok(Exit::Interrupted),
     };
-    let runner = Runner::new(&job, &way, Progress::new(!arguments.quiet), interrupt, Instant::now());
-    let (account, ending) = runner.run(controller, end).await?;
+    let form = if arguments.json { Form::Objects } else { Form::Lines };
+    let changes = Changes::new(form, arguments.dry_run);
+    // Lines that name changes and a line that is drawn over and over would be in each other's way.
+    let progress = Progress::new(!arguments.quiet && !job.options.itemize);
+    let runner = Runner::new(&job, &way, (progress, changes), interrupt, Instant::now());
+    let (account, ending, changes) = runner.run(controller, end).await?;
+    changes.finish()?;
     if let Some(metrics) = metrics {
         write_metrics(&metrics, &job, &account, &ending);
     }

@@ -1,10 +1,12 @@
 //! `swarm sync --delete` from end to end: what goes, what stays, and what it is told and ends with.
 
-use std::{fs, os::fd::AsRawFd, path::Path};
+use std::{collections::BTreeSet, fs, os::fd::AsRawFd, path::Path};
+
+use serde_json::{Value, json};
 
 use crate::{
     placement::{BOTH, Sides, Way},
-    trees::{assert_no_leftovers, assert_same},
+    trees::{assert_no_leftovers, assert_same, set_mtime, snapshot},
     world::{refused, stdout, summary},
 };
 
@@ -14,6 +16,7 @@ fn plant(sides: &Sides) {
     fs::write(sides.from().join("src/sub/both"), "new").unwrap();
     fs::create_dir_all(sides.to().join("src/sub/old")).unwrap();
     fs::write(sides.to().join("src/sub/both"), "older").unwrap();
+    set_mtime(&sides.to().join("src/sub/both"), 1);
     fs::write(sides.to().join("src/sub/old/file"), "x").unwrap();
     fs::write(sides.to().join("src/gone"), "x").unwrap();
     fs::write(sides.to().join("beside"), "x").unwrap();
@@ -84,4 +87,46 @@ fn a_source_of_which_something_cannot_be_listed_deletes_nothing() {
         "{told}"
     );
     assert!(sides.to().join("src/gone").exists() && sides.to().join("src/sub/old/file").exists());
+}
+
+#[test]
+fn a_dry_run_says_what_a_run_then_does_and_does_nothing() {
+    for way in BOTH {
+        let sides = Sides::allowed(way, "list,pull,push,delete");
+        plant(&sides);
+        fs::write(sides.from().join("src/new\n"), "x").unwrap();
+        let changes = "update  sub/both (size, time)\n";
+        let before = snapshot(&sides.to());
+        let sorted = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+        let told = stdout(sides.sync("src", ".", &["--delete", "--dry-run"]));
+        assert!(
+            told.contains(changes) && told.ends_with("\ndry run: 2 files to send; 3 to delete\n"),
+            "{told}"
+        );
+        assert!(snapshot(&sides.to()) == before, "{way:?}");
+        let done = stdout(sides.sync("src", ".", &["--delete", "-v"]));
+        let without_summary = |text: &str| sorted(text.trim_end().rsplit_once('\n').unwrap().0);
+        assert_eq!(without_summary(&told), without_summary(&done));
+        assert_eq!(
+            without_summary(&told),
+            sorted(
+                "create  new\\x0a\nupdate  sub/both (size, time)\ndelete  gone\ndelete  sub/old\ndelete  sub/old/file"
+            )
+        );
+        assert_same(&sides.from().join("src"), &sides.to().join("src"));
+    }
+}
+
+#[test]
+fn changes_are_objects_before_the_summary() {
+    for way in BOTH {
+        let sides = Sides::new(way);
+        plant(&sides);
+        for (options, counted) in [(&["--json", "-n"], "files_to_send"), (&["--json", "-v"], "files_sent")] {
+            let told = stdout(sides.sync("src", ".", options));
+            let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let change = json!({"event": "entry", "path": "sub/both", "action": "update", "reason": ["size", "mtime"]});
+            assert_eq!((lines.len(), &lines[0], &lines[1][counted]), (2, &change, &1.into()));
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod assembly;
 mod commit;
 mod control;
 mod extraneous;
+mod items;
 mod landing;
 mod pending;
 mod planner;
@@ -45,6 +46,7 @@ use crate::{
 use assembly::{Assemblies, Withdrawn};
 use commit::Committer;
 use extraneous::Extraneous;
+use items::Items;
 use landing::Landing;
 use pending::Pending;
 use replaced::Replaced;
@@ -74,6 +76,7 @@ struct Shared {
     assemblies: Assemblies,
     replaced: Replaced,
     extraneous: Extraneous,
+    items: Items,
     control: Sender<DestinationMessage>,
     tally: Arc<Tally>,
     named: Named,
@@ -152,6 +155,7 @@ pub(super) async fn run(
 ) -> Outcome {
     let (control, outgoing) = async_channel::bounded(limits::CONTROL_QUEUED_MAX);
     let shared = Arc::new(Shared {
+        items: Items::new(destination.events.clone()),
         landing: Landing::new(destination),
         options,
         tree: RwLock::default(),

@@ -8,6 +8,7 @@
 //! The control reader never waits for anything but the peer, so the peer's wants and failures are always taken; they are remembered as
 //! runs, which the listing bounds. Everything else waits for the network through bounded queues.
 
+mod changes;
 mod reader;
 mod scan;
 mod wanted;
@@ -239,6 +240,11 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
                 let path =
                     RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;
                 shared.named.failed(&shared.tally, path, &reason);
+            }
+            DestinationMessage::Items(items) => {
+                for item in items {
+                    changes::pass_on(shared, item).await?;
+                }
             }
             DestinationMessage::Progress(counts) => shared.take_counts(&counts)?,
             DestinationMessage::Done(counts) => {

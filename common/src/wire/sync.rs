@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::status::StatusCode;
+use super::{change::Item, status::StatusCode};
 use crate::entry::{Kind, Metadata, SpecialKind};
 
 /// Opens a sync.
@@ -46,6 +46,10 @@ pub struct SyncOptions {
     pub durability: Durability,
     /// What becomes of entries that only the destination has.
     pub delete: Deletion,
+    /// Tell each change of an entry.
+    pub itemize: bool,
+    /// Plan and tell, and touch nothing.
+    pub dry_run: bool,
 }
 
 /// What becomes of entries that only the destination has, in directories that the source has listed.
@@ -188,6 +192,8 @@ pub enum DestinationMessage {
         /// Why.
         reason: String,
     },
+    /// What has changed since the last such message. Sent only with `itemize`.
+    Items(Vec<Item>),
 }
 
 /// `count` indexes from `first` on.

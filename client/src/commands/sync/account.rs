@@ -16,6 +16,8 @@ pub(super) struct Account {
     pub(super) stages: [Duration; Stage::ALL.len()],
     /// The QUIC path at the end of the last attempt.
     pub(super) path: PathSample,
+    /// In a dry run, how many files would be sent.
+    pub(super) files_to_send: Option<u64>,
     /// Wall time of the transfer, pauses between attempts included.
     pub(super) time: Duration,
 }

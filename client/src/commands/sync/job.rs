@@ -57,7 +57,13 @@ fn options(arguments: &SyncArguments) -> SyncOptions {
         None => Deletion::All,
         Some(count) => Deletion::AtMost(count),
     };
-    SyncOptions { checksum: arguments.checksum, durability: arguments.durability.into(), delete }
+    SyncOptions {
+        checksum: arguments.checksum,
+        durability: arguments.durability.into(),
+        delete,
+        itemize: arguments.verbose || arguments.dry_run,
+        dry_run: arguments.dry_run,
+    }
 }
 
 fn sides(source: &OsStr, destination: &OsStr) -> Result<(Direction, Remote, PathBuf), Failure> {

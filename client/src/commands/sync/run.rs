@@ -16,7 +16,7 @@ use swarmwire_client::{ConnectError, Controller, RequestError};
 use swarmwire_common::{
     escape::escape_str,
     limits,
-    sync::{Outcome, SyncError, Tally},
+    sync::{EventQueue, Outcome, SyncError, Tally, events},
     wire::status::Status,
 };
 use tokio::{
@@ -27,6 +27,7 @@ use tokio::{
 use super::{
     account::{Account, report_of},
     backoff::Backoff,
+    changes::Changes,
     job::Job,
     local::{self, LocalEnd},
 };
@@ -71,6 +72,7 @@ pub(super) struct Runner<'a> {
     job: &'a Job,
     way: &'a Way,
     progress: Progress,
+    changes: Changes,
     interrupt: Interrupt,
     backoff: Backoff,
     account: Account,
@@ -91,12 +93,12 @@ impl<'a> Runner<'a> {
     pub(super) fn new(
         job: &'a Job,
         way: &'a Way,
-        progress: Progress,
+        (progress, changes): (Progress, Changes),
         interrupt: Interrupt,
         start: Instant,
     ) -> Self {
         let (backoff, account) = (Backoff::new(job.retry), Account::default());
-        Self { job, way, progress, interrupt, backoff, account, start }
+        Self { job, way, progress, changes, interrupt, backoff, account, start }
     }
 
     /// Runs to the end. An error means that no transfer began.
@@ -104,7 +106,7 @@ impl<'a> Runner<'a> {
         mut self,
         controller: Controller,
         end: LocalEnd,
-    ) -> anyhow::Result<(Account, Ending)> {
+    ) -> anyhow::Result<(Account, Ending, Changes)> {
         let first = self.attempt(controller, end).await;
         if let Attempt::NotBegun(err) = first {
             self.progress.clear();
@@ -127,14 +129,17 @@ impl<'a> Runner<'a> {
             }
         };
         self.progress.clear();
-        Ok((self.account, ending))
+        self.account.files_to_send = self.changes.files_to_send();
+        Ok((self.account, ending, self.changes))
     }
 
     /// One sync over one connection.
     async fn attempt(&mut self, controller: Controller, end: LocalEnd) -> Attempt {
         let tally = Arc::new(Tally::default());
         let options = self.job.options_after(self.account.report.entries_deleted);
-        let transfer: Transfer<'_> = match end {
+        let (telling, queue) = events();
+        self.changes.begin();
+        let transfer: Transfer<'_> = match end.telling(telling) {
             LocalEnd::Source(source) => {
                 Box::pin(controller.push(source, &self.job.remote, options, Arc::clone(&tally)))
             }
@@ -142,7 +147,7 @@ impl<'a> Runner<'a> {
                 Box::pin(controller.pull(&self.job.remote, destination, options, Arc::clone(&tally)))
             }
         };
-        let (result, path_then) = self.watch(transfer, &controller, &tally).await;
+        let (result, path_then) = self.watch(transfer, &controller, (&tally, &queue)).await;
         let is_interrupted = path_then.is_some();
         self.account.time = self.start.elapsed();
         let mut stats = controller.stats();
@@ -172,17 +177,25 @@ impl<'a> Runner<'a> {
         &mut self,
         mut transfer: Transfer<'_>,
         controller: &Controller,
-        tally: &Tally,
+        (tally, queue): (&Tally, &EventQueue),
     ) -> (Option<Result<Outcome, RequestError>>, Option<PathStats>) {
         let mut tick = interval(limits::PROGRESS_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                result = &mut transfer => return (Some(result), None),
+                result = &mut transfer => {
+                    self.changes.take(std::iter::from_fn(|| queue.try_next()));
+                    return (Some(result), None);
+                }
+                Some(event) = queue.next() => {
+                    self.changes.take(std::iter::once(event).chain(std::iter::from_fn(|| queue.try_next())));
+                }
                 () = self.interrupt.wait() => break,
                 _ = tick.tick() => self.progress.show(tally, Instant::now()),
             }
         }
+        // Nobody takes what is told from here on.
+        queue.close();
         let path = controller.stats().path;
         controller.break_off(Status::Cancelled);
         (timeout(BREAK_OFF_TIME_MAX, transfer).await.ok(), Some(path))

@@ -17,6 +17,9 @@ use crate::{
 pub(super) struct Summary<'a> {
     event: &'static str,
     direction: &'static str,
+    /// In a dry run alone; then `entries_deleted` counts what would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files_to_send: Option<u64>,
     entries_total: u64,
     files_sent: u64,
     files_unchanged: u64,
@@ -71,6 +74,7 @@ impl<'a> Summary<'a> {
                 Direction::Push => "push",
                 Direction::Pull => "pull",
             },
+            files_to_send: account.files_to_send,
             entries_total: report.entries_total,
             files_sent: report.files_sent,
             files_unchanged: report.files_unchanged,
@@ -100,20 +104,11 @@ impl<'a> Summary<'a> {
 
     /// The summary for people, and the skipped entries by name.
     pub(super) fn lines(&self) -> Vec<String> {
-        let verb = if self.direction == "push" { "sent" } else { "received" };
-        let noun = if self.files_sent == 1 { "file" } else { "files" };
-        let mut line = format!(
-            "{verb} {} {noun} ({}) in {:.1} s",
-            units::count(self.files_sent),
-            units::bytes(self.bytes_sent),
-            self.seconds,
-        );
-        if let Some(rate) = units::rate(self.bytes_sent, self.account.time).filter(|_| self.bytes_sent > 0) {
-            line.push_str(&format!(", {rate}"));
-        }
+        let mut line = self.done();
+        let deleted = if self.files_to_send.is_some() { "to delete" } else { "deleted" };
         for (count, word) in [
             (self.files_unchanged, "unchanged"),
-            (self.entries_deleted, "deleted"),
+            (self.entries_deleted, deleted),
             (self.entries_skipped, "skipped"),
             (self.entries_failed, "failed"),
         ] {
@@ -127,6 +122,26 @@ impl<'a> Summary<'a> {
         let skipped = self.account.report.skipped.iter();
         let skipped = skipped.map(|(path, kind)| format!("skipped: {path} ({})", kind.as_str()));
         std::iter::once(line).chain(skipped).collect()
+    }
+
+    /// What was sent or would be.
+    fn done(&self) -> String {
+        if let Some(files) = self.files_to_send {
+            let noun = if files == 1 { "file" } else { "files" };
+            return format!("dry run: {} {noun} to send", units::count(files));
+        }
+        let verb = if self.direction == "push" { "sent" } else { "received" };
+        let noun = if self.files_sent == 1 { "file" } else { "files" };
+        let mut line = format!(
+            "{verb} {} {noun} ({}) in {:.1} s",
+            units::count(self.files_sent),
+            units::bytes(self.bytes_sent),
+            self.seconds,
+        );
+        if let Some(rate) = units::rate(self.bytes_sent, self.account.time).filter(|_| self.bytes_sent > 0) {
+            line.push_str(&format!(", {rate}"));
+        }
+        line
     }
 }
 
@@ -201,6 +216,12 @@ mod tests {
         assert_eq!(
             Summary::new(Direction::Pull, &nothing, &Ending::Interrupted).lines(),
             ["received 0 files (0 B) in 0.0 s; not complete"]
+        );
+        let report = Report { files_unchanged: 7, entries_deleted: 2, ..Report::default() };
+        let dry = Account { report, files_to_send: Some(1), ..Account::default() };
+        assert_eq!(
+            Summary::new(Direction::Pull, &dry, &Ending::Complete).lines(),
+            ["dry run: 1 file to send; 7 unchanged; 2 to delete"]
         );
     }
 }

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Shared, extraneous::clear_way};
+use super::{Shared, extraneous::clear_way, items};
 use crate::{
     limits,
     path::Name,
@@ -169,6 +169,7 @@ fn rename(shared: &Shared, written: Written) -> io::Result<Arc<Dir>> {
         other => other?,
     }
     shared.tally.committed.fetch_add(1, Relaxed);
+    items::committed(shared, written.index);
     shared.landing.note_change();
     Ok(dir)
 }

@@ -19,7 +19,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::Shared;
+use super::{Shared, items};
 use crate::{
     entry::Metadata,
     limits,
@@ -196,7 +196,7 @@ impl Removal<'_> {
     /// Lets the owner remove what is in a directory that will be removed itself.
     fn let_write(&self, dir: &Dir, stat: Stat) -> io::Result<()> {
         let Metadata { mode, mtime } = stat.metadata;
-        if mode & 0o300 == 0o300 || self.is_spent() {
+        if mode & 0o300 == 0o300 || self.shared.options.dry_run || self.is_spent() {
             return Ok(());
         }
         dir.set_metadata(Metadata { mode: mode | 0o300, mtime })
@@ -211,11 +211,16 @@ impl Removal<'_> {
         if !extraneous.take(options.delete.limit()) {
             return self.leave();
         }
-        let removed = if is_directory { dir.remove_dir(name) } else { dir.remove_file(name) };
+        let removed = match (options.dry_run, is_directory) {
+            (true, _) => Ok(()),
+            (false, true) => dir.remove_dir(name),
+            (false, false) => dir.remove_file(name),
+        };
         match removed {
             Ok(()) => {
                 tally.entries_deleted.fetch_add(1, Relaxed);
                 landing.note_change();
+                items::deleted(self.shared, path);
                 Fate::Gone
             }
             Err(err) => {

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::{Shared, extraneous};
+use super::{Shared, extraneous, items};
 use crate::{
     entry::Kind,
     limits,
@@ -58,8 +58,8 @@ impl Landing {
         }
     }
 
-    /// Decides where the top lands and makes the directories above it.
-    pub(super) fn land(&self, name: &[u8], kind: &Kind) -> Result<(), SyncError> {
+    /// Decides where the top lands and, unless it is a dry run, makes the directories above it.
+    pub(super) fn land(&self, name: &[u8], kind: &Kind, dry_run: bool) -> Result<(), SyncError> {
         let Destination { root, path, is_directory, .. } = &self.destination;
         let fail = |err: &io::Error| SyncError::Place(PlaceError::from_io(path, err));
         // A source that was asked for a link has declined it.
@@ -79,6 +79,9 @@ impl Landing {
         } else {
             path.clone()
         };
+        if dry_run {
+            return self.base.set(base).map_err(|_| SyncError::Protocol("it names the top twice"));
+        }
         let above = base.split_last().map(|(parent, _)| parent).unwrap_or_default();
         root.create_dir_all(&above).map_err(|err| SyncError::Place(PlaceError::not_made(&above, &err)))?;
         self.base.set(base).map_err(|_| SyncError::Protocol("it names the top twice"))?;
@@ -188,6 +191,10 @@ pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     let landing = &shared.landing;
     landing.remove_staging();
     extraneous::remove(shared);
+    items::flush(shared);
+    if shared.options.dry_run {
+        return Ok(());
+    }
     let directories = std::mem::take(&mut *landing.directories.lock().expect("no holder panics"));
     for &index in directories.iter().rev() {
         if let Err(err) = shared.tally.timed(Stage::Write, || set_directory_metadata(shared, index)) {

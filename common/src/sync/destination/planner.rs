@@ -4,6 +4,7 @@
 //! their directory and after it, which rules out doubles; a listing that breaks the rules ends the sync.
 
 mod disk;
+mod rehearse;
 mod wants;
 
 use std::{
@@ -13,13 +14,14 @@ use std::{
 
 use async_channel::Receiver;
 
-use super::Shared;
+use super::{Shared, items};
 use crate::{
     entry::{Kind, Metadata},
     path::Name,
     root::Dir,
     sync::{
         Stage, SyncError,
+        change::change,
         plan::{Action, Existing, decide},
     },
     wire::sync::{Deletion, DestinationMessage, ListingEntry, SourceMessage, SyncOptions},
@@ -100,7 +102,8 @@ impl Planner<'_> {
 
     fn top(&mut self, name: &[u8], kind: &Kind, metadata: Metadata) -> Result<(), SyncError> {
         let shared = self.shared;
-        let was_there = shared.landing.land(name, kind).map(|()| shared.landing.top_name())?;
+        let was_there =
+            shared.landing.land(name, kind, shared.options.dry_run).map(|()| shared.landing.top_name())?;
         let index = self.record(0, &[], kind, metadata)?;
         let Some(name) = was_there else {
             // The top becomes the root itself, which is there.
@@ -108,6 +111,12 @@ impl Planner<'_> {
             shared.landing.add_directory(index);
             return Ok(());
         };
+        if shared.options.dry_run {
+            let parent = shared.landing.parent_of_top().ok();
+            let name = Name::new(&name).expect("it came from a path");
+            self.rehearse((parent.as_deref(), name), index, kind, metadata);
+            return Ok(());
+        }
         let parent = shared.landing.parent_of_top();
         let parent = parent.map_err(|err| SyncError::Disk(format!("the destination is gone: {err}")))?;
         let name = Name::new(&name).expect("it came from a path");
@@ -128,6 +137,9 @@ impl Planner<'_> {
                 .ok_or(SyncError::Protocol("an entry has an invalid name, or stands out of order"))?;
             let index = self.record(directory, name.as_bytes(), &entry.kind, entry.metadata)?;
             match &current.dir {
+                dir if self.is_rehearsal(dir.as_deref(), current.surroundings) => {
+                    self.rehearse((dir.as_deref(), name), index, &entry.kind, entry.metadata);
+                }
                 Some(dir) => {
                     let place = Place { dir, name, index };
                     self.entry(&place, current.surroundings, &entry.kind, entry.metadata);
@@ -147,6 +159,7 @@ impl Planner<'_> {
         let state = state.ok_or(SyncError::Protocol("it lists something that is no directory, or twice"))?;
         let dir = match state {
             DirState::Failed => None,
+            DirState::New if self.shared.options.dry_run => None,
             DirState::New | DirState::Existing => {
                 let tree = self.shared.tree.read().expect("no holder panics");
                 let dir = self.shared.landing.dir(&tree, directory);
@@ -193,9 +206,8 @@ impl Planner<'_> {
                 return shared.fail_io(place.index, "what is there cannot be looked at", &err);
             }
         };
-        // Where the top lands was typed by somebody: nothing in its way is ever removed.
-        let delete = if place.index == 0 { Deletion::None } else { shared.options.delete };
-        let action = decide(kind, metadata, &existing, SyncOptions { delete, ..shared.options });
+        let action = decide_here(shared, place.index, (kind, metadata), &existing);
+        items::planned(shared, place.index, change(kind, metadata, &existing, action));
         if let (Action::Fetch | Action::FetchUnlessSame, Some(stat)) = (action, &stat) {
             shared.replaced.note(place.index, stat);
         }
@@ -278,6 +290,17 @@ impl Planner<'_> {
         // A closed channel means that the sync has ended; the listing's queue is closed with it.
         let _ended = self.shared.control.send_blocking(message);
     }
+}
+
+fn decide_here(
+    shared: &Shared,
+    index: u32,
+    (kind, metadata): (&Kind, Metadata),
+    existing: &Existing,
+) -> Action {
+    // Where the top lands was typed by somebody: nothing in its way is ever removed.
+    let delete = if index == 0 { Deletion::None } else { shared.options.delete };
+    decide(kind, metadata, existing, SyncOptions { delete, ..shared.options })
 }
 
 fn unchanged(shared: &Shared, size: u64) {

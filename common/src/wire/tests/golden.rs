@@ -12,6 +12,7 @@ use crate::{
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     limits::CONTROL_FRAME_BYTES_MAX,
     wire::{
+        change::{Change, Difference, Item, Subject},
         data::{FileAttempt, PackFile, Preamble, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
@@ -161,7 +162,8 @@ fn opening_a_sync() {
                      01            # trailing_slash
                      01            # checksum
                      {level}       # durability
-                     00            # delete"
+                     00            # delete
+                     00 00         # itemize, dry_run"
                 ),
             );
         }
@@ -287,6 +289,28 @@ fn what_a_destination_says() {
         "07           # NotDeleted
          03 6f6c64    # path
          04 66756c6c  # reason",
+    );
+    let difference = Difference { size: true, mtime: false, content: true };
+    let listed = [
+        Change::Create,
+        Change::Update(difference),
+        Change::Metadata,
+        Change::MakeDirectory,
+        Change::MakeSymlink,
+    ];
+    let mut items: Vec<_> =
+        listed.into_iter().map(|change| Item { subject: Subject::Listed(300), change }).collect();
+    items.push(Item { subject: Subject::Extraneous(b"old".to_vec()), change: Change::Delete });
+    golden(
+        &DestinationMessage::Items(items),
+        "08                       # Items
+         06                       # items
+         00 fb 2c01 00            # Listed, Create
+         00 fb 2c01 01 01 00 01   # Listed, Update: size, mtime, content
+         00 fb 2c01 02            # Listed, Metadata
+         00 fb 2c01 03            # Listed, MakeDirectory
+         00 fb 2c01 04            # Listed, MakeSymlink
+         01 03 6f6c64 05          # Extraneous, Delete",
     );
 }
 

@@ -8,6 +8,7 @@ use proptest::{array::uniform32, collection::vec, option, prelude::*};
 use crate::{
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     wire::{
+        change::{Change, Difference, Item, Subject},
         data::{FileAttempt, PackFile, Preamble, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
@@ -107,12 +108,12 @@ fn deletion() -> impl Strategy<Value = Deletion> {
 pub(super) fn sync_request() -> impl Strategy<Value = SyncRequest> {
     let direction = prop_oneof![Just(Direction::Push), Just(Direction::Pull)];
     let durability = prop_oneof![Just(Durability::None), Just(Durability::Batch), Just(Durability::File)];
-    (direction, bytes(), any::<bool>(), any::<bool>(), durability, deletion()).prop_map(
-        |(direction, path, trailing_slash, checksum, durability, delete)| SyncRequest {
+    (direction, bytes(), any::<[bool; 4]>(), durability, deletion()).prop_map(
+        |(direction, path, [trailing_slash, checksum, itemize, dry_run], durability, delete)| SyncRequest {
             direction,
             path,
             trailing_slash,
-            options: SyncOptions { checksum, durability, delete },
+            options: SyncOptions { checksum, durability, delete, itemize, dry_run },
         },
     )
 }
@@ -159,6 +160,21 @@ fn counts() -> impl Strategy<Value = Counts> {
     )
 }
 
+fn item() -> impl Strategy<Value = Item> {
+    let subject = prop_oneof![any::<u32>().prop_map(Subject::Listed), bytes().prop_map(Subject::Extraneous)];
+    let update = any::<[bool; 3]>()
+        .prop_map(|[size, mtime, content]| Change::Update(Difference { size, mtime, content }));
+    let change = prop_oneof![
+        Just(Change::Create),
+        update,
+        Just(Change::Metadata),
+        Just(Change::MakeDirectory),
+        Just(Change::MakeSymlink),
+        Just(Change::Delete),
+    ];
+    (subject, change).prop_map(|(subject, change)| Item { subject, change })
+}
+
 pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage> {
     let run = any::<(u32, u32)>().prop_map(|(first, count)| Run { first, count });
     prop_oneof![
@@ -171,6 +187,7 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
         (any::<u16>(), text())
             .prop_map(|(status, reason)| DestinationMessage::Aborted { status: StatusCode(status), reason }),
         (bytes(), text()).prop_map(|(path, reason)| DestinationMessage::NotDeleted { path, reason }),
+        vec(item(), 0..8).prop_map(DestinationMessage::Items),
     ]
 }
 
