@@ -132,7 +132,7 @@ pub(crate) struct SyncArguments {
     /// How long to try again after the connection was lost
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, env = "SWARMWIRE_RETRY")]
     pub(crate) retry: Duration,
-    /// End with one JSON object on standard output, after one for each change that is named
+    /// One JSON object per event on standard output: the start, progress, changes that are named, and last the summary
     #[arg(long)]
     pub(crate) json: bool,
     /// Write metrics of this run for node_exporter's textfile collector

@@ -21,13 +21,13 @@ use crate::{
     exit::Exit,
     metrics::{MetricsFile, Sample},
     output::{Output, entry_failed},
-    progress::Progress,
+    progress::{Audience, Progress},
 };
 use account::Account;
 use changes::{Changes, Form};
 use job::Job;
 use run::{Ending, Interrupt, Runner};
-use summary::Summary;
+use summary::{Started, Summary};
 
 pub(super) async fn run(arguments: &SyncArguments, key_exchange: KeyExchange) -> anyhow::Result<Exit> {
     let job = Job::new(arguments)?;
@@ -42,7 +42,15 @@ pub(super) async fn run(arguments: &SyncArguments, key_exchange: KeyExchange) ->
     let form = if arguments.json { Form::Objects } else { Form::Lines };
     let changes = Changes::new(form, arguments.dry_run);
     // Lines that name changes and a line that is drawn over and over would be in each other's way.
-    let progress = Progress::new(!arguments.quiet && !job.options.itemize);
+    let progress = Progress::new(match arguments {
+        SyncArguments { quiet: true, .. } => Audience::Nobody,
+        SyncArguments { json: true, .. } => Audience::Programs,
+        _ if job.options.itemize => Audience::Nobody,
+        _ => Audience::People,
+    });
+    if arguments.json && !arguments.quiet {
+        Output::object(&Started::new(job.direction))?;
+    }
     let runner = Runner::new(&job, &way, (progress, changes), interrupt, Instant::now());
     let (account, ending, changes) = runner.run(controller, end).await?;
     changes.finish()?;

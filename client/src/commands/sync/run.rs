@@ -15,7 +15,6 @@ use quinn::PathStats;
 use swarmwire_client::{ConnectError, Controller, RequestError};
 use swarmwire_common::{
     escape::escape_str,
-    limits,
     sync::{EventQueue, Outcome, SyncError, Tally, events},
     wire::status::Status,
 };
@@ -179,7 +178,7 @@ impl<'a> Runner<'a> {
         controller: &Controller,
         (tally, queue): (&Tally, &EventQueue),
     ) -> (Option<Result<Outcome, RequestError>>, Option<PathStats>) {
-        let mut tick = interval(limits::PROGRESS_INTERVAL);
+        let mut tick = interval(self.progress.interval());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

@@ -1,4 +1,4 @@
-//! What is told of a sync at its end: one object for programs, a few lines for people. Pure.
+//! What is told of a sync at its beginning and its end: one object for programs, a few lines for people. Pure.
 
 use serde::Serialize;
 use swarmwire_common::{
@@ -40,6 +40,26 @@ pub(super) struct Summary<'a> {
     account: &'a Account,
 }
 
+/// The first object of `--json`.
+#[derive(Debug, Serialize)]
+pub(super) struct Started {
+    event: &'static str,
+    direction: &'static str,
+}
+
+impl Started {
+    pub(super) fn new(direction: Direction) -> Self {
+        Self { event: "started", direction: word(direction) }
+    }
+}
+
+fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Push => "push",
+        Direction::Pull => "pull",
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Receipts {
     received: u64,
@@ -70,10 +90,7 @@ impl<'a> Summary<'a> {
         };
         Self {
             event: "summary",
-            direction: match direction {
-                Direction::Push => "push",
-                Direction::Pull => "pull",
-            },
+            direction: word(direction),
             files_to_send: account.files_to_send,
             entries_total: report.entries_total,
             files_sent: report.files_sent,
