@@ -120,6 +120,12 @@ pub(crate) struct SyncArguments {
     /// Remove at most this many entries and leave the rest, which is a failure
     #[arg(long, value_name = "N", requires = "delete")]
     pub(crate) max_delete: Option<u64>,
+    /// Leave files alone that are newer at DST
+    #[arg(long, short, conflicts_with = "ignore_existing")]
+    pub(crate) update: bool,
+    /// Leave files and links alone that are at DST already
+    #[arg(long)]
+    pub(crate) ignore_existing: bool,
     /// Say what would be done and why, and do nothing
     #[arg(long, short = 'n', conflicts_with_all = ["checksum", "quiet", "metrics_file"])]
     pub(crate) dry_run: bool,

@@ -132,3 +132,28 @@ fn changes_are_objects_before_the_summary() {
         }
     }
 }
+
+#[test]
+fn what_is_newer_or_there_at_all_is_left_alone_when_that_is_asked_for() {
+    for way in BOTH {
+        for (option, older) in [("--update", "source"), ("--ignore-existing", "before")] {
+            let sides = Sides::new(way);
+            for (side, content, times) in [(sides.from(), "source", [2, 2]), (sides.to(), "before", [1, 3])] {
+                fs::create_dir(side.join("src")).unwrap();
+                for (name, time) in ["older", "newer"].into_iter().zip(times) {
+                    fs::write(side.join("src").join(name), content).unwrap();
+                    set_mtime(&side.join("src").join(name), time);
+                }
+            }
+            fs::write(sides.from().join("src/new"), "source").unwrap();
+            stdout(sides.sync("src", ".", &[option]));
+            let content = |name| fs::read_to_string(sides.to().join("src").join(name)).unwrap();
+            assert_eq!(
+                (content("older").as_str(), content("newer").as_str()),
+                (older, "before"),
+                "{way:?} {option}"
+            );
+            assert_eq!(content("new"), "source");
+        }
+    }
+}

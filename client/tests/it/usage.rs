@@ -54,6 +54,7 @@ fn bad_arguments_are_named_with_the_fix() {
         (&["sync", ".", "web1:x", "--max-delete", "3"], &["--delete"]),
         (&["sync", ".", "web1:x", "-q", "-v"], &["--quiet", "--verbose"]),
         (&["sync", ".", "web1:x", "-n", "--checksum"], &["--dry-run", "--checksum"]),
+        (&["sync", ".", "web1:x", "--update", "--ignore-existing"], &["--update", "--ignore-existing"]),
         (&["ls", "here"], &["GW:PATH", "local path", "web1:here"]),
         (&["ping", "web1:x"], &["GW", "only a gateway"]),
         (&["ping", "web1", "--size", "2MiB"], &["--size", "1048576"]),

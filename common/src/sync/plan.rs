@@ -4,7 +4,7 @@
 
 use crate::{
     entry::{Kind, Metadata},
-    wire::sync::SyncOptions,
+    wire::sync::{Keep, SyncOptions},
 };
 
 /// What the destination has under an entry's name.
@@ -51,6 +51,9 @@ pub enum Action {
 
 /// Decides. Any difference of size or modification time means that the content is fetched (DESIGN §8).
 pub fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: SyncOptions) -> Action {
+    if is_kept(kind, metadata, existing, options.keep) {
+        return Action::Keep;
+    }
     match (kind, existing) {
         (Kind::File { size }, Existing::File { size: there, metadata: has }) => {
             compare_files((*size, metadata), (*there, *has), options)
@@ -84,6 +87,18 @@ pub fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: Syn
     }
 }
 
+/// Whether what is there stays, however it differs.
+fn is_kept(kind: &Kind, metadata: Metadata, existing: &Existing, keep: Keep) -> bool {
+    match keep {
+        Keep::None => false,
+        Keep::Newer => matches!(
+            (kind, existing),
+            (Kind::File { .. }, Existing::File { metadata: has, .. }) if has.mtime > metadata.mtime
+        ),
+        Keep::Existing => *kind != Kind::Directory && *existing != Existing::Nothing,
+    }
+}
+
 fn compare_files(wanted: (u64, Metadata), there: (u64, Metadata), options: SyncOptions) -> Action {
     if wanted.0 != there.0 {
         return Action::Fetch;
@@ -102,7 +117,7 @@ mod tests {
     use super::{Action, Existing, decide};
     use crate::{
         entry::{Kind, Metadata, Timestamp},
-        wire::sync::{Deletion, SyncOptions},
+        wire::sync::{Deletion, Keep, SyncOptions},
     };
 
     fn metadata(mode: u16, nanoseconds: u32) -> Metadata {
@@ -142,6 +157,32 @@ mod tests {
                 action,
                 "{kind:?} over {existing:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_kept_is_kept_however_it_differs() {
+        let (file, link) = (Kind::File { size: 3 }, Kind::Symlink { target: b"t".to_vec() });
+        let at = |nanoseconds| Existing::File { size: 4, metadata: metadata(0o600, nanoseconds) };
+        let has_link = || Existing::Symlink { target: b"u".to_vec(), metadata: metadata(0o777, 9) };
+        for (kind, existing, newer, all) in [
+            (&file, at(6), Action::Keep, Action::Keep),
+            (&file, at(5), Action::Fetch, Action::Keep),
+            (&file, at(4), Action::Fetch, Action::Keep),
+            (&file, Existing::Nothing, Action::Fetch, Action::Fetch),
+            (&file, has_link(), Action::Fetch, Action::Keep),
+            (&file, Existing::Directory, Action::Fetch, Action::Keep),
+            (&link, has_link(), Action::MakeSymlink, Action::Keep),
+            (&link, at(6), Action::MakeSymlink, Action::Keep),
+            (&link, Existing::Nothing, Action::MakeSymlink, Action::MakeSymlink),
+            (&Kind::Directory, at(6), Action::ReplaceFileByDirectory, Action::ReplaceFileByDirectory),
+            (&Kind::Directory, Existing::Nothing, Action::MakeDirectory, Action::MakeDirectory),
+        ] {
+            for (keep, expected) in [(Keep::Newer, newer), (Keep::Existing, all)] {
+                let options = SyncOptions { delete: Deletion::All, keep, ..SyncOptions::default() };
+                let action = decide(kind, metadata(0o644, 5), &existing, options);
+                assert_eq!(action, expected, "{kind:?} over {existing:?} with {keep:?}");
+            }
         }
     }
 

@@ -50,6 +50,20 @@ pub struct SyncOptions {
     pub itemize: bool,
     /// Plan and tell, and touch nothing.
     pub dry_run: bool,
+    /// Which files and links that are there already stay as they are.
+    pub keep: Keep,
+}
+
+/// Which files and links that the destination has already stay as they are, whatever the source has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Keep {
+    /// None.
+    #[default]
+    None,
+    /// Files with a later modification time than the source's.
+    Newer,
+    /// Whatever is there under the name of a file or link.
+    Existing,
 }
 
 /// What becomes of entries that only the destination has, in directories that the source has listed.

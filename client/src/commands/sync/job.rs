@@ -5,7 +5,7 @@ use std::{ffi::OsStr, path::PathBuf, time::Duration};
 use swarmwire_client::controller::RemotePath;
 use swarmwire_common::{
     escape::escape,
-    wire::sync::{Deletion, Direction, SyncOptions},
+    wire::sync::{Deletion, Direction, Keep, SyncOptions},
 };
 
 use crate::{
@@ -57,12 +57,18 @@ fn options(arguments: &SyncArguments) -> SyncOptions {
         None => Deletion::All,
         Some(count) => Deletion::AtMost(count),
     };
+    let keep = match (arguments.update, arguments.ignore_existing) {
+        (false, false) => Keep::None,
+        (true, _) => Keep::Newer,
+        (false, true) => Keep::Existing,
+    };
     SyncOptions {
         checksum: arguments.checksum,
         durability: arguments.durability.into(),
         delete,
         itemize: arguments.verbose || arguments.dry_run,
         dry_run: arguments.dry_run,
+        keep,
     }
 }
 

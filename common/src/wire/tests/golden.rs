@@ -18,8 +18,8 @@ use crate::{
         open::{JoinReply, JoinRequest, Open, Reply},
         status::Status,
         sync::{
-            Counts, Deletion, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage,
-            SyncOptions, SyncRequest,
+            Counts, Deletion, DestinationMessage, Direction, Durability, Keep, ListingEntry, Run,
+            SourceMessage, SyncOptions, SyncRequest,
         },
     },
 };
@@ -163,7 +163,7 @@ fn opening_a_sync() {
                      01            # checksum
                      {level}       # durability
                      00            # delete
-                     00 00         # itemize, dry_run"
+                     00 00 00      # itemize, dry_run, keep"
                 ),
             );
         }
@@ -171,10 +171,13 @@ fn opening_a_sync() {
 }
 
 #[test]
-fn what_becomes_of_what_only_the_destination_has() {
+fn what_becomes_of_what_the_destination_has() {
     golden(&Deletion::None, "00");
     golden(&Deletion::All, "01");
     golden(&Deletion::AtMost(300), "02 fb 2c01");
+    golden(&Keep::None, "00");
+    golden(&Keep::Newer, "01");
+    golden(&Keep::Existing, "02");
 }
 
 #[test]

@@ -14,8 +14,8 @@ use crate::{
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
         sync::{
-            Counts, Deletion, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage,
-            SyncOptions, SyncRequest,
+            Counts, Deletion, DestinationMessage, Direction, Durability, Keep, ListingEntry, Run,
+            SourceMessage, SyncOptions, SyncRequest,
         },
     },
 };
@@ -108,12 +108,15 @@ fn deletion() -> impl Strategy<Value = Deletion> {
 pub(super) fn sync_request() -> impl Strategy<Value = SyncRequest> {
     let direction = prop_oneof![Just(Direction::Push), Just(Direction::Pull)];
     let durability = prop_oneof![Just(Durability::None), Just(Durability::Batch), Just(Durability::File)];
-    (direction, bytes(), any::<[bool; 4]>(), durability, deletion()).prop_map(
-        |(direction, path, [trailing_slash, checksum, itemize, dry_run], durability, delete)| SyncRequest {
-            direction,
-            path,
-            trailing_slash,
-            options: SyncOptions { checksum, durability, delete, itemize, dry_run },
+    let keep = prop_oneof![Just(Keep::None), Just(Keep::Newer), Just(Keep::Existing)];
+    (direction, bytes(), any::<[bool; 4]>(), durability, deletion(), keep).prop_map(
+        |(direction, path, [trailing_slash, checksum, itemize, dry_run], durability, delete, keep)| {
+            SyncRequest {
+                direction,
+                path,
+                trailing_slash,
+                options: SyncOptions { checksum, durability, delete, itemize, dry_run, keep },
+            }
         },
     )
 }
