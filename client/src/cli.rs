@@ -141,6 +141,9 @@ pub(crate) struct SyncArguments {
     /// One JSON object per event on standard output: the start, progress, changes that are named, and last the summary
     #[arg(long)]
     pub(crate) json: bool,
+    /// Show what this side spent its time on, and which stage was the bottleneck
+    #[arg(long)]
+    pub(crate) stats: bool,
     /// Write metrics of this run for node_exporter's textfile collector
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_file: Option<PathBuf>,

@@ -1,7 +1,7 @@
 //! `swarm sync`: one directory transfer, from the arguments to the summary.
 //!
 //! What is to be done (`job`), the local side of it (`local`), doing it with all attempts (`run`, `backoff`), and what is told of
-//! it (`changes`, `account`, `summary`).
+//! it (`changes`, `account`, `summary`, `stats`).
 
 mod account;
 mod backoff;
@@ -9,6 +9,7 @@ mod changes;
 mod job;
 mod local;
 mod run;
+mod stats;
 mod summary;
 
 use std::{io::Write, time::Instant};
@@ -77,12 +78,20 @@ fn tell(arguments: &SyncArguments, job: &Job, account: &Account, ending: &Ending
         let _ = writeln!(std::io::stderr(), "swarm: failed: {unnamed} more, not named");
     }
     let mut output = Output::new();
-    let summary = Summary::new(job.direction, account, ending);
+    let mut summary = Summary::new(job.direction, account, ending);
+    if arguments.stats {
+        summary = summary.with_stages();
+    }
     if arguments.json {
         output.json(&summary)?;
     } else if !arguments.quiet {
         for line in summary.lines() {
             output.line(&line)?;
+        }
+        if arguments.stats {
+            for line in stats::lines(job.direction, account) {
+                output.line(&line)?;
+            }
         }
     }
     output.flush()?;

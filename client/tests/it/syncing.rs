@@ -119,3 +119,15 @@ fn programs_are_told_how_it_starts_goes_and_ends() {
     assert!(progress["listing_complete"].is_boolean(), "{progress}");
     assert_eq!(count("progress") + 6, events.len());
 }
+
+#[test]
+fn the_time_of_each_stage_is_shown_to_whoever_asks() {
+    let (world, home) = world_with_tree();
+    let told = stdout(home.swarm(["sync", text(&world.beside("tree")), "gw:", "--stats"]));
+    assert!(
+        told.contains("\nscan ") && told.contains("\nread ") && told.contains("\nbottleneck: "),
+        "{told}"
+    );
+    let told = stdout(home.swarm(["sync", text(&world.beside("tree")), "gw:", "--stats", "--json"]));
+    assert!(last_event(told.as_bytes())["stages"]["scan"].as_f64().unwrap() > 0.0, "{told}");
+}

@@ -1,12 +1,14 @@
 //! What is told of a sync at its beginning and its end: one object for programs, a few lines for people. Pure.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use swarmwire_common::{
     sync::{Failure, Report},
     wire::sync::Direction,
 };
 
-use super::{account::Account, run::Ending};
+use super::{account::Account, run::Ending, stats};
 use crate::{
     output::{JsonPath, special_word},
     units,
@@ -34,6 +36,9 @@ pub(super) struct Summary<'a> {
     receipts: Receipts,
     failed: Vec<FailedEntry<'a>>,
     skipped: Vec<SkippedEntry>,
+    /// Seconds by stage of this side, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stages: Option<BTreeMap<&'static str, f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]
@@ -110,6 +115,7 @@ impl<'a> Summary<'a> {
             },
             failed: report.failed.iter().map(failed).collect(),
             skipped: skipped(report),
+            stages: None,
             error: match ending {
                 Ending::Complete => None,
                 Ending::Interrupted => Some("interrupted".to_owned()),
@@ -117,6 +123,12 @@ impl<'a> Summary<'a> {
             },
             account,
         }
+    }
+
+    /// With the time of each stage.
+    pub(super) fn with_stages(mut self) -> Self {
+        self.stages = Some(stats::seconds(self.account));
+        self
     }
 
     /// The summary for people, and the skipped entries by name.
