@@ -86,7 +86,8 @@ pub(super) fn open_child_here(parent: BorrowedFd<'_>, name: Name<'_>) -> io::Res
     }
 }
 
-fn open_child_same_device(parent: BorrowedFd<'_>, name: Name<'_>) -> io::Result<OwnedFd> {
+/// The same where the kernel lacks `openat2`; a part of the same file system that is mounted again is not noticed.
+pub(super) fn open_child_same_device(parent: BorrowedFd<'_>, name: Name<'_>) -> io::Result<OwnedFd> {
     let child = open_child(parent, name)?;
     if rustix::fs::fstat(&child)?.st_dev == rustix::fs::fstat(parent)?.st_dev {
         return Ok(child);

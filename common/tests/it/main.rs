@@ -10,4 +10,5 @@ mod goodbye;
 mod mirroring;
 mod pair;
 mod peers;
+mod rehearsing;
 mod sync;

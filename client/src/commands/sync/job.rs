@@ -35,11 +35,7 @@ impl Job {
 
     /// The options of the next attempt, after `deleted` entries are known to have been removed by those before.
     pub(super) fn options_after(&self, deleted: u64) -> SyncOptions {
-        let delete = match self.options.delete {
-            Deletion::AtMost(count) => Deletion::AtMost(count.saturating_sub(deleted)),
-            delete => delete,
-        };
-        SyncOptions { delete, ..self.options }
+        SyncOptions { delete: left_of(self.options.delete, deleted), ..self.options }
     }
 
     /// The command line's word for the side at the gateway.
@@ -48,6 +44,13 @@ impl Job {
             Direction::Push => "DST",
             Direction::Pull => "SRC",
         }
+    }
+}
+
+fn left_of(delete: Deletion, deleted: u64) -> Deletion {
+    match delete {
+        Deletion::AtMost(count) => Deletion::AtMost(count.saturating_sub(deleted)),
+        delete => delete,
     }
 }
 
@@ -96,6 +99,18 @@ fn sides(source: &OsStr, destination: &OsStr) -> Result<(Direction, Remote, Path
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_attempt_may_delete_only_what_the_first_has_left() {
+        for (delete, deleted, left) in [
+            (Deletion::AtMost(5), 2, Deletion::AtMost(3)),
+            (Deletion::AtMost(5), 7, Deletion::AtMost(0)),
+            (Deletion::All, 7, Deletion::All),
+            (Deletion::None, 0, Deletion::None),
+        ] {
+            assert_eq!(left_of(delete, deleted), left, "{delete:?}");
+        }
+    }
 
     #[test]
     fn exactly_one_side_is_remote() {
