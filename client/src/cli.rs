@@ -48,7 +48,7 @@ pub(crate) enum Command {
     ///
     /// Exactly one of SRC and DST is remote: GW:PATH or swarm://HOST[:PORT]/PATH. With a trailing slash SRC means the
     /// contents of the directory, without it the directory itself lands inside DST. What is in place already is not
-    /// sent again; what is only at DST stays.
+    /// sent again; what is only at DST stays, unless `--delete` is given.
     Sync(SyncArguments),
     /// Stop a gateway (needs `admin` in the grant)
     Stop(StopArguments),
@@ -117,6 +117,24 @@ pub(crate) struct SyncArguments {
     /// Compare files of equal size by their content, not by their modification time
     #[arg(long)]
     pub(crate) checksum: bool,
+    /// Remove what DST has and SRC does not, once all else is in place and if all of SRC could be listed
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// Remove at most this many entries and leave the rest, which is a failure
+    #[arg(long, value_name = "N", requires = "delete")]
+    pub(crate) max_delete: Option<u64>,
+    /// Leave files alone that are newer at DST
+    #[arg(long, short, conflicts_with = "ignore_existing")]
+    pub(crate) update: bool,
+    /// Leave files and links alone that are at DST already
+    #[arg(long)]
+    pub(crate) ignore_existing: bool,
+    /// Say what would be done and why, and do nothing
+    #[arg(long, short = 'n', conflicts_with_all = ["checksum", "quiet", "metrics_file"])]
+    pub(crate) dry_run: bool,
+    /// Name each entry that is changed
+    #[arg(long, short, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
     /// When a file takes its name: at once, after a barrier for many, or after a barrier of its own
     #[arg(long, value_name = "WHEN", default_value = "batch", env = "SWARMWIRE_DURABILITY")]
     pub(crate) durability: DurabilityChoice,
@@ -138,9 +156,12 @@ pub(crate) struct SyncArguments {
     /// How long to try again after the connection was lost
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, env = "SWARMWIRE_RETRY")]
     pub(crate) retry: Duration,
-    /// End with one JSON object on standard output
+    /// One JSON object per event on standard output: the start, progress, changes that are named, and last the summary
     #[arg(long)]
     pub(crate) json: bool,
+    /// Show what this side spent its time on, and which stage was the bottleneck
+    #[arg(long)]
+    pub(crate) stats: bool,
     /// Write metrics of this run for node_exporter's textfile collector
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_file: Option<PathBuf>,

@@ -125,6 +125,7 @@ fn add_counts(registry: &Registry, sample: &Sample<'_>) -> Result<(), prometheus
         ("unchanged", report.files_unchanged),
         ("failed", report.entries_failed),
         ("skipped", report.entries_skipped),
+        ("deleted", report.entries_deleted),
     ] {
         entries.with_label_values(&["sync", direction, result]).inc_by(count);
     }

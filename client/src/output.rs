@@ -31,6 +31,13 @@ impl Output {
         writeln!(self.0)
     }
 
+    /// One object on a line of its own, let out at once.
+    pub(crate) fn object<T: Serialize>(object: &T) -> io::Result<()> {
+        let mut output = Self::new();
+        output.json(object)?;
+        output.flush()
+    }
+
     /// Bytes as they are.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)

@@ -1,4 +1,5 @@
-//! One calm line on standard error while a sync runs, if that is a terminal; nothing otherwise.
+//! One calm line on standard error while a sync runs, if that is a terminal; for programs an object on standard output now and then;
+//! nothing otherwise.
 //!
 //! It reads the sync's `Tally` when it is told to and keeps no account of its own but a smoothed rate.
 
@@ -9,38 +10,64 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use swarmwire_common::sync::Tally;
+use serde::Serialize;
+use swarmwire_common::{limits, sync::Tally};
 
-use crate::units;
+use crate::{output::Output, units};
 
 /// How often the line may change. Five times a second is calm and still alive.
 const REFRESH_HZ: u8 = 5;
 
+/// How often programs are told. Twice a second is enough for a bar and little in a log.
+const OBJECT_INTERVAL: Duration = Duration::from_millis(500);
+
 /// Time over which the rate is smoothed. Chosen, not measured: long enough to read, short enough to follow.
 const SMOOTHING: Duration = Duration::from_secs(3);
 
-/// The line.
+/// Who is shown how a sync goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    Nobody,
+    /// At a terminal, if there is one.
+    People,
+    Programs,
+}
+
+/// The line, or the objects.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
+    is_for_programs: bool,
     rate: Rate,
 }
 
 impl Progress {
     /// A line on standard error, or none where nobody would see it.
-    pub(crate) fn new(is_wanted: bool) -> Self {
-        let bar = (is_wanted && std::io::stderr().is_terminal()).then(|| {
+    pub(crate) fn new(audience: Audience) -> Self {
+        let bar = (audience == Audience::People && std::io::stderr().is_terminal()).then(|| {
             let target = ProgressDrawTarget::stderr_with_hz(REFRESH_HZ);
             let style = ProgressStyle::with_template("{wide_msg}").expect("a constant template");
             ProgressBar::with_draw_target(None, target).with_style(style)
         });
-        Self { bar, rate: Rate::default() }
+        Self { bar, is_for_programs: audience == Audience::Programs, rate: Rate::default() }
+    }
+
+    /// How often [`Self::show`] is to be called.
+    pub(crate) fn interval(&self) -> Duration {
+        if self.is_for_programs { OBJECT_INTERVAL } else { limits::PROGRESS_INTERVAL }
     }
 
     /// Shows where the sync stands.
     pub(crate) fn show(&mut self, tally: &Tally, now: Instant) {
-        let Some(bar) = &self.bar else { return };
+        if self.bar.is_none() && !self.is_for_programs {
+            return;
+        }
         let snapshot = Snapshot::of(tally);
         let per_second = self.rate.observe(now, snapshot.bytes_moved);
+        if self.is_for_programs {
+            // A reader that has gone away is noticed by the summary.
+            self.is_for_programs = Output::object(&Object::of(&snapshot, per_second)).is_ok();
+        }
+        let Some(bar) = &self.bar else { return };
         bar.set_message(describe(&snapshot, per_second));
         bar.tick();
     }
@@ -92,6 +119,40 @@ impl Snapshot {
     }
 }
 
+/// A progress event of `--json`; the names are a contract.
+#[derive(Debug, Serialize)]
+struct Object {
+    event: &'static str,
+    files_done: u64,
+    files_total: u64,
+    bytes_done: u64,
+    bytes_total: u64,
+    listing_complete: bool,
+    bytes_per_second: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds_left: Option<u64>,
+}
+
+impl Object {
+    fn of(snapshot: &Snapshot, per_second: f64) -> Self {
+        Self {
+            event: "progress",
+            files_done: snapshot.files_done,
+            files_total: snapshot.files_listed,
+            bytes_done: snapshot.bytes_done,
+            bytes_total: snapshot.bytes_listed,
+            listing_complete: snapshot.is_listed,
+            bytes_per_second: whole(per_second),
+            seconds_left: time_left(snapshot, per_second).map(|left| left.as_secs()),
+        }
+    }
+}
+
+/// Whole bytes of one second: a duration is only the vehicle that turns the float into an integer without a cast.
+fn whole(per_second: f64) -> u64 {
+    Duration::from_secs_f64(per_second.clamp(0.0, 1e15)).as_secs()
+}
+
 fn describe(snapshot: &Snapshot, per_second: f64) -> String {
     // Until the listing is complete the totals still grow.
     let more = if snapshot.is_listed { "" } else { "+" };
@@ -104,9 +165,7 @@ fn describe(snapshot: &Snapshot, per_second: f64) -> String {
     );
     if per_second >= 1.0 {
         let second = Duration::from_secs(1);
-        let moved = Duration::from_secs_f64(per_second.min(1e15));
-        // Whole bytes of one second: a duration is only the vehicle that turns the float into an integer without a cast.
-        let rate = units::rate(moved.as_secs(), second).unwrap_or_default();
+        let rate = units::rate(whole(per_second), second).unwrap_or_default();
         line.push_str(&format!(", {rate}"));
         if let Some(left) = time_left(snapshot, per_second) {
             line.push_str(&format!(", {} left", humantime::format_duration(left)));
@@ -117,7 +176,7 @@ fn describe(snapshot: &Snapshot, per_second: f64) -> String {
 
 fn time_left(snapshot: &Snapshot, per_second: f64) -> Option<Duration> {
     let left = snapshot.bytes_listed - snapshot.bytes_done;
-    if !snapshot.is_listed || left == 0 {
+    if !snapshot.is_listed || left == 0 || per_second < 1.0 {
         return None;
     }
     let seconds = Duration::try_from_secs_f64(left as f64 / per_second).ok()?.as_secs();
@@ -180,5 +239,11 @@ mod tests {
             describe(&snapshot, 10_485_760.0),
             "1,204 of 20,000 files, 5.0 MiB of 35.0 MiB, 10.0 MiB/s, 3s left"
         );
+        assert_eq!(
+            serde_json::to_string(&Object::of(&snapshot, 10_485_760.0)).unwrap(),
+            r#"{"event":"progress","files_done":1204,"files_total":20000,"bytes_done":5242880,"bytes_total":36700160,"listing_complete":true,"bytes_per_second":10485760,"seconds_left":3}"#
+        );
+        let stalled = serde_json::to_value(Object::of(&snapshot, 0.0)).unwrap();
+        assert_eq!((stalled.get("seconds_left"), &stalled["bytes_per_second"]), (None, &0.into()));
     }
 }

@@ -144,6 +144,12 @@ pub const READ_ATTEMPTS_MAX: u32 = 3;
 /// Failures and skipped entries that are kept by name; beyond it they are only counted.
 pub const NAMED_OUTCOMES_MAX: usize = 10_000;
 
+/// Changes waiting for the edge that shows them: a few bursts of a planner, at most 4 KiB each.
+pub const EVENTS_QUEUED_MAX: usize = 1024;
+
+/// Levels of a directory that is removed with all that is in it: each keeps a handle open. A deeper one is left and named. Chosen, not measured.
+pub const DELETED_DEPTH_MAX: usize = 128;
+
 /// Bytes of a reason that one side tells the other.
 pub const REASON_BYTES_MAX: usize = 512;
 

@@ -8,7 +8,9 @@
 //! Grants, dialling and retrying are not done here, and nothing is printed: a [`Tally`] counts while it runs and an [`Outcome`] tells
 //! what became of it.
 
+mod change;
 mod destination;
+mod events;
 mod place;
 #[doc(hidden)]
 pub mod plan;
@@ -19,6 +21,7 @@ mod tally;
 mod tree;
 mod unit;
 
+pub use events::{Event, EventQueue, Events, events};
 pub use place::{Destination, PlaceError, Source};
 pub use report::{Failure, Outcome, Report, SyncError};
 pub use router::{DataStreams, Router};

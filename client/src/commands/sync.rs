@@ -1,13 +1,15 @@
 //! `swarm sync`: one directory transfer, from the arguments to the summary.
 //!
 //! What is to be done (`job`), the local side of it (`local`), doing it with all attempts (`run`, `backoff`), and what is told of
-//! it (`account`, `summary`).
+//! it (`changes`, `account`, `summary`, `stats`).
 
 mod account;
 mod backoff;
+mod changes;
 mod job;
 mod local;
 mod run;
+mod stats;
 mod summary;
 
 use std::{io::Write, time::Instant};
@@ -20,12 +22,13 @@ use crate::{
     exit::Exit,
     metrics::{MetricsFile, Sample},
     output::{Output, entry_failed},
-    progress::Progress,
+    progress::{Audience, Progress},
 };
 use account::Account;
+use changes::{Changes, Form};
 use job::Job;
 use run::{Ending, Interrupt, Runner};
-use summary::Summary;
+use summary::{Started, Summary};
 
 pub(super) async fn run(arguments: &SyncArguments, key_exchange: KeyExchange) -> anyhow::Result<Exit> {
     let job = Job::new(arguments)?;
@@ -37,8 +40,21 @@ pub(super) async fn run(arguments: &SyncArguments, key_exchange: KeyExchange) ->
         controller = way.connect() => controller?,
         () = interrupt.wait() => return Ok(Exit::Interrupted),
     };
-    let runner = Runner::new(&job, &way, Progress::new(!arguments.quiet), interrupt, Instant::now());
-    let (account, ending) = runner.run(controller, end).await?;
+    let form = if arguments.json { Form::Objects } else { Form::Lines };
+    let changes = Changes::new(form, arguments.dry_run);
+    // Lines that name changes and a line that is drawn over and over would be in each other's way.
+    let progress = Progress::new(match arguments {
+        SyncArguments { quiet: true, .. } => Audience::Nobody,
+        SyncArguments { json: true, .. } => Audience::Programs,
+        _ if job.options.itemize => Audience::Nobody,
+        _ => Audience::People,
+    });
+    if arguments.json && !arguments.quiet {
+        Output::object(&Started::new(job.direction))?;
+    }
+    let runner = Runner::new(&job, &way, (progress, changes), interrupt, Instant::now());
+    let (account, ending, changes) = runner.run(controller, end).await?;
+    changes.finish()?;
     if let Some(metrics) = metrics {
         write_metrics(&metrics, &job, &account, &ending);
     }
@@ -62,12 +78,20 @@ fn tell(arguments: &SyncArguments, job: &Job, account: &Account, ending: &Ending
         let _ = writeln!(std::io::stderr(), "swarm: failed: {unnamed} more, not named");
     }
     let mut output = Output::new();
-    let summary = Summary::new(job.direction, account, ending);
+    let mut summary = Summary::new(job.direction, account, ending);
+    if arguments.stats {
+        summary = summary.with_stages();
+    }
     if arguments.json {
         output.json(&summary)?;
     } else if !arguments.quiet {
         for line in summary.lines() {
             output.line(&line)?;
+        }
+        if arguments.stats {
+            for line in stats::lines(job.direction, account) {
+                output.line(&line)?;
+            }
         }
     }
     output.flush()?;

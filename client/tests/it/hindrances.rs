@@ -15,7 +15,7 @@ use crate::{
     disks::{Disk, with_small_files},
     placement::{BOTH, Sides, Way},
     trees::{assert_no_leftovers, assert_same, content, set_mtime, snapshot, visible_files, whole_files},
-    world::{World, refused, summary, text},
+    world::{World, last_event, refused, summary, text},
 };
 
 /// The reason that a summary gives for one path.
@@ -237,7 +237,7 @@ fn assert_large_files_fail_where_they_are_limited(growth: &Growth) {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3), "{output:?}");
-    let told = serde_json::from_slice(&output.stdout).unwrap();
+    let told = last_event(&output.stdout);
     let failed = growth.assert_rest_arrived(&told, &place, "file too large");
     assert_eq!(failed.into_iter().collect::<Vec<_>>(), ["10-large", "11-large"]);
     assert_eq!(summary(pull("new").assert(), 0)["files_sent"], 2);

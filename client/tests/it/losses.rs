@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     relay::Relay,
-    world::{ControllerHome, World, text},
+    world::{ControllerHome, World, last_event, text},
 };
 
 const FILES: usize = 64;
@@ -60,9 +60,7 @@ fn push(world: &World, home: &ControllerHome, retry: &str) -> Child {
 fn ended(child: Child) -> (Option<i32>, Value, String) {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
-    let summary = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|err| panic!("{err}: no summary, but {stderr:?}"));
-    (output.status.code(), summary, stderr)
+    (output.status.code(), last_event(&output.stdout), stderr)
 }
 
 /// Every file under its final name is whole; gives their number.

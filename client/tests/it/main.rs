@@ -10,6 +10,7 @@ mod hindrances;
 mod kills;
 mod losses;
 mod many;
+mod mirrors;
 mod placement;
 mod relay;
 mod services;

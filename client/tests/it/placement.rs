@@ -29,8 +29,13 @@ pub(crate) struct Sides {
 
 impl Sides {
     pub(crate) fn new(way: Way) -> Self {
+        Self::allowed(way, "list,pull,push")
+    }
+
+    /// With these operations granted.
+    pub(crate) fn allowed(way: Way, operations: &str) -> Self {
         let world = World::start();
-        let home = world.joined("list,pull,push");
+        let home = world.joined(operations);
         fs::create_dir(world.beside("local")).unwrap();
         Self { world, home, way }
     }

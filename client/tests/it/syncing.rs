@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::world::{ControllerHome, World, refused, stdout, text};
+use crate::world::{ControllerHome, World, last_event, refused, stdout, text};
 
 const EVERYTHING: &str = "list,pull,push";
 
@@ -21,8 +21,7 @@ fn world_with_tree() -> (World, ControllerHome) {
 
 fn summary(home: &ControllerHome, source: &str, destination: &str) -> Value {
     let told = stdout(home.swarm(["sync", source, destination, "--json"]));
-    assert_eq!(told.lines().count(), 1, "{told}");
-    serde_json::from_str(&told).unwrap()
+    last_event(told.as_bytes())
 }
 
 #[test]
@@ -102,4 +101,33 @@ fn metrics_names_are_the_gateways_where_they_mean_the_same() {
         let is_own = name.starts_with("swarmwire_sync_last_run_");
         assert!(is_own || swarmwire_server::metrics::NAMES.iter().any(|(known, _)| *known == name), "{name}");
     }
+}
+
+#[test]
+fn programs_are_told_how_it_starts_goes_and_ends() {
+    let (world, home) = world_with_tree();
+    let told = stdout(home.swarm(["sync", text(&world.beside("tree")), "gw:", "--json", "-v"]));
+    let events: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events[0], serde_json::json!({"event": "started", "direction": "push"}));
+    assert_eq!(events.last().unwrap()["event"], "summary");
+    let count = |event: &str| events.iter().filter(|told| told["event"] == event).count();
+    assert_eq!((count("started"), count("entry"), count("summary")), (1, 4, 1));
+    let progress = events.iter().find(|told| told["event"] == "progress").unwrap();
+    for name in ["files_done", "files_total", "bytes_done", "bytes_total", "bytes_per_second"] {
+        assert!(progress[name].is_u64(), "{name} in {progress}");
+    }
+    assert!(progress["listing_complete"].is_boolean(), "{progress}");
+    assert_eq!(count("progress") + 6, events.len());
+}
+
+#[test]
+fn the_time_of_each_stage_is_shown_to_whoever_asks() {
+    let (world, home) = world_with_tree();
+    let told = stdout(home.swarm(["sync", text(&world.beside("tree")), "gw:", "--stats"]));
+    assert!(
+        told.contains("\nscan ") && told.contains("\nread ") && told.contains("\nbottleneck: "),
+        "{told}"
+    );
+    let told = stdout(home.swarm(["sync", text(&world.beside("tree")), "gw:", "--stats", "--json"]));
+    assert!(last_event(told.as_bytes())["stages"]["scan"].as_f64().unwrap() > 0.0, "{told}");
 }

@@ -232,8 +232,14 @@ pub(crate) fn stdout(assert: Assert) -> String {
 /// The summary of a sync with `--json` that ends with `code`.
 pub(crate) fn summary(assert: Assert, code: i32) -> Value {
     let assert = assert.code(code);
-    let told = assert.get_output().stdout.clone();
-    serde_json::from_slice(&told).unwrap_or_else(|err| panic!("{err}: {told:?}"))
+    last_event(&assert.get_output().stdout)
+}
+
+/// The last object on standard output, which is the summary of a sync.
+pub(crate) fn last_event(stdout: &[u8]) -> Value {
+    let told = String::from_utf8_lossy(stdout);
+    let last = told.lines().last().unwrap_or_default();
+    serde_json::from_str(last).unwrap_or_else(|err| panic!("{err}: {told:?}"))
 }
 
 pub(crate) fn text(path: &Path) -> &str {

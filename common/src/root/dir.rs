@@ -21,7 +21,7 @@ use rustix::{
 
 use super::{
     gate::{DiskOp, Gate},
-    resolve::{DIR_FLAGS, open_child},
+    resolve::{DIR_FLAGS, open_child, open_child_here},
 };
 use crate::{
     entry::{Metadata, SpecialKind, Timestamp},
@@ -89,6 +89,11 @@ impl Dir {
     /// The subdirectory `name`. Fails with `ELOOP` where that is a link, with `ENOTDIR` where it is something else.
     pub fn open_dir(&self, name: Name<'_>) -> io::Result<Self> {
         Ok(Self::new(open_child(self.fd(), name)?, self.gate()))
+    }
+
+    /// As [`Self::open_dir`], but fails with `EXDEV` where something is mounted.
+    pub fn open_dir_here(&self, name: Name<'_>) -> io::Result<Self> {
+        Ok(Self::new(open_child_here(self.fd(), name)?, self.gate()))
     }
 
     /// The file `name`, for reading. Does not wait on a FIFO; the caller checks the type by [`File::stat`].

@@ -76,6 +76,25 @@ pub(super) fn open_child(parent: BorrowedFd<'_>, name: Name<'_>) -> io::Result<O
     }
 }
 
+/// As [`open_child`], but `EXDEV` where another file system, or another part of the same, is mounted.
+pub(super) fn open_child_here(parent: BorrowedFd<'_>, name: Name<'_>) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let flags = DIR_FLAGS.difference(OFlags::NOFOLLOW);
+    match retry_on_intr(|| rustix::fs::openat2(parent, name.as_os_str(), flags, Mode::empty(), resolve)) {
+        Err(Errno::NOSYS | Errno::PERM) => open_child_same_device(parent, name),
+        other => Ok(other?),
+    }
+}
+
+/// The same where the kernel lacks `openat2`; a part of the same file system that is mounted again is not noticed.
+pub(super) fn open_child_same_device(parent: BorrowedFd<'_>, name: Name<'_>) -> io::Result<OwnedFd> {
+    let child = open_child(parent, name)?;
+    if rustix::fs::fstat(&child)?.st_dev == rustix::fs::fstat(parent)?.st_dev {
+        return Ok(child);
+    }
+    Err(Errno::XDEV.into())
+}
+
 fn is_link(parent: BorrowedFd<'_>, name: Name<'_>) -> bool {
     rustix::fs::statat(parent, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)

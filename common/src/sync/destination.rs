@@ -15,6 +15,8 @@ mod bases;
 mod commit;
 mod control;
 mod decoder;
+mod extraneous;
+mod items;
 mod landing;
 mod pending;
 mod planner;
@@ -48,6 +50,8 @@ use crate::{
 use assembly::{Assemblies, Withdrawn};
 use bases::Bases;
 use commit::Committer;
+use extraneous::Extraneous;
+use items::Items;
 use landing::Landing;
 use pending::Pending;
 use replaced::Replaced;
@@ -74,6 +78,8 @@ struct Shared {
     assemblies: Assemblies,
     bases: Bases,
     replaced: Replaced,
+    extraneous: Extraneous,
+    items: Items,
     control: Sender<DestinationMessage>,
     tally: Arc<Tally>,
     named: Named,
@@ -164,6 +170,7 @@ pub(super) async fn run(
 ) -> Outcome {
     let (control, outgoing) = async_channel::bounded(limits::CONTROL_QUEUED_MAX);
     let shared = Arc::new(Shared {
+        items: Items::new(destination.events.clone()),
         landing: Landing::new(destination),
         options,
         tree: RwLock::default(),
@@ -171,6 +178,7 @@ pub(super) async fn run(
         assemblies: Assemblies::default(),
         bases: Bases::default(),
         replaced: Replaced::default(),
+        extraneous: Extraneous::default(),
         control,
         tally: tally.clone(),
         named: Named::default(),

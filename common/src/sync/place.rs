@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc};
 
+use super::Events;
 use crate::{
     entry::Kind,
     path::{Name, PathError, RelPath},
@@ -17,6 +18,7 @@ pub struct Source {
     pub(super) name: Vec<u8>,
     pub(super) top: Stat,
     pub(super) kind: Kind,
+    pub(super) events: Option<Events>,
 }
 
 impl Source {
@@ -49,7 +51,13 @@ impl Source {
             (Kind::File { .. }, Some((_, own))) if name.is_none() => own.as_bytes().to_vec(),
             _ => name.map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
         };
-        Ok(Self { root, path, name, top, kind })
+        Ok(Self { root, path, name, top, kind, events: None })
+    }
+
+    /// Passes on what the destination tells of its changes.
+    pub fn telling(mut self, events: Events) -> Self {
+        self.events = Some(events);
+        self
     }
 }
 
@@ -60,6 +68,7 @@ pub struct Destination {
     pub(super) path: RelPath,
     pub(super) is_directory: bool,
     pub(super) stage_at_top: bool,
+    pub(super) events: Option<Events>,
     asked: Option<Asked>,
 }
 
@@ -94,7 +103,13 @@ impl Destination {
             let Some((parent, _)) = above.split_last() else { break };
             above = parent;
         }
-        Ok(Self { root, path, is_directory, stage_at_top, asked: None })
+        Ok(Self { root, path, is_directory, stage_at_top, events: None, asked: None })
+    }
+
+    /// Tells what is changed, where the options ask for it.
+    pub fn telling(mut self, events: Events) -> Self {
+        self.events = Some(events);
+        self
     }
 
     /// Takes only what is at `path` of the peer, as it was asked for: its own name, or none where the contents of a directory are

@@ -4,7 +4,7 @@
 
 use crate::{
     entry::{Kind, Metadata},
-    wire::sync::SyncOptions,
+    wire::sync::{Keep, SyncOptions},
 };
 
 /// What the destination has under an entry's name.
@@ -31,7 +31,7 @@ pub enum Action {
     Keep,
     /// The content is right; mode or, of an empty file, modification time is set.
     SetMetadata,
-    /// Ask for the content.
+    /// Ask for the content. A directory in the way goes when it has come.
     Fetch,
     /// Ask for the content, and tell what is here, of which it may be a later version or just the same.
     FetchWithBasis,
@@ -39,6 +39,10 @@ pub enum Action {
     MakeDirectory,
     /// Remove the link in the way, then make the directory.
     ReplaceLinkByDirectory,
+    /// Remove the file in the way, then make the directory.
+    ReplaceFileByDirectory,
+    /// Remove the directory in the way, then make the link.
+    ReplaceDirectoryBySymlink,
     /// Make the link, in place of whatever file or link is there.
     MakeSymlink,
     /// Leave what is there and name the entry as failed.
@@ -50,10 +54,14 @@ const BASIS_BYTES_MIN: u64 = 4096;
 
 /// Decides. Any difference of size or modification time means that the content is fetched (DESIGN §8).
 pub fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: SyncOptions) -> Action {
+    if is_kept(kind, metadata, existing, options.keep) {
+        return Action::Keep;
+    }
     match (kind, existing) {
         (Kind::File { size }, Existing::File { size: there, metadata: has }) => {
             compare_files((*size, metadata), (*there, *has), options)
         }
+        (Kind::File { .. }, Existing::Directory) if options.delete.is_asked() => Action::Fetch,
         (Kind::File { .. }, Existing::Directory) => Action::Refuse("a directory is in the way of the file"),
         (Kind::File { .. }, Existing::Nothing | Existing::Symlink { .. } | Existing::Special) => {
             Action::Fetch
@@ -61,6 +69,9 @@ pub fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: Syn
         (Kind::Directory, Existing::Nothing) => Action::MakeDirectory,
         (Kind::Directory, Existing::Directory) => Action::Keep,
         (Kind::Directory, Existing::Symlink { .. }) => Action::ReplaceLinkByDirectory,
+        (Kind::Directory, Existing::File { .. } | Existing::Special) if options.delete.is_asked() => {
+            Action::ReplaceFileByDirectory
+        }
         (Kind::Directory, Existing::File { .. } | Existing::Special) => {
             Action::Refuse("a file is in the way of the directory")
         }
@@ -69,10 +80,25 @@ pub fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: Syn
         {
             Action::Keep
         }
+        (Kind::Symlink { .. }, Existing::Directory) if options.delete.is_asked() => {
+            Action::ReplaceDirectoryBySymlink
+        }
         (Kind::Symlink { .. }, Existing::Directory) => {
             Action::Refuse("a directory is in the way of the link")
         }
         (Kind::Symlink { .. }, _) => Action::MakeSymlink,
+    }
+}
+
+/// Whether what is there stays, however it differs.
+fn is_kept(kind: &Kind, metadata: Metadata, existing: &Existing, keep: Keep) -> bool {
+    match keep {
+        Keep::None => false,
+        Keep::Newer => matches!(
+            (kind, existing),
+            (Kind::File { .. }, Existing::File { metadata: has, .. }) if has.mtime > metadata.mtime
+        ),
+        Keep::Existing => *kind != Kind::Directory && *existing != Existing::Nothing,
     }
 }
 
@@ -93,7 +119,7 @@ mod tests {
     use super::{Action, Existing, decide};
     use crate::{
         entry::{Kind, Metadata, Timestamp},
-        wire::sync::SyncOptions,
+        wire::sync::{Deletion, Keep, SyncOptions},
     };
 
     fn metadata(mode: u16, nanoseconds: u32) -> Metadata {
@@ -133,6 +159,49 @@ mod tests {
                 action,
                 "{kind:?} over {existing:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_kept_is_kept_however_it_differs() {
+        let (file, link) = (Kind::File { size: 3 }, Kind::Symlink { target: b"t".to_vec() });
+        let at = |nanoseconds| Existing::File { size: 4, metadata: metadata(0o600, nanoseconds) };
+        let has_link = || Existing::Symlink { target: b"u".to_vec(), metadata: metadata(0o777, 9) };
+        for (kind, existing, newer, all) in [
+            (&file, at(6), Action::Keep, Action::Keep),
+            (&file, at(5), Action::Fetch, Action::Keep),
+            (&file, at(4), Action::Fetch, Action::Keep),
+            (&file, Existing::Nothing, Action::Fetch, Action::Fetch),
+            (&file, has_link(), Action::Fetch, Action::Keep),
+            (&file, Existing::Directory, Action::Fetch, Action::Keep),
+            (&link, has_link(), Action::MakeSymlink, Action::Keep),
+            (&link, at(6), Action::MakeSymlink, Action::Keep),
+            (&link, Existing::Nothing, Action::MakeSymlink, Action::MakeSymlink),
+            (&Kind::Directory, at(6), Action::ReplaceFileByDirectory, Action::ReplaceFileByDirectory),
+            (&Kind::Directory, Existing::Nothing, Action::MakeDirectory, Action::MakeDirectory),
+        ] {
+            for (keep, expected) in [(Keep::Newer, newer), (Keep::Existing, all)] {
+                let options = SyncOptions { delete: Deletion::All, keep, ..SyncOptions::default() };
+                let action = decide(kind, metadata(0o644, 5), &existing, options);
+                assert_eq!(action, expected, "{kind:?} over {existing:?} with {keep:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_replaced_where_deleting_is_asked_for() {
+        let options = SyncOptions { delete: Deletion::AtMost(1), ..SyncOptions::default() };
+        let here = metadata(0o644, 5);
+        let (file, link) = (Kind::File { size: 3 }, Kind::Symlink { target: b"t".to_vec() });
+        let has_file = Existing::File { size: 3, metadata: here };
+        for (kind, existing, action) in [
+            (&file, Existing::Directory, Action::Fetch),
+            (&Kind::Directory, has_file, Action::ReplaceFileByDirectory),
+            (&Kind::Directory, Existing::Special, Action::ReplaceFileByDirectory),
+            (&Kind::Directory, Existing::Directory, Action::Keep),
+            (&link, Existing::Directory, Action::ReplaceDirectoryBySymlink),
+        ] {
+            assert_eq!(decide(kind, here, &existing, options), action, "{kind:?} over {existing:?}");
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Report {
     pub verified: u64,
     /// Files that survive a power loss.
     pub durable: u64,
+    /// Entries that only the destination had and that were removed.
+    pub entries_deleted: u64,
     /// Entries that failed, named or not.
     pub entries_failed: u64,
     /// Entries of unsynced types, named or not.
@@ -143,6 +145,7 @@ impl Named {
             received: load(&tally.received),
             verified: load(&tally.verified),
             durable: load(&tally.durable),
+            entries_deleted: load(&tally.entries_deleted),
             entries_failed: load(&tally.entries_failed),
             entries_skipped: load(&tally.entries_skipped),
             failed,

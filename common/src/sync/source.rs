@@ -9,6 +9,7 @@
 //! runs, which the listing bounds. Everything else waits for the network through bounded queues.
 
 mod bucket;
+mod changes;
 mod compression;
 mod encoder;
 mod reader;
@@ -76,7 +77,8 @@ impl Shared {
     /// Takes over what the destination has told, if it can be.
     fn take_counts(&self, counts: &Counts) -> Result<(), SyncError> {
         let listed = u64::from(self.tree.read().expect("no holder panics").len());
-        let Counts { files_unchanged, bytes_received: _, received, verified, committed, durable } = *counts;
+        // What the destination had before is nothing that this side could know.
+        let Counts { files_unchanged, received, verified, committed, durable, .. } = *counts;
         if [files_unchanged, received, verified, committed, durable].iter().any(|&count| count > listed) {
             return Err(SyncError::Protocol("it counts more files than were listed"));
         }
@@ -234,6 +236,16 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
                     return Err(SyncError::Protocol("it names an entry that was not listed"));
                 }
                 shared.named.failed(&shared.tally, shared.path_of(index), &reason);
+            }
+            DestinationMessage::NotDeleted { path, reason } => {
+                let path =
+                    RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;
+                shared.named.failed(&shared.tally, path, &reason);
+            }
+            DestinationMessage::Items(items) => {
+                for item in items {
+                    changes::pass_on(shared, item).await?;
+                }
             }
             DestinationMessage::Progress(counts) => shared.take_counts(&counts)?,
             DestinationMessage::Done(counts) => {

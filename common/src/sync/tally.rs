@@ -38,6 +38,8 @@ pub struct Tally {
     pub committed: AtomicU64,
     /// Files that survive a power loss.
     pub durable: AtomicU64,
+    /// Entries that only the destination had and that were removed.
+    pub entries_deleted: AtomicU64,
     /// Bytes waiting between the threads and the streams of this side.
     pub bytes_queued: AtomicU64,
     stage_nanoseconds: [AtomicU64; Stage::ALL.len()],
@@ -129,6 +131,7 @@ impl Tally {
             verified: self.verified.load(Relaxed),
             committed: self.committed.load(Relaxed),
             durable: self.durable.load(Relaxed),
+            entries_deleted: self.entries_deleted.load(Relaxed),
         }
     }
 
@@ -140,6 +143,7 @@ impl Tally {
             (&self.verified, counts.verified),
             (&self.committed, counts.committed),
             (&self.durable, counts.durable),
+            (&self.entries_deleted, counts.entries_deleted),
         ] {
             own.fetch_max(told, Relaxed);
         }

@@ -3,6 +3,8 @@
 //! An entry is known by its index; index 0 is the top. A node takes 32 bytes and its name's bytes lie in one arena, so that a million
 //! entries with ordinary names take about 60 MB (the promise is 200 bytes each).
 
+use std::{cmp::Ordering, collections::HashMap, ops::Range};
+
 use crate::{
     entry::{Kind, Metadata, Timestamp},
     limits,
@@ -91,6 +93,29 @@ impl Tree {
         Name::new(self.name_bytes(self.known(index))).ok().filter(|_| index != 0)
     }
 
+    /// The entries of each directory that has any, as the one run of indexes in which they were listed, ascending by name.
+    pub(super) fn children(&self) -> HashMap<u32, Range<u32>> {
+        let mut runs = HashMap::new();
+        for index in 1..self.len() {
+            runs.entry(self.parent(index)).or_insert(index..index).end = index + 1;
+        }
+        runs
+    }
+
+    /// Whether `name` is among the entries of `run`, which are those of one directory.
+    pub(super) fn has(&self, run: &Range<u32>, name: Name<'_>) -> bool {
+        let (mut low, mut high) = (run.start, run.end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.name_bytes(self.known(middle)).cmp(name.as_bytes()) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return true,
+                Ordering::Greater => high = middle,
+            }
+        }
+        false
+    }
+
     /// The path from the top to the entry; an error when it is longer than paths may be.
     pub(super) fn path(&self, index: u32) -> Result<RelPath, PathError> {
         let mut names = Vec::new();
@@ -127,7 +152,10 @@ impl Tree {
 #[cfg(test)]
 mod tests {
     use super::{NodeType, Tree};
-    use crate::entry::{Kind, Metadata};
+    use crate::{
+        entry::{Kind, Metadata},
+        path::Name,
+    };
 
     #[test]
     fn an_entry_is_found_by_its_index() {
@@ -140,6 +168,20 @@ mod tests {
         assert!(tree.path(0).unwrap().is_root());
         assert_eq!((tree.size(2), tree.parent(2), tree.name(0)), (7, 1, None));
         assert_eq!((tree.node_type(2), tree.node_type(3)), (Some(NodeType::File), None));
+    }
+
+    #[test]
+    fn a_name_is_found_in_its_directory_and_nowhere_else() {
+        let mut tree = Tree::default();
+        for (parent, name) in [(0, ""), (0, "a"), (0, "b"), (0, "d"), (1, "c"), (3, "e"), (3, "f")] {
+            tree.push(parent, name.as_bytes(), &Kind::Directory, Metadata::default());
+        }
+        let children = tree.children();
+        assert_eq!(children, [(0, 1..4), (1, 4..5), (3, 5..7)].into());
+        let has =
+            |directory, name: &str| tree.has(&children[&directory], Name::new(name.as_bytes()).unwrap());
+        assert!(has(0, "a") && has(0, "b") && has(0, "d") && has(1, "c") && has(3, "f"));
+        assert!(!has(0, "c") && !has(0, "A") && !has(0, "e") && !has(1, "b") && !has(3, "g"));
     }
 
     /// Each entry of the chain asks for its path when it fails, which took a hostile source a few megabytes to make minutes of.

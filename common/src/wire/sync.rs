@@ -3,7 +3,7 @@
 //! - The controller asks ([`SyncRequest`]); the gateway replies `ok`; the two take the roles of source and destination.
 //! - source → destination, in this order: `Top`, then `Listing` blocks (every directory's entries after the block that names it),
 //!   with `Failed` and `Skipped` among them, then `ListingEnd`; then whatever becomes of wanted files that is not content.
-//! - destination → source: `Want` and `WantWith` as planning goes on, then `PlanEnd`; `Failed` and `Progress` at any time;
+//! - destination → source: `Want` and `WantWith` as planning goes on, then `PlanEnd`; `Failed`, `NotDeleted` and `Progress` at any time;
 //!   `Done` last. Content travels on data streams (`wire::data`).
 //!
 //! **Index**: entries are numbered from 0 (the top) in the order of their listing; both sides count alike, so an entry is named
@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::status::StatusCode;
+use super::{change::Item, status::StatusCode};
 use crate::{
     delta::ChunkHash,
     entry::{Kind, Metadata, SpecialKind},
@@ -54,6 +54,14 @@ pub struct SyncOptions {
     pub rate_bytes: Option<u64>,
     /// Threads of each side that read or write files.
     pub jobs: u8,
+    /// What becomes of entries that only the destination has.
+    pub delete: Deletion,
+    /// Tell each change of an entry.
+    pub itemize: bool,
+    /// Plan and tell, and touch nothing.
+    pub dry_run: bool,
+    /// Which files and links that are there already stay as they are.
+    pub keep: Keep,
 }
 
 impl Default for SyncOptions {
@@ -64,6 +72,10 @@ impl Default for SyncOptions {
             compress: Compress::default(),
             rate_bytes: None,
             jobs: limits::JOBS_DEFAULT,
+            delete: Deletion::default(),
+            itemize: false,
+            dry_run: false,
+            keep: Keep::default(),
         }
     }
 }
@@ -93,6 +105,46 @@ pub enum Compress {
     Auto,
     /// Whatever becomes smaller, at this level of zstd: 1 to `COMPRESS_LEVEL_MAX`.
     Level(u8),
+}
+
+/// Which files and links that the destination has already stay as they are, whatever the source has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Keep {
+    /// None.
+    #[default]
+    None,
+    /// Files with a later modification time than the source's.
+    Newer,
+    /// Whatever is there under the name of a file or link.
+    Existing,
+}
+
+/// What becomes of entries that only the destination has, in directories that the source has listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Deletion {
+    /// They stay.
+    #[default]
+    None,
+    /// They are removed.
+    All,
+    /// This many are removed, the others stay and are told.
+    AtMost(u64),
+}
+
+impl Deletion {
+    /// Whether anything is to be removed at all.
+    pub fn is_asked(self) -> bool {
+        self != Self::None
+    }
+
+    /// How many entries may be removed.
+    pub fn limit(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::All => u64::MAX,
+            Self::AtMost(count) => count,
+        }
+    }
 }
 
 /// When a received file is safe from a power loss.
@@ -205,6 +257,15 @@ pub enum DestinationMessage {
         /// Why.
         reason: String,
     },
+    /// Something that the source does not have could not be removed, or was left for a reason.
+    NotDeleted {
+        /// `RelPath` below the top; the top for what concerns all of it.
+        path: Vec<u8>,
+        /// Why.
+        reason: String,
+    },
+    /// What has changed since the last such message. Sent only with `itemize`.
+    Items(Vec<Item>),
 }
 
 /// `count` indexes from `first` on.
@@ -242,6 +303,8 @@ pub struct Counts {
     pub committed: u64,
     /// Files that survive a power loss.
     pub durable: u64,
+    /// Entries that only the destination had and that were removed.
+    pub entries_deleted: u64,
 }
 
 #[cfg(test)]

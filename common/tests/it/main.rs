@@ -9,6 +9,8 @@ mod compressing;
 mod delta;
 mod faults;
 mod goodbye;
+mod mirroring;
 mod pair;
 mod peers;
+mod rehearsing;
 mod sync;

@@ -13,7 +13,7 @@ use swarmwire_common::{
 use super::Metrics;
 
 /// What becomes of an entry.
-pub(super) const RESULTS: [&str; 4] = ["committed", "unchanged", "failed", "skipped"];
+pub(super) const RESULTS: [&str; 5] = ["committed", "unchanged", "failed", "skipped", "deleted"];
 /// What a destination promises.
 pub(super) const LEVELS: [&str; 3] = ["received", "verified", "durable"];
 
@@ -48,6 +48,7 @@ impl Sample {
                 &tally.files_unchanged,
                 &tally.entries_failed,
                 &tally.entries_skipped,
+                &tally.entries_deleted,
             ]
             .map(|counter| counter.load(Relaxed)),
             levels: [&tally.received, &tally.verified, &tally.durable].map(|counter| counter.load(Relaxed)),

@@ -60,7 +60,9 @@ pub(super) async fn serve(mut request: Request) -> Status {
     let log = Log { peer: session.peer.short(), direction: word(direction), path, start: Instant::now() };
     log.start();
     let tally = Arc::new(Tally::default());
-    let meter = SyncMeter::new(Arc::clone(&session.gateway.metrics), Arc::clone(&tally), direction);
+    // What a dry run counts has not happened.
+    let metered_tally = if options.dry_run { Arc::default() } else { Arc::clone(&tally) };
+    let meter = SyncMeter::new(Arc::clone(&session.gateway.metrics), metered_tally, direction);
     let link = Link { connection: session.connection.clone(), channel, data };
     let engine = async {
         match half {
@@ -83,7 +85,11 @@ fn granted(request: &Request) -> Result<(SyncRequest, RelPath), Refusal> {
         Direction::Push => Operation::Push,
         Direction::Pull => Operation::Pull,
     };
-    request.grant()?.require_at(&operation, &path)?;
+    let grant = request.grant()?;
+    grant.require_at(&operation, &path)?;
+    if asked.direction == Direction::Push && asked.options.delete.is_asked() {
+        grant.require_at(&Operation::Delete, &path)?;
+    }
     Ok((asked, path))
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Account {
     pub(super) stages: [Duration; Stage::ALL.len()],
     /// The QUIC path at the end of the last attempt.
     pub(super) path: PathSample,
+    /// In a dry run, how many files would be sent.
+    pub(super) files_to_send: Option<u64>,
     /// Wall time of the transfer, pauses between attempts included.
     pub(super) time: Duration,
 }
@@ -35,6 +37,7 @@ impl Account {
             received: before.received + report.received,
             verified: before.verified + report.verified,
             durable: before.durable + report.durable,
+            entries_deleted: before.entries_deleted + report.entries_deleted,
             ..report
         };
         for (sum, stage) in self.stages.iter_mut().zip(Stage::ALL) {
@@ -67,6 +70,7 @@ pub(super) fn report_of(tally: &Tally) -> Report {
         received: tally.received.load(Relaxed),
         verified: tally.verified.load(Relaxed),
         durable: tally.durable.load(Relaxed),
+        entries_deleted: tally.entries_deleted.load(Relaxed),
         entries_failed: tally.entries_failed.load(Relaxed),
         entries_skipped: tally.entries_skipped.load(Relaxed),
         failed: Vec::new(),

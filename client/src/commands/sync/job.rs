@@ -5,7 +5,7 @@ use std::{ffi::OsStr, path::PathBuf, time::Duration};
 use swarmwire_client::controller::RemotePath;
 use swarmwire_common::{
     escape::escape,
-    wire::sync::{Direction, SyncOptions},
+    wire::sync::{Deletion, Direction, Keep, SyncOptions},
 };
 
 use crate::{
@@ -29,15 +29,14 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn new(arguments: &SyncArguments) -> Result<Self, Failure> {
         let (direction, remote, local) = sides(&arguments.source, &arguments.destination)?;
-        let options = SyncOptions {
-            checksum: arguments.checksum,
-            durability: arguments.durability.into(),
-            compress: arguments.compress,
-            rate_bytes: arguments.bwlimit.map(ByteRate::bytes_per_second),
-            jobs: arguments.jobs,
-        };
+        let options = options(arguments);
         let Remote { gateway, path: remote } = remote;
         Ok(Self { direction, gateway, remote, local, options, retry: arguments.retry })
+    }
+
+    /// The options of the next attempt, after `deleted` entries are known to have been removed by those before.
+    pub(super) fn options_after(&self, deleted: u64) -> SyncOptions {
+        SyncOptions { delete: left_of(self.options.delete, deleted), ..self.options }
     }
 
     /// The command line's word for the side at the gateway.
@@ -46,6 +45,37 @@ impl Job {
             Direction::Push => "DST",
             Direction::Pull => "SRC",
         }
+    }
+}
+
+fn left_of(delete: Deletion, deleted: u64) -> Deletion {
+    match delete {
+        Deletion::AtMost(count) => Deletion::AtMost(count.saturating_sub(deleted)),
+        delete => delete,
+    }
+}
+
+fn options(arguments: &SyncArguments) -> SyncOptions {
+    let delete = match arguments.max_delete {
+        _ if !arguments.delete => Deletion::None,
+        None => Deletion::All,
+        Some(count) => Deletion::AtMost(count),
+    };
+    let keep = match (arguments.update, arguments.ignore_existing) {
+        (false, false) => Keep::None,
+        (true, _) => Keep::Newer,
+        (false, true) => Keep::Existing,
+    };
+    SyncOptions {
+        checksum: arguments.checksum,
+        durability: arguments.durability.into(),
+        compress: arguments.compress,
+        rate_bytes: arguments.bwlimit.map(ByteRate::bytes_per_second),
+        jobs: arguments.jobs,
+        delete,
+        itemize: arguments.verbose || arguments.dry_run,
+        dry_run: arguments.dry_run,
+        keep,
     }
 }
 
@@ -73,6 +103,18 @@ fn sides(source: &OsStr, destination: &OsStr) -> Result<(Direction, Remote, Path
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_attempt_may_delete_only_what_the_first_has_left() {
+        for (delete, deleted, left) in [
+            (Deletion::AtMost(5), 2, Deletion::AtMost(3)),
+            (Deletion::AtMost(5), 7, Deletion::AtMost(0)),
+            (Deletion::All, 7, Deletion::All),
+            (Deletion::None, 0, Deletion::None),
+        ] {
+            assert_eq!(left_of(delete, deleted), left, "{delete:?}");
+        }
+    }
 
     #[test]
     fn exactly_one_side_is_remote() {

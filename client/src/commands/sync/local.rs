@@ -15,7 +15,7 @@ use swarmwire_common::{
     escape::escape,
     path::{Name, RelPath},
     root::{Root, describe},
-    sync::{Destination, PlaceError, Source},
+    sync::{Destination, Events, PlaceError, Source},
     wire::sync::Direction,
 };
 
@@ -27,6 +27,16 @@ use crate::place::means_contents;
 pub(super) enum LocalEnd {
     Source(Source),
     Destination(Destination),
+}
+
+impl LocalEnd {
+    /// Tells what is changed, where the options ask for it.
+    pub(super) fn telling(self, events: Events) -> Self {
+        match self {
+            Self::Source(source) => Self::Source(source.telling(events)),
+            Self::Destination(destination) => Self::Destination(destination.telling(events)),
+        }
+    }
 }
 
 /// Opens the local side of `job`.

@@ -15,8 +15,7 @@ use quinn::PathStats;
 use swarmwire_client::{ConnectError, Controller, RequestError};
 use swarmwire_common::{
     escape::escape_str,
-    limits,
-    sync::{Outcome, SyncError, Tally},
+    sync::{EventQueue, Outcome, SyncError, Tally, events},
     wire::status::Status,
 };
 use tokio::{
@@ -27,6 +26,7 @@ use tokio::{
 use super::{
     account::{Account, report_of},
     backoff::Backoff,
+    changes::Changes,
     job::Job,
     local::{self, LocalEnd},
 };
@@ -71,6 +71,7 @@ pub(super) struct Runner<'a> {
     job: &'a Job,
     way: &'a Way,
     progress: Progress,
+    changes: Changes,
     interrupt: Interrupt,
     backoff: Backoff,
     account: Account,
@@ -91,12 +92,12 @@ impl<'a> Runner<'a> {
     pub(super) fn new(
         job: &'a Job,
         way: &'a Way,
-        progress: Progress,
+        (progress, changes): (Progress, Changes),
         interrupt: Interrupt,
         start: Instant,
     ) -> Self {
         let (backoff, account) = (Backoff::new(job.retry), Account::default());
-        Self { job, way, progress, interrupt, backoff, account, start }
+        Self { job, way, progress, changes, interrupt, backoff, account, start }
     }
 
     /// Runs to the end. An error means that no transfer began.
@@ -104,7 +105,7 @@ impl<'a> Runner<'a> {
         mut self,
         controller: Controller,
         end: LocalEnd,
-    ) -> anyhow::Result<(Account, Ending)> {
+    ) -> anyhow::Result<(Account, Ending, Changes)> {
         let first = self.attempt(controller, end).await;
         if let Attempt::NotBegun(err) = first {
             self.progress.clear();
@@ -127,21 +128,25 @@ impl<'a> Runner<'a> {
             }
         };
         self.progress.clear();
-        Ok((self.account, ending))
+        self.account.files_to_send = self.changes.files_to_send();
+        Ok((self.account, ending, self.changes))
     }
 
     /// One sync over one connection.
     async fn attempt(&mut self, controller: Controller, end: LocalEnd) -> Attempt {
         let tally = Arc::new(Tally::default());
-        let transfer: Transfer<'_> = match end {
+        let options = self.job.options_after(self.account.report.entries_deleted);
+        let (telling, queue) = events();
+        self.changes.begin();
+        let transfer: Transfer<'_> = match end.telling(telling) {
             LocalEnd::Source(source) => {
-                Box::pin(controller.push(source, &self.job.remote, self.job.options, Arc::clone(&tally)))
+                Box::pin(controller.push(source, &self.job.remote, options, Arc::clone(&tally)))
             }
             LocalEnd::Destination(destination) => {
-                Box::pin(controller.pull(&self.job.remote, destination, self.job.options, Arc::clone(&tally)))
+                Box::pin(controller.pull(&self.job.remote, destination, options, Arc::clone(&tally)))
             }
         };
-        let (result, path_then) = self.watch(transfer, &controller, &tally).await;
+        let (result, path_then) = self.watch(transfer, &controller, (&tally, &queue)).await;
         let is_interrupted = path_then.is_some();
         self.account.time = self.start.elapsed();
         let mut stats = controller.stats();
@@ -171,17 +176,25 @@ impl<'a> Runner<'a> {
         &mut self,
         mut transfer: Transfer<'_>,
         controller: &Controller,
-        tally: &Tally,
+        (tally, queue): (&Tally, &EventQueue),
     ) -> (Option<Result<Outcome, RequestError>>, Option<PathStats>) {
-        let mut tick = interval(limits::PROGRESS_INTERVAL);
+        let mut tick = interval(self.progress.interval());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                result = &mut transfer => return (Some(result), None),
+                result = &mut transfer => {
+                    self.changes.take(std::iter::from_fn(|| queue.try_next()));
+                    return (Some(result), None);
+                }
+                Some(event) = queue.next() => {
+                    self.changes.take(std::iter::once(event).chain(std::iter::from_fn(|| queue.try_next())));
+                }
                 () = self.interrupt.wait() => break,
                 _ = tick.tick() => self.progress.show(tally, Instant::now()),
             }
         }
+        // Nobody takes what is told from here on.
+        queue.close();
         let path = controller.stats().path;
         controller.break_off(Status::Cancelled);
         (timeout(BREAK_OFF_TIME_MAX, transfer).await.ok(), Some(path))

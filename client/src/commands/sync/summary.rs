@@ -1,4 +1,6 @@
-//! What is told of a sync at its end: one object for programs, a few lines for people. Pure.
+//! What is told of a sync at its beginning and its end: one object for programs, a few lines for people. Pure.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use swarmwire_common::{
@@ -6,7 +8,7 @@ use swarmwire_common::{
     wire::sync::Direction,
 };
 
-use super::{account::Account, run::Ending};
+use super::{account::Account, run::Ending, stats};
 use crate::{
     output::{JsonPath, special_word},
     units,
@@ -17,11 +19,15 @@ use crate::{
 pub(super) struct Summary<'a> {
     event: &'static str,
     direction: &'static str,
+    /// In a dry run alone; then `entries_deleted` counts what would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files_to_send: Option<u64>,
     entries_total: u64,
     files_sent: u64,
     files_unchanged: u64,
     entries_failed: u64,
     entries_skipped: u64,
+    entries_deleted: u64,
     bytes_total: u64,
     bytes_sent: u64,
     bytes_wire_sent: u64,
@@ -30,10 +36,33 @@ pub(super) struct Summary<'a> {
     receipts: Receipts,
     failed: Vec<FailedEntry<'a>>,
     skipped: Vec<SkippedEntry>,
+    /// Seconds by stage of this side, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stages: Option<BTreeMap<&'static str, f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]
     account: &'a Account,
+}
+
+/// The first object of `--json`.
+#[derive(Debug, Serialize)]
+pub(super) struct Started {
+    event: &'static str,
+    direction: &'static str,
+}
+
+impl Started {
+    pub(super) fn new(direction: Direction) -> Self {
+        Self { event: "started", direction: word(direction) }
+    }
+}
+
+fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Push => "push",
+        Direction::Pull => "pull",
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -66,15 +95,14 @@ impl<'a> Summary<'a> {
         };
         Self {
             event: "summary",
-            direction: match direction {
-                Direction::Push => "push",
-                Direction::Pull => "pull",
-            },
+            direction: word(direction),
+            files_to_send: account.files_to_send,
             entries_total: report.entries_total,
             files_sent: report.files_sent,
             files_unchanged: report.files_unchanged,
             entries_failed: report.entries_failed,
             entries_skipped: report.entries_skipped,
+            entries_deleted: report.entries_deleted,
             bytes_total: report.bytes_total,
             bytes_sent: report.bytes_sent,
             bytes_wire_sent: account.bytes_wire_sent,
@@ -87,6 +115,7 @@ impl<'a> Summary<'a> {
             },
             failed: report.failed.iter().map(failed).collect(),
             skipped: skipped(report),
+            stages: None,
             error: match ending {
                 Ending::Complete => None,
                 Ending::Interrupted => Some("interrupted".to_owned()),
@@ -96,21 +125,19 @@ impl<'a> Summary<'a> {
         }
     }
 
+    /// With the time of each stage.
+    pub(super) fn with_stages(mut self) -> Self {
+        self.stages = Some(stats::seconds(self.account));
+        self
+    }
+
     /// The summary for people, and the skipped entries by name.
     pub(super) fn lines(&self) -> Vec<String> {
-        let verb = if self.direction == "push" { "sent" } else { "received" };
-        let noun = if self.files_sent == 1 { "file" } else { "files" };
-        let mut line = format!(
-            "{verb} {} {noun} ({}) in {:.1} s",
-            units::count(self.files_sent),
-            units::bytes(self.bytes_sent),
-            self.seconds,
-        );
-        if let Some(rate) = units::rate(self.bytes_sent, self.account.time).filter(|_| self.bytes_sent > 0) {
-            line.push_str(&format!(", {rate}"));
-        }
+        let mut line = self.done();
+        let deleted = if self.files_to_send.is_some() { "to delete" } else { "deleted" };
         for (count, word) in [
             (self.files_unchanged, "unchanged"),
+            (self.entries_deleted, deleted),
             (self.entries_skipped, "skipped"),
             (self.entries_failed, "failed"),
         ] {
@@ -124,6 +151,26 @@ impl<'a> Summary<'a> {
         let skipped = self.account.report.skipped.iter();
         let skipped = skipped.map(|(path, kind)| format!("skipped: {path} ({})", kind.as_str()));
         std::iter::once(line).chain(skipped).collect()
+    }
+
+    /// What was sent or would be.
+    fn done(&self) -> String {
+        if let Some(files) = self.files_to_send {
+            let noun = if files == 1 { "file" } else { "files" };
+            return format!("dry run: {} {noun} to send", units::count(files));
+        }
+        let verb = if self.direction == "push" { "sent" } else { "received" };
+        let noun = if self.files_sent == 1 { "file" } else { "files" };
+        let mut line = format!(
+            "{verb} {} {noun} ({}) in {:.1} s",
+            units::count(self.files_sent),
+            units::bytes(self.bytes_sent),
+            self.seconds,
+        );
+        if let Some(rate) = units::rate(self.bytes_sent, self.account.time).filter(|_| self.bytes_sent > 0) {
+            line.push_str(&format!(", {rate}"));
+        }
+        line
     }
 }
 
@@ -155,6 +202,7 @@ mod tests {
             received: 1204,
             verified: 1204,
             durable: 1204,
+            entries_deleted: 2,
             entries_failed: 1,
             entries_skipped: 1,
             failed: vec![Failure { path: path(b"a\xff"), reason: "no space left on device".to_owned() }],
@@ -175,7 +223,7 @@ mod tests {
         let summary = Summary::new(Direction::Push, &account, &Ending::Complete);
         assert_eq!(
             serde_json::to_string(&summary).unwrap(),
-            r#"{"event":"summary","direction":"push","entries_total":1244,"files_sent":1204,"files_unchanged":37,"entries_failed":1,"entries_skipped":1,"bytes_total":13000000,"bytes_sent":12897485,"bytes_wire_sent":5,"bytes_wire_received":6,"seconds":0.8,"receipts":{"received":1204,"verified":1204,"durable":1204},"failed":[{"path_base64":"Yf8=","reason":"no space left on device"}],"skipped":[{"path":"run/\u001bsock","kind":"socket"}]}"#
+            r#"{"event":"summary","direction":"push","entries_total":1244,"files_sent":1204,"files_unchanged":37,"entries_failed":1,"entries_skipped":1,"entries_deleted":2,"bytes_total":13000000,"bytes_sent":12897485,"bytes_wire_sent":5,"bytes_wire_received":6,"seconds":0.8,"receipts":{"received":1204,"verified":1204,"durable":1204},"failed":[{"path_base64":"Yf8=","reason":"no space left on device"}],"skipped":[{"path":"run/\u001bsock","kind":"socket"}]}"#
         );
         let broken = Ending::Broken(anyhow::anyhow!("inner").context("outer"));
         let summary = serde_json::to_value(Summary::new(Direction::Pull, &account, &broken)).unwrap();
@@ -189,7 +237,7 @@ mod tests {
         assert_eq!(
             Summary::new(Direction::Push, &account, &Ending::Complete).lines(),
             [
-                "sent 1,204 files (12.3 MiB) in 0.8 s, 15.4 MiB/s; 37 unchanged; 1 skipped; 1 failed",
+                "sent 1,204 files (12.3 MiB) in 0.8 s, 15.4 MiB/s; 37 unchanged; 2 deleted; 1 skipped; 1 failed",
                 "skipped: run/\\x1bsock (socket)"
             ]
         );
@@ -197,6 +245,12 @@ mod tests {
         assert_eq!(
             Summary::new(Direction::Pull, &nothing, &Ending::Interrupted).lines(),
             ["received 0 files (0 B) in 0.0 s; not complete"]
+        );
+        let report = Report { files_unchanged: 7, entries_deleted: 2, ..Report::default() };
+        let dry = Account { report, files_to_send: Some(1), ..Account::default() };
+        assert_eq!(
+            Summary::new(Direction::Pull, &dry, &Ending::Complete).lines(),
+            ["dry run: 1 file to send; 7 unchanged; 2 to delete"]
         );
     }
 }

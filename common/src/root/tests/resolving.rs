@@ -165,3 +165,21 @@ fn the_longest_path_can_be_reached() {
         assert!(deepest.join(name("x")).is_err());
     });
 }
+
+#[test]
+fn a_mount_point_is_not_entered_where_that_is_asked_for() {
+    use crate::root::resolve::{open_child, open_child_here, open_child_same_device};
+    both(|place| {
+        fs::create_dir(place.inside("dir")).unwrap();
+        symlink("../outside", place.inside("link")).unwrap();
+        assert!(place.top().open_dir_here(name("dir")).is_ok());
+        assert_fails(place.top().open_dir_here(name("link")), Errno::LOOP);
+        assert_fails(place.top().open_dir_here(name("none")), Errno::NOENT);
+    });
+    // The kernel's own is mounted everywhere.
+    let top = Root::open("/".as_ref()).unwrap();
+    let (top, proc) = (top.top().fd(), name("proc"));
+    assert!(open_child(top, proc).is_ok());
+    assert_fails(open_child_here(top, proc), Errno::XDEV);
+    assert_fails(open_child_same_device(top, proc), Errno::XDEV);
+}

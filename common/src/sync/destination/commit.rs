@@ -18,7 +18,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::Shared;
+use super::{Shared, extraneous::clear_way, items};
 use crate::{
     limits,
     path::Name,
@@ -156,8 +156,20 @@ fn rename(shared: &Shared, written: Written) -> io::Result<Arc<Dir>> {
     let dir = shared.parent_dir(written.index)?;
     let name = shared.name_of(written.index);
     let name = Name::new(&name).expect("listed as a name");
-    shared.replaced.rename(written.index, (&staging, written.temp.as_name()), (&dir, name))?;
+    let temp = (&*staging, written.temp.as_name());
+    match shared.replaced.rename(written.index, temp, (&dir, name)) {
+        // The whole file is here, so now what is in its way may go.
+        Err(err) if err.kind() == io::ErrorKind::IsADirectory && written.index != 0 => {
+            if !shared.options.delete.is_asked() {
+                return Err(err);
+            }
+            clear_way(shared, written.index, (&dir, name))?;
+            staging.dir().rename_new(temp.1, &dir, name)?;
+        }
+        other => other?,
+    }
     shared.tally.committed.fetch_add(1, Relaxed);
+    items::committed(shared, written.index);
     shared.landing.note_change();
     Ok(dir)
 }

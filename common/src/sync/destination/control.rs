@@ -42,14 +42,16 @@ pub(super) async fn read(
             SourceMessage::Failed { index, path, reason } => {
                 let path =
                     RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;
-                if let Some(index) = index {
-                    shared.withdraw(index)?;
+                match index {
+                    Some(index) => shared.withdraw(index)?,
+                    None => shared.extraneous.note_incomplete(),
                 }
                 shared.named.failed(&shared.tally, path, &reason);
             }
             SourceMessage::Skipped { path, kind } => {
                 let path =
                     RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;
+                shared.extraneous.note_skipped(&path);
                 shared.named.skipped(&shared.tally, path, kind);
             }
             SourceMessage::Same { index, hash } => {

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::Shared;
+use super::{Shared, extraneous, items};
 use crate::{
     entry::Kind,
     limits,
@@ -61,8 +61,8 @@ impl Landing {
         }
     }
 
-    /// Decides where the top lands and makes the directories above it.
-    pub(super) fn land(&self, name: &[u8], kind: &Kind) -> Result<(), SyncError> {
+    /// Decides where the top lands and, unless it is a dry run, makes the directories above it.
+    pub(super) fn land(&self, name: &[u8], kind: &Kind, dry_run: bool) -> Result<(), SyncError> {
         let Destination { root, path, is_directory, .. } = &self.destination;
         let fail = |err: &io::Error| SyncError::Place(PlaceError::from_io(path, err));
         // A source that was asked for a link has declined it.
@@ -82,6 +82,9 @@ impl Landing {
         } else {
             path.clone()
         };
+        if dry_run {
+            return self.base.set(base).map_err(|_| SyncError::Protocol("it names the top twice"));
+        }
         let above = base.split_last().map(|(parent, _)| parent).unwrap_or_default();
         root.create_dir_all(&above).map_err(|err| SyncError::Place(PlaceError::not_made(&above, &err)))?;
         self.base.set(base).map_err(|_| SyncError::Protocol("it names the top twice"))?;
@@ -167,6 +170,16 @@ impl Landing {
         self.directories.lock().expect("no holder panics").push(index);
     }
 
+    /// The directories that are in place so far, in the order of the listing.
+    pub(super) fn directories(&self) -> Vec<u32> {
+        self.directories.lock().expect("no holder panics").clone()
+    }
+
+    /// The directory at `path` below the top as it is found now, whatever handle an earlier look has left.
+    pub(super) fn dir_now(&self, path: &RelPath) -> io::Result<Dir> {
+        self.destination.root.dir(&crate::sync::join(self.base(), path)?)
+    }
+
     /// Notes that something was changed, so that the end has something to make durable.
     pub(super) fn note_change(&self) {
         self.changed.store(true, Relaxed);
@@ -223,11 +236,16 @@ impl Handles {
     }
 }
 
-/// Removes the staging place, gives the directories their metadata, children first, and makes all of it durable. Blocks.
+/// Removes the staging place and what the source does not have, gives the directories their metadata, children first, and makes all of it durable. Blocks.
 pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     let landing = &shared.landing;
     landing.forget_partials();
     landing.remove_staging();
+    extraneous::remove(shared);
+    items::flush(shared);
+    if shared.options.dry_run {
+        return Ok(());
+    }
     let directories = std::mem::take(&mut *landing.directories.lock().expect("no holder panics"));
     for &index in directories.iter().rev() {
         if let Err(err) = shared.tally.timed(Stage::Write, || set_directory_metadata(shared, index)) {

@@ -5,6 +5,7 @@
 
 mod disk;
 mod found;
+mod rehearse;
 mod wants;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
 
 use async_channel::Receiver;
 
-use super::{Shared, bases::Candidate};
+use super::{Shared, bases::Candidate, items};
 use crate::{
     entry::{Kind, Metadata},
     limits::CHUNK_BYTES,
@@ -22,9 +23,10 @@ use crate::{
     root::{Dir, staging::PartialKey},
     sync::{
         Stage, SyncError,
+        change::change,
         plan::{Action, Existing, decide},
     },
-    wire::sync::{DestinationMessage, ListingEntry, SourceMessage},
+    wire::sync::{Deletion, DestinationMessage, ListingEntry, SourceMessage, SyncOptions},
 };
 use disk::{Place, look, make_directory, make_symlink, make_writable};
 use found::{Seeking, is_rotated};
@@ -119,7 +121,8 @@ impl Planner<'_> {
 
     fn top(&mut self, name: &[u8], kind: &Kind, metadata: Metadata) -> Result<(), SyncError> {
         let shared = self.shared;
-        let was_there = shared.landing.land(name, kind).map(|()| shared.landing.top_name())?;
+        let was_there =
+            shared.landing.land(name, kind, shared.options.dry_run).map(|()| shared.landing.top_name())?;
         let index = self.record(0, &[], kind, metadata)?;
         let Some(name) = was_there else {
             // The top becomes the root itself, which is there.
@@ -128,6 +131,12 @@ impl Planner<'_> {
             shared.landing.add_directory(index);
             return Ok(());
         };
+        if shared.options.dry_run {
+            let parent = shared.landing.parent_of_top().ok();
+            let name = Name::new(&name).expect("it came from a path");
+            self.rehearse((parent.as_deref(), name), index, kind, metadata);
+            return Ok(());
+        }
         let parent = shared.landing.parent_of_top();
         let parent = parent.map_err(|err| SyncError::Disk(format!("the destination is gone: {err}")))?;
         let name = Name::new(&name).expect("it came from a path");
@@ -152,6 +161,9 @@ impl Planner<'_> {
                 *end = index + 1;
             }
             match &current.dir {
+                dir if self.is_rehearsal(dir.as_deref(), current.surroundings) => {
+                    self.rehearse((dir.as_deref(), name), index, &entry.kind, entry.metadata);
+                }
                 Some(dir) => {
                     let place = Place { dir, name, index };
                     self.entry(&place, current.surroundings, &entry.kind, entry.metadata);
@@ -171,6 +183,7 @@ impl Planner<'_> {
         let state = state.ok_or(SyncError::Protocol("it lists something that is no directory, or twice"))?;
         let dir = match state {
             DirState::Failed => None,
+            DirState::New if self.shared.options.dry_run => None,
             DirState::New | DirState::Existing => {
                 let tree = self.shared.tree.read().expect("no holder panics");
                 let dir = self.shared.landing.dir(&tree, directory);
@@ -223,7 +236,8 @@ impl Planner<'_> {
                 return shared.fail_io(place.index, "what is there cannot be looked at", &err);
             }
         };
-        let action = decide(kind, metadata, &existing, shared.options);
+        let action = decide_here(shared, place.index, (kind, metadata), &existing);
+        items::planned(shared, place.index, change(kind, metadata, &existing, action));
         let has = match existing {
             Existing::File { size, .. } => Some(size),
             _ => None,
@@ -296,7 +310,7 @@ impl Planner<'_> {
                     DirState::Failed
                 }
             },
-            _ => match shared.tally.timed(Stage::Write, || make_directory(place, metadata, action)) {
+            _ => match shared.tally.timed(Stage::Write, || make_directory(shared, place, metadata, action)) {
                 Ok(state) => state,
                 Err(err) => {
                     shared.fail_io(index, "the directory cannot be made", &err);
@@ -320,7 +334,10 @@ impl Planner<'_> {
         match action {
             Action::Refuse(reason) => shared.fail(place.index, reason),
             Action::Keep => {}
-            _ => match shared.tally.timed(Stage::Write, || make_symlink(shared, place, target, metadata)) {
+            _ => match shared
+                .tally
+                .timed(Stage::Write, || make_symlink(shared, place, (target, metadata), action))
+            {
                 Ok(()) => shared.landing.note_change(),
                 Err(err) => shared.fail_io(place.index, "the link cannot be made", &err),
             },
@@ -331,6 +348,17 @@ impl Planner<'_> {
         // A closed channel means that the sync has ended; the listing's queue is closed with it.
         let _ended = self.shared.control.send_blocking(message);
     }
+}
+
+fn decide_here(
+    shared: &Shared,
+    index: u32,
+    (kind, metadata): (&Kind, Metadata),
+    existing: &Existing,
+) -> Action {
+    // Where the top lands was typed by somebody: nothing in its way is ever removed.
+    let delete = if index == 0 { Deletion::None } else { shared.options.delete };
+    decide(kind, metadata, existing, SyncOptions { delete, ..shared.options })
 }
 
 /// The key of what an interrupted sync has left of a large file.

@@ -16,6 +16,7 @@ use super::{
     bases::{Basis, Candidate},
     commit::{Committer, Written},
     decoder::Decoder,
+    items,
     rebuild::{self, BASIS_CHANGED, MISFIT},
 };
 use crate::{
@@ -302,14 +303,16 @@ impl Writer<'_> {
             if !shared.replaced.is_as_planned(index, &stat) {
                 return Err(io::Error::other(BASIS_CHANGED));
             }
-            if stat.metadata != metadata {
+            let differs = stat.metadata != metadata;
+            if differs {
                 shared.landing.note_change();
                 file.set_metadata(metadata)?;
             }
-            Ok(())
+            Ok(differs)
         };
         match set() {
-            Ok(()) => {
+            Ok(differs) => {
+                items::kept(shared, index, differs);
                 shared.tally.files_unchanged.fetch_add(1, Relaxed);
                 shared.tally.bytes_unchanged.fetch_add(bytes, Relaxed);
             }

@@ -12,13 +12,14 @@ use crate::{
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     limits::CONTROL_FRAME_BYTES_MAX,
     wire::{
+        change::{Change, Difference, Item, Subject},
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::Status,
         sync::{
-            Compress, Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage,
-            SyncOptions, SyncRequest, WantWith,
+            Compress, Counts, Deletion, DestinationMessage, Direction, Durability, Keep, ListingEntry, Run,
+            SourceMessage, SyncOptions, SyncRequest, WantWith,
         },
     },
 };
@@ -163,7 +164,10 @@ fn opening_a_sync() {
                      {level}       # durability
                      01            # compress: Auto
                      00            # rate_bytes
-                     02            # jobs"
+                     02            # jobs
+
+                     00            # delete
+                     00 00 00      # itemize, dry_run, keep"
                 ),
             );
         }
@@ -181,6 +185,16 @@ fn opening_a_sync() {
             ),
         );
     }
+}
+
+#[test]
+fn what_becomes_of_what_the_destination_has() {
+    golden(&Deletion::None, "00");
+    golden(&Deletion::All, "01");
+    golden(&Deletion::AtMost(300), "02 fb 2c01");
+    golden(&Keep::None, "00");
+    golden(&Keep::Newer, "01");
+    golden(&Keep::Existing, "02");
 }
 
 #[test]
@@ -284,8 +298,9 @@ fn what_a_destination_says() {
         verified: 4,
         committed: 5,
         durable: 300,
+        entries_deleted: 6,
     };
-    let fields = "01 02 03 04 05 fb 2c01  # files_unchanged … durable";
+    let fields = "01 02 03 04 05 fb 2c01 06  # files_unchanged … entries_deleted";
     golden(&DestinationMessage::Progress(counts), &format!("04 {fields}"));
     golden(&DestinationMessage::Done(counts), &format!("05 {fields}"));
     golden(
@@ -293,6 +308,34 @@ fn what_a_destination_says() {
         "06           # Aborted
          07           # status
          00           # reason",
+    );
+    golden(
+        &DestinationMessage::NotDeleted { path: b"old".to_vec(), reason: "full".into() },
+        "07           # NotDeleted
+         03 6f6c64    # path
+         04 66756c6c  # reason",
+    );
+    let difference = Difference { size: true, mtime: false, content: true };
+    let listed = [
+        Change::Create,
+        Change::Update(difference),
+        Change::Metadata,
+        Change::MakeDirectory,
+        Change::MakeSymlink,
+    ];
+    let mut items: Vec<_> =
+        listed.into_iter().map(|change| Item { subject: Subject::Listed(300), change }).collect();
+    items.push(Item { subject: Subject::Extraneous(b"old".to_vec()), change: Change::Delete });
+    golden(
+        &DestinationMessage::Items(items),
+        "08                       # Items
+         06                       # items
+         00 fb 2c01 00            # Listed, Create
+         00 fb 2c01 01 01 00 01   # Listed, Update: size, mtime, content
+         00 fb 2c01 02            # Listed, Metadata
+         00 fb 2c01 03            # Listed, MakeDirectory
+         00 fb 2c01 04            # Listed, MakeSymlink
+         01 03 6f6c64 05          # Extraneous, Delete",
     );
 }
 

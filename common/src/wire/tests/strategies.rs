@@ -8,13 +8,14 @@ use proptest::{array::uniform32, collection::vec, option, prelude::*};
 use crate::{
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     wire::{
+        change::{Change, Difference, Item, Subject},
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
         sync::{
-            Compress, Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage,
-            SyncOptions, SyncRequest, WantWith,
+            Compress, Counts, Deletion, DestinationMessage, Direction, Durability, Keep, ListingEntry, Run,
+            SourceMessage, SyncOptions, SyncRequest, WantWith,
         },
     },
 };
@@ -104,15 +105,25 @@ fn sync_options() -> impl Strategy<Value = SyncOptions> {
     let durability = prop_oneof![Just(Durability::None), Just(Durability::Batch), Just(Durability::File)];
     let compress =
         prop_oneof![Just(Compress::Never), Just(Compress::Auto), any::<u8>().prop_map(Compress::Level)];
-    (any::<bool>(), durability, compress, option::of(any::<u64>()), any::<u8>()).prop_map(
-        |(checksum, durability, compress, rate_bytes, jobs)| SyncOptions {
+    let keep = prop_oneof![Just(Keep::None), Just(Keep::Newer), Just(Keep::Existing)];
+    let rate = option::of(any::<u64>());
+    (any::<[bool; 3]>(), durability, compress, rate, any::<u8>(), deletion(), keep).prop_map(
+        |([checksum, itemize, dry_run], durability, compress, rate_bytes, jobs, delete, keep)| SyncOptions {
             checksum,
             durability,
             compress,
             rate_bytes,
             jobs,
+            delete,
+            itemize,
+            dry_run,
+            keep,
         },
     )
+}
+
+fn deletion() -> impl Strategy<Value = Deletion> {
+    prop_oneof![Just(Deletion::None), Just(Deletion::All), any::<u64>().prop_map(Deletion::AtMost)]
 }
 
 pub(super) fn sync_request() -> impl Strategy<Value = SyncRequest> {
@@ -151,9 +162,32 @@ pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
 }
 
 fn counts() -> impl Strategy<Value = Counts> {
-    any::<[u64; 6]>().prop_map(|[files_unchanged, bytes_received, received, verified, committed, durable]| {
-        Counts { files_unchanged, bytes_received, received, verified, committed, durable }
-    })
+    any::<[u64; 7]>().prop_map(
+        |[files_unchanged, bytes_received, received, verified, committed, durable, entries_deleted]| Counts {
+            files_unchanged,
+            bytes_received,
+            received,
+            verified,
+            committed,
+            durable,
+            entries_deleted,
+        },
+    )
+}
+
+fn item() -> impl Strategy<Value = Item> {
+    let subject = prop_oneof![any::<u32>().prop_map(Subject::Listed), bytes().prop_map(Subject::Extraneous)];
+    let update = any::<[bool; 3]>()
+        .prop_map(|[size, mtime, content]| Change::Update(Difference { size, mtime, content }));
+    let change = prop_oneof![
+        Just(Change::Create),
+        update,
+        Just(Change::Metadata),
+        Just(Change::MakeDirectory),
+        Just(Change::MakeSymlink),
+        Just(Change::Delete),
+    ];
+    (subject, change).prop_map(|(subject, change)| Item { subject, change })
 }
 
 pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage> {
@@ -169,6 +203,8 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
         counts().prop_map(DestinationMessage::Done),
         (any::<u16>(), text())
             .prop_map(|(status, reason)| DestinationMessage::Aborted { status: StatusCode(status), reason }),
+        (bytes(), text()).prop_map(|(path, reason)| DestinationMessage::NotDeleted { path, reason }),
+        vec(item(), 0..8).prop_map(DestinationMessage::Items),
     ]
 }
 

@@ -9,7 +9,7 @@ use crate::{
     root::{Dir, EntryType, Stat},
     sync::{
         Stage,
-        destination::Shared,
+        destination::{Shared, extraneous::clear_way},
         plan::{Action, Existing},
     },
 };
@@ -40,9 +40,16 @@ pub(super) fn look(shared: &Shared, place: &Place<'_>) -> io::Result<(Existing, 
 /// Owner's read, write and search permission, which a directory needs while things are put into it.
 const OWNER_BITS: u16 = 0o700;
 
-pub(super) fn make_directory(place: &Place<'_>, metadata: Metadata, action: Action) -> io::Result<DirState> {
-    if action == Action::ReplaceLinkByDirectory {
-        place.dir.remove_file(place.name)?;
+pub(super) fn make_directory(
+    shared: &Shared,
+    place: &Place<'_>,
+    metadata: Metadata,
+    action: Action,
+) -> io::Result<DirState> {
+    match action {
+        Action::ReplaceLinkByDirectory => place.dir.remove_file(place.name)?,
+        Action::ReplaceFileByDirectory => clear_way(shared, place.index, (place.dir, place.name))?,
+        _ => {}
     }
     match place.dir.create_dir(place.name, u32::from(metadata.mode | OWNER_BITS)) {
         // Since it was looked for, another sync into this place has made it.
@@ -66,12 +73,15 @@ pub(super) fn make_writable(place: &Place<'_>) -> io::Result<()> {
 pub(super) fn make_symlink(
     shared: &Shared,
     place: &Place<'_>,
-    target: &[u8],
-    metadata: Metadata,
+    (target, metadata): (&[u8], Metadata),
+    action: Action,
 ) -> io::Result<()> {
     let staging = shared.landing.staging()?;
     let temp = staging.next_name();
     staging.dir().create_symlink(temp.as_name(), target)?;
     staging.dir().set_link_mtime(temp.as_name(), metadata.mtime)?;
+    if action == Action::ReplaceDirectoryBySymlink {
+        clear_way(shared, place.index, (place.dir, place.name))?;
+    }
     staging.dir().rename(temp.as_name(), place.dir, place.name)
 }

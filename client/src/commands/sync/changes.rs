@@ -1,0 +1,168 @@
+//! The changes of a sync, shown as they come (`--verbose`): a line for people, an object for programs.
+//!
+//! A dry run has nothing to show but them and no hurry: they are kept until it has ended, so that a reader who takes his time does
+//! not keep the gateway waiting.
+
+use std::io;
+
+use serde::Serialize;
+use swarmwire_common::{
+    path::RelPath,
+    sync::Event,
+    wire::change::{Change, Difference},
+};
+
+use crate::output::{JsonPath, Output};
+
+/// How changes are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Lines,
+    Objects,
+}
+
+/// What has been and is to be shown.
+#[derive(Debug)]
+pub(super) struct Changes {
+    form: Form,
+    /// In a dry run, what is shown at its end.
+    kept: Option<Vec<Event>>,
+    /// Why nothing can be shown any longer.
+    error: Option<io::Error>,
+}
+
+impl Changes {
+    pub(super) fn new(form: Form, dry_run: bool) -> Self {
+        Self { form, kept: dry_run.then(Vec::new), error: None }
+    }
+
+    /// Forgets what an attempt at a dry run has told before it was lost.
+    pub(super) fn begin(&mut self) {
+        if let Some(kept) = &mut self.kept {
+            kept.clear();
+        }
+    }
+
+    /// Takes these changes.
+    pub(super) fn take(&mut self, events: impl Iterator<Item = Event>) {
+        match &mut self.kept {
+            Some(kept) => kept.extend(events),
+            None if self.error.is_none() => self.error = show(self.form, events).err(),
+            None => {}
+        }
+    }
+
+    /// In a dry run, how many files would be sent.
+    pub(super) fn files_to_send(&self) -> Option<u64> {
+        let kept = self.kept.as_ref()?;
+        let is_sent = |event: &&Event| matches!(event.change, Change::Create | Change::Update(_));
+        u64::try_from(kept.iter().filter(is_sent).count()).ok()
+    }
+
+    /// Shows what was kept.
+    pub(super) fn finish(self) -> io::Result<()> {
+        match self.error {
+            Some(err) => Err(err),
+            None => show(self.form, self.kept.into_iter().flatten()),
+        }
+    }
+}
+
+fn show(form: Form, events: impl Iterator<Item = Event>) -> io::Result<()> {
+    let mut output = Output::new();
+    for event in events {
+        match form {
+            Form::Lines => output.line(&line(&event.path, event.change))?,
+            Form::Objects => output.json(&Entry::new(&event.path, event.change))?,
+        }
+    }
+    output.flush()
+}
+
+fn line(path: &RelPath, change: Change) -> String {
+    let reasons: Vec<_> = reasons(change).map(|word| if word == "mtime" { "time" } else { word }).collect();
+    if reasons.is_empty() {
+        return format!("{}  {path}", word(change));
+    }
+    format!("{}  {path} ({})", word(change), reasons.join(", "))
+}
+
+/// The object of one entry; the names are a contract.
+#[derive(Debug, Serialize)]
+struct Entry {
+    event: &'static str,
+    #[serde(flatten)]
+    path: JsonPath,
+    action: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reason: Vec<&'static str>,
+}
+
+impl Entry {
+    fn new(path: &RelPath, change: Change) -> Self {
+        let path = JsonPath::new(path.as_bytes());
+        Self { event: "entry", path, action: word(change), reason: reasons(change).collect() }
+    }
+}
+
+fn word(change: Change) -> &'static str {
+    match change {
+        Change::Create => "create",
+        Change::Update(_) => "update",
+        Change::Metadata => "metadata",
+        Change::MakeDirectory => "mkdir",
+        Change::MakeSymlink => "symlink",
+        Change::Delete => "delete",
+    }
+}
+
+fn reasons(change: Change) -> impl Iterator<Item = &'static str> {
+    let Difference { size, mtime, content } = match change {
+        Change::Update(difference) => difference,
+        _ => Difference::default(),
+    };
+    [(size, "size"), (mtime, "mtime"), (content, "content")]
+        .into_iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, word)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_one_line_and_one_object() {
+        let path = |bytes: &[u8]| RelPath::from_wire(bytes.to_vec()).unwrap();
+        let both = Change::Update(Difference { size: true, mtime: true, content: false });
+        for (path, change, shown, object) in [
+            (
+                path(b"a\n"),
+                Change::Create,
+                "create  a\\x0a",
+                r#"{"event":"entry","path":"a\n","action":"create"}"#,
+            ),
+            (
+                path(b"a/b"),
+                both,
+                "update  a/b (size, time)",
+                r#"{"event":"entry","path":"a/b","action":"update","reason":["size","mtime"]}"#,
+            ),
+            (
+                path(b"\xff"),
+                Change::Delete,
+                "delete  \\xff",
+                r#"{"event":"entry","path_base64":"/w==","action":"delete"}"#,
+            ),
+            (
+                RelPath::root(),
+                Change::MakeDirectory,
+                "mkdir  .",
+                r#"{"event":"entry","path":".","action":"mkdir"}"#,
+            ),
+        ] {
+            assert_eq!(line(&path, change), shown);
+            assert_eq!(serde_json::to_string(&Entry::new(&path, change)).unwrap(), object);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The dry run of one entry: looked at, decided and told, with nothing done about it.
+
+use super::{DirState, Place, Planner, Surroundings, decide_here, look, unchanged};
+use crate::{
+    entry::{Kind, Metadata},
+    path::Name,
+    root::Dir,
+    sync::{
+        change::change,
+        destination::{extraneous::clear_way, items},
+        plan::{Action, Existing},
+    },
+};
+
+impl Planner<'_> {
+    /// Says what would become of an entry. `dir` is there unless it would itself be made.
+    pub(super) fn rehearse(
+        &mut self,
+        (dir, name): (Option<&Dir>, Name<'_>),
+        index: u32,
+        kind: &Kind,
+        metadata: Metadata,
+    ) {
+        let shared = self.shared;
+        let found =
+            dir.map_or(Ok((Existing::Nothing, None)), |dir| look(shared, &Place { dir, name, index }));
+        let existing = match found {
+            Ok((existing, _)) => existing,
+            Err(err) => {
+                shared.fail_io(index, "what is there cannot be looked at", &err);
+                return self.unreachable(index, kind);
+            }
+        };
+        let action = decide_here(shared, index, (kind, metadata), &existing);
+        if let Some(dir) = dir.filter(|_| clears(action, &existing))
+            && let Err(err) = clear_way(shared, index, (dir, name))
+        {
+            shared.fail_io(index, "it cannot be put in place", &err);
+            return self.unreachable(index, kind);
+        }
+        items::planned(shared, index, change(kind, metadata, &existing, action));
+        match (kind, action) {
+            (_, Action::Refuse(reason)) => {
+                shared.fail(index, reason);
+                self.unreachable(index, kind);
+            }
+            (Kind::Directory, Action::Keep) => {
+                self.states.insert(index, DirState::Existing);
+                shared.landing.add_directory(index);
+            }
+            (Kind::Directory, _) => drop(self.states.insert(index, DirState::New)),
+            (Kind::File { size }, Action::Keep | Action::SetMetadata) => unchanged(shared, *size),
+            _ => {}
+        }
+    }
+
+    /// What is listed in this entry, if it is a directory, cannot be in place either.
+    fn unreachable(&mut self, index: u32, kind: &Kind) {
+        if *kind == Kind::Directory {
+            self.states.insert(index, DirState::Failed);
+        }
+    }
+
+    /// Whether an entry of a directory that is open, or would be new, is only to be rehearsed.
+    pub(super) fn is_rehearsal(&self, dir: Option<&Dir>, surroundings: Surroundings) -> bool {
+        self.shared.options.dry_run && (dir.is_some() || surroundings == Surroundings::New)
+    }
+}
+
+/// Whether what is there would be deleted to make way.
+fn clears(action: Action, existing: &Existing) -> bool {
+    match action {
+        Action::Fetch => *existing == Existing::Directory,
+        Action::ReplaceFileByDirectory | Action::ReplaceDirectoryBySymlink => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,121 @@
+//! What a sync tells of its changes, on both sides, and that a dry run tells the same and touches nothing.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use swarmwire_common::{
+    sync::{Event, events},
+    wire::{
+        change::{Change, Difference},
+        sync::{Deletion, Durability, SyncOptions},
+    },
+};
+
+use crate::{
+    mirroring::{deleting, names, plant},
+    pair::Pair,
+    sync::{assert_same, destination, options, source},
+};
+
+/// A push with `options`; gives what each side was told of changes, as one line each, sorted.
+async fn told(pair: &Pair, from: &Path, to: &Path, options: SyncOptions) -> [Vec<String>; 2] {
+    let [(at_source, source_queue), (at_destination, destination_queue)] = [events(), events()];
+    let place = destination(to, "new/place").telling(at_destination);
+    let [sent, received] = pair.sync(source(from, None).telling(at_source), place, options).await;
+    assert!(sent.error.is_none() && received.error.is_none(), "{sent:?} {received:?}");
+    assert!(names(&sent).is_empty() && names(&received).is_empty(), "{sent:?}");
+    [source_queue, destination_queue].map(|queue| {
+        let mut lines: Vec<_> = std::iter::from_fn(|| queue.try_next())
+            .map(|Event { path, change }| match change {
+                Change::Update(Difference { size, mtime, content }) => {
+                    format!("{path} Update {size} {mtime} {content}")
+                }
+                change => format!("{path} {change:?}"),
+            })
+            .collect();
+        lines.sort();
+        lines
+    })
+}
+
+/// Below `top`: every path with its inode and its time of change, which no write leaves as it is.
+fn state(top: &Path) -> Vec<(PathBuf, u64, i64, i64)> {
+    let (mut found, mut waiting) = (Vec::new(), vec![top.to_owned()]);
+    while let Some(path) = waiting.pop() {
+        let stat = fs::symlink_metadata(&path).unwrap();
+        if stat.is_dir() {
+            waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        found.push((path, stat.ino(), stat.ctime(), stat.ctime_nsec()));
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_what_the_run_then_does_and_touches_nothing() {
+    let pair = Pair::connect().await;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(from.path());
+    fs::write(from.path().join("larger"), b"longer").unwrap();
+    fs::create_dir_all(from.path().join("new/inner")).unwrap();
+    fs::write(from.path().join("new/inner/file"), b"x").unwrap();
+    symlink("a.log", from.path().join("app/current")).unwrap();
+    let options = SyncOptions { itemize: true, ..deleting(Deletion::All) };
+    let dry = SyncOptions { dry_run: true, ..options };
+
+    // Where nothing is yet.
+    let [planned, planned_here] = told(&pair, from.path(), to.path(), dry).await;
+    assert_eq!(fs::read_dir(to.path()).unwrap().count(), 0);
+    let [done, done_here] = told(&pair, from.path(), to.path(), options).await;
+    assert_eq!((&planned, &done, &planned), (&planned_here, &done_here, &done));
+    assert_eq!(planned.len(), 10, "{planned:?}");
+
+    // Where something of everything differs.
+    let place = to.path().join("new/place");
+    assert_same(from.path(), &place);
+    fs::write(place.join("larger"), b"short").unwrap();
+    fs::write(place.join("app/a.log"), b"ALPHA").unwrap();
+    fs::set_permissions(place.join("top.log"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::remove_file(place.join("app/current")).unwrap();
+    fs::create_dir(place.join("app/current")).unwrap();
+    fs::remove_dir(place.join("empty")).unwrap();
+    fs::write(place.join("empty"), b"in the way").unwrap();
+    fs::create_dir(place.join("app/old")).unwrap();
+    fs::write(place.join("app/old/file"), b"x").unwrap();
+    let before = state(to.path());
+    let [planned, planned_here] = told(&pair, from.path(), to.path(), dry).await;
+    assert_eq!(state(to.path()), before);
+    assert_eq!(
+        planned,
+        [
+            "app/a.log Update false true false",
+            "app/current Delete",
+            "app/current MakeSymlink",
+            "app/old Delete",
+            "app/old/file Delete",
+            "empty Delete",
+            "empty MakeDirectory",
+            "larger Update true true false",
+            "top.log Metadata",
+        ]
+    );
+    let [done, done_here] = told(&pair, from.path(), to.path(), options).await;
+    assert_eq!((&planned, &done, &planned), (&planned_here, &done_here, &done));
+    assert_same(from.path(), &place);
+    for options in [dry, options] {
+        assert_eq!(told(&pair, from.path(), to.path(), options).await, [vec![], vec![] as Vec<String>]);
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_changes_who_has_not_asked() {
+    let pair = Pair::connect().await;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(from.path());
+    let told = told(&pair, from.path(), to.path(), options(Durability::Batch)).await;
+    assert_eq!(told, [vec![], vec![] as Vec<String>]);
+}
