@@ -26,9 +26,10 @@ pub(super) struct Path {
 #[derive(Clone, Copy, Debug)]
 struct Level {
     number: u8,
-    /// Nanoseconds for a byte of log text, at one core (measured: x86-64, units of 256 KiB).
+    /// Nanoseconds for a byte of log text, at one core, until it is known better. Level 1 is near its measured 0.88 GB/s; the others are
+    /// chosen, not measured.
     cost: f64,
-    /// Size of the result, level 1 being 1.
+    /// Size of the result, level 1 being 1. Chosen, not measured.
     size: f64,
 }
 
@@ -213,6 +214,7 @@ impl Meter {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the values are the tests' own")]
 mod tests {
     use std::time::{Duration, Instant};
 
