@@ -9,6 +9,7 @@
 //! watch their order and make any of them fail. No policy here: who may write is `server::grants`, what to write is `sync`.
 
 pub mod dir;
+pub mod follow;
 pub mod gate;
 mod resolve;
 pub mod staging;
@@ -22,6 +23,7 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 
 pub use dir::{Dir, EntryType, File, Stat};
+pub use follow::FollowError;
 use gate::Gate;
 use resolve::Resolver;
 

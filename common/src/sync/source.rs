@@ -8,18 +8,23 @@
 //! The control reader never waits for anything but the peer, so the peer's wants and failures are always taken; they are remembered as
 //! runs, which the listing bounds. Everything else waits for the network through bounded queues.
 
+mod places;
 mod reader;
 mod scan;
+mod select;
 mod wanted;
 
-use std::sync::{Arc, RwLock, atomic::Ordering::Relaxed};
+use std::{
+    io,
+    sync::{Arc, RwLock, atomic::Ordering::Relaxed},
+};
 
 use async_channel::{Receiver, Sender};
 use bytes::Bytes;
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    Link, Outcome, Source, SyncError, Tally,
+    Link, Outcome, Source, SyncError, Tally, join,
     report::{Named, clip},
     told_or,
     tree::Tree,
@@ -35,6 +40,7 @@ use crate::{
         sync::{Counts, DestinationMessage, SourceMessage},
     },
 };
+use places::Places;
 use wanted::Wanted;
 
 /// Threads that read and hash. Two overlap one file's latency with another's hashing; more do not pay on two cores.
@@ -48,6 +54,7 @@ const SLICE_BYTES: usize = 64 * 1024;
 struct Shared {
     source: Source,
     tree: RwLock<Tree>,
+    places: Places,
     wanted: Wanted,
     control: Sender<SourceMessage>,
     tally: Arc<Tally>,
@@ -84,6 +91,12 @@ impl Shared {
     fn path_of(&self, index: u32) -> RelPath {
         self.tree.read().expect("no holder panics").path(index).unwrap_or_default()
     }
+
+    /// Where the directory is below the root: its path, but for links on the way that were followed.
+    fn location_of(&self, index: u32) -> io::Result<RelPath> {
+        let tree = self.tree.read().expect("no holder panics");
+        join(&self.source.path, &self.places.locate(&tree, index).unwrap_or_default())
+    }
 }
 
 /// The sync has ended under a thread's feet; its owner knows why.
@@ -105,6 +118,7 @@ pub(super) async fn run(link: Link, source: Source, tally: Arc<Tally>) -> Outcom
     let shared = Arc::new(Shared {
         source,
         tree: RwLock::default(),
+        places: Places::default(),
         wanted: Wanted::default(),
         control,
         tally: tally.clone(),
@@ -164,14 +178,15 @@ async fn converse(
 /// Starts everything else and waits for the destination's `Done`, or for whatever ends the sync before it.
 async fn drive(
     (connection, channel): (quinn::Connection, u64),
-    recv: FrameReceiver,
+    mut recv: FrameReceiver,
     shared: &Arc<Shared>,
 ) -> Result<(), SyncError> {
+    let selection = select::complete(&mut recv, &shared.source.selection).await?;
     let (units, unit_queue) = async_channel::bounded(limits::UNITS_QUEUED_MAX);
     let mut tasks: JoinSet<Result<(), SyncError>> = JoinSet::new();
 
     let scanning = shared.clone();
-    tasks.spawn_blocking(move || scan::scan(&scanning));
+    tasks.spawn_blocking(move || scan::scan(&scanning, &selection));
     for _ in 0..READERS {
         let (shared, units) = (shared.clone(), units.clone());
         tasks.spawn_blocking(move || reader::read(&shared, &units));
@@ -241,6 +256,9 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
             }
             DestinationMessage::Aborted { status, reason } => {
                 return Err(SyncError::aborted(Status::from(status), &reason));
+            }
+            DestinationMessage::Select(_) | DestinationMessage::SelectEnd => {
+                return Err(SyncError::Protocol("it sends a list of paths that was not awaited"));
             }
         }
     }

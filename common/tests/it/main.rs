@@ -9,4 +9,5 @@ mod faults;
 mod goodbye;
 mod pair;
 mod peers;
+mod selection;
 mod sync;

@@ -21,7 +21,7 @@ use swarmwire_common::{
         self,
         open::{SERVICE_PING, SERVICE_SYNC},
         status::Status,
-        sync::{Direction, Durability, SyncOptions, SyncRequest},
+        sync::{Direction, Durability, Selection, SyncOptions, SyncRequest},
     },
 };
 use tokio::time::timeout;
@@ -76,6 +76,7 @@ impl Connection {
             path: name.as_bytes().to_vec(),
             trailing_slash: true,
             options: SyncOptions { durability: Durability::None, ..SyncOptions::default() },
+            selection: Selection::default(),
         };
         let opening = Opening::begin(&self.inner, SERVICE_SYNC, &request).await?;
         // The gateway opens no data streams in a push: nobody has to accept them.

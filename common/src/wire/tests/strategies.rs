@@ -13,8 +13,8 @@ use crate::{
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
         sync::{
-            Counts, DestinationMessage, Direction, Durability, ListingEntry, Run, SourceMessage, SyncOptions,
-            SyncRequest,
+            Counts, DestinationMessage, Direction, Durability, Listed, ListingEntry, Rule, Run, Selection,
+            SourceMessage, SyncOptions, SyncRequest,
         },
     },
 };
@@ -103,12 +103,45 @@ pub(super) fn list_message() -> impl Strategy<Value = ListMessage> {
 pub(super) fn sync_request() -> impl Strategy<Value = SyncRequest> {
     let direction = prop_oneof![Just(Direction::Push), Just(Direction::Pull)];
     let durability = prop_oneof![Just(Durability::None), Just(Durability::Batch), Just(Durability::File)];
-    (direction, bytes(), any::<bool>(), any::<bool>(), durability).prop_map(
-        |(direction, path, trailing_slash, checksum, durability)| SyncRequest {
+    (direction, bytes(), any::<bool>(), any::<bool>(), durability, selection()).prop_map(
+        |(direction, path, trailing_slash, checksum, durability, selection)| SyncRequest {
             direction,
             path,
             trailing_slash,
             options: SyncOptions { checksum, durability },
+            selection,
+        },
+    )
+}
+
+/// Patterns and expressions that mean something now and then.
+fn syntax() -> impl Strategy<Value = String> {
+    prop_oneof![text(), r"[ab/*?\[\]{}()\!^+,|.-]{0,12}"]
+}
+
+pub(crate) fn selection() -> impl Strategy<Value = Selection> {
+    let rule = (any::<bool>(), syntax()).prop_map(|(takes, pattern)| Rule { takes, pattern });
+    let listed = prop_oneof![
+        Just(Listed::All),
+        vec(prop_oneof![bytes(), "[ab/]{1,5}".prop_map(String::into_bytes)], 0..6).prop_map(Listed::Paths),
+        Just(Listed::Apart),
+    ];
+    let time = || option::of(metadata().prop_map(|metadata| metadata.mtime));
+    let sizes = (option::of(any::<u64>()), option::of(any::<u64>()));
+    (vec(rule, 0..5), option::of(syntax()), listed, sizes, time(), time(), any::<[bool; 2]>()).prop_map(
+        |(rules, matching, listed, (size_min, size_max), mtime_min, mtime_max, flags)| {
+            let [one_file_system, follow_links] = flags;
+            Selection {
+                rules,
+                matching,
+                listed,
+                size_min,
+                size_max,
+                mtime_min,
+                mtime_max,
+                one_file_system,
+                follow_links,
+            }
         },
     )
 }
@@ -158,6 +191,8 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
         counts().prop_map(DestinationMessage::Done),
         (any::<u16>(), text())
             .prop_map(|(status, reason)| DestinationMessage::Aborted { status: StatusCode(status), reason }),
+        vec(bytes(), 0..8).prop_map(DestinationMessage::Select),
+        Just(DestinationMessage::SelectEnd),
     ]
 }
 
