@@ -1,5 +1,7 @@
 //! The command line of `swarm`, and nothing else: the doc comments are the help.
 
+mod selecting;
+
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -7,6 +9,7 @@ use swarmwire_certs::KeyExchange;
 use swarmwire_common::wire::sync::Durability;
 
 use crate::units::{parse_duration, parse_size};
+pub(crate) use selecting::SelectingArguments;
 
 /// Moves directory trees to and from machines that run `swarmd`, encrypted and verified.
 ///
@@ -46,7 +49,7 @@ pub(crate) enum Command {
     /// Exactly one of SRC and DST is remote: GW:PATH or swarm://HOST[:PORT]/PATH. With a trailing slash SRC means the
     /// contents of the directory, without it the directory itself lands inside DST. What is in place already is not
     /// sent again; what is only at DST stays.
-    Sync(SyncArguments),
+    Sync(Box<SyncArguments>),
     /// Stop a gateway (needs `admin` in the grant)
     Stop(StopArguments),
     /// Print a completion script
@@ -114,6 +117,8 @@ pub(crate) struct SyncArguments {
     /// Compare files of equal size by their content, not by their modification time
     #[arg(long)]
     pub(crate) checksum: bool,
+    #[command(flatten)]
+    pub(crate) selecting: SelectingArguments,
     /// When a file takes its name: at once, after a barrier for many, or after a barrier of its own
     #[arg(long, value_name = "WHEN", default_value = "batch", env = "SWARMWIRE_DURABILITY")]
     pub(crate) durability: DurabilityChoice,

@@ -11,6 +11,7 @@ mod losses;
 mod many;
 mod placement;
 mod relay;
+mod selecting;
 mod services;
 mod syncing;
 #[path = "../../../server/tests/shared/trees.rs"]
