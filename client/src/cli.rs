@@ -1,5 +1,7 @@
 //! The command line of `swarm`, and nothing else: the doc comments are the help.
 
+mod selecting;
+
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,6 +12,7 @@ use swarmwire_common::{
 };
 
 use crate::units::{ByteRate, parse_compress, parse_duration, parse_rate, parse_size};
+pub(crate) use selecting::SelectingArguments;
 
 /// Moves directory trees to and from machines that run `swarmd`, encrypted and verified.
 ///
@@ -49,7 +52,7 @@ pub(crate) enum Command {
     /// Exactly one of SRC and DST is remote: GW:PATH or swarm://HOST[:PORT]/PATH. With a trailing slash SRC means the
     /// contents of the directory, without it the directory itself lands inside DST. What is in place already is not
     /// sent again; what is only at DST stays, unless `--delete` is given.
-    Sync(SyncArguments),
+    Sync(Box<SyncArguments>),
     /// Stop a gateway (needs `admin` in the grant)
     Stop(StopArguments),
     /// Print a completion script
@@ -117,6 +120,8 @@ pub(crate) struct SyncArguments {
     /// Compare files of equal size by their content, not by their modification time
     #[arg(long)]
     pub(crate) checksum: bool,
+    #[command(flatten)]
+    pub(crate) selecting: SelectingArguments,
     /// Remove what DST has and SRC does not, once all else is in place and if all of SRC could be listed
     #[arg(long)]
     pub(crate) delete: bool,

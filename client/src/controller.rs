@@ -31,7 +31,7 @@ use swarmwire_common::{
             JoinReply, JoinRequest, SERVICE_JOIN, SERVICE_LIST, SERVICE_PING, SERVICE_STOP, SERVICE_SYNC,
         },
         status::Status,
-        sync::{Direction, SyncOptions, SyncRequest},
+        sync::{Direction, Selection, SyncOptions, SyncRequest},
     },
 };
 use tokio::{task::JoinSet, time::timeout};
@@ -179,7 +179,7 @@ impl Controller {
         self.open(SERVICE_STOP, &()).await.map(drop)
     }
 
-    /// Syncs `source` to the gateway. What became of it, a broken connection included, is in the outcome; an error means that
+    /// Syncs what `source` selects to the gateway. What became of it, a broken connection included, is in the outcome; an error means that
     /// the sync did not begin.
     ///
     /// Dropping the future breaks the sync off. To get a report of it all the same, call [`Self::break_off`] and wait.
@@ -190,7 +190,7 @@ impl Controller {
         options: SyncOptions,
         tally: Arc<Tally>,
     ) -> Result<Outcome, RequestError> {
-        let link = self.open_sync(Direction::Push, to, options).await?;
+        let link = self.open_sync(Direction::Push, to, options, source.selection().to_wire()).await?;
         Ok(sync::send(link, source, options, tally).await)
     }
 
@@ -203,7 +203,7 @@ impl Controller {
         tally: Arc<Tally>,
     ) -> Result<Outcome, RequestError> {
         let destination = destination.asking_for(&from.path, from.trailing_slash);
-        let link = self.open_sync(Direction::Pull, from, options).await?;
+        let link = self.open_sync(Direction::Pull, from, options, destination.selection().to_wire()).await?;
         Ok(sync::receive(link, destination, options, tally).await)
     }
 
@@ -233,12 +233,14 @@ impl Controller {
         direction: Direction,
         remote: &RemotePath,
         options: SyncOptions,
+        selection: Selection,
     ) -> Result<Link, RequestError> {
         let request = SyncRequest {
             direction,
             path: remote.path.as_bytes().to_vec(),
             trailing_slash: remote.trailing_slash,
             options,
+            selection,
         };
         let opening = Opening::begin(&self.connection, SERVICE_SYNC, &request).await?;
         // Before the gateway hears of the channel, since its data streams may come right behind the reply.

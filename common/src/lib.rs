@@ -1,6 +1,6 @@
 //! What both ends of a swarm must agree on: names, messages, hashes, bounds, and the sync engine.
 //!
-//! The pure half (`path`, `entry`, `hash`, `delta`, `codec`, `wire`, `limits`) turns bytes into values and decides; it knows no
+//! The pure half (`path`, `entry`, `filter`, `hash`, `delta`, `codec`, `wire`, `limits`) turns bytes into values and decides; it knows no
 //! clock, file system, socket or randomness. The other half acts: `root` is the only way to the disk, `transport` the
 //! only place that builds QUIC configuration, `channel` puts frames on a stream, and `sync` moves a tree.
 //!
@@ -11,6 +11,7 @@ pub mod codec;
 pub mod delta;
 pub mod entry;
 pub mod escape;
+pub mod filter;
 pub mod hash;
 pub mod limits;
 pub mod path;

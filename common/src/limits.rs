@@ -35,6 +35,36 @@ pub const PATH_BYTES_MAX: usize = 4095;
 /// Bytes of a symbolic link's target: Linux `PATH_MAX` less the terminating NUL.
 pub const LINK_TARGET_BYTES_MAX: usize = 4095;
 
+/// Patterns of one selection. With `PATTERN_BYTES_MAX`, `MATCH_BYTES_MAX`, `LISTED_INLINE_BYTES_MAX` and a path it fits the opening frame.
+pub const PATTERNS_MAX: usize = 1024;
+
+/// Bytes of all patterns of one selection. They have no counted repetition, so what they compile to is a small multiple of this.
+pub const PATTERN_BYTES_MAX: usize = 24 * 1024;
+
+/// Bytes of the regular expression of one selection.
+pub const MATCH_BYTES_MAX: usize = 4096;
+
+/// Bytes that a regular expression may compile to: some thousand states. A peer's `(a{999}){999}` is refused by it.
+pub const MATCH_PROGRAM_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes that the search with a regular expression may remember per thread, before it starts its memory anew.
+pub const MATCH_CACHE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Bytes of a list of paths that the opening frame carries, three bytes more per path counted; a longer one travels apart.
+pub const LISTED_INLINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Paths of one list. With `LISTED_BYTES_MAX` it costs a gateway 40 MiB at most: each has 24 bytes beside its own.
+pub const LISTED_PATHS_MAX: usize = 256 * 1024;
+
+/// Bytes of all paths of one list: 128 for each of `LISTED_PATHS_MAX`.
+pub const LISTED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes at which a list of paths that travels apart starts another message.
+pub const SELECT_BYTES_TARGET: usize = 128 * 1024;
+
+/// Links that are followed in the resolution of one, as many as Linux follows (path_resolution(7)).
+pub const LINK_HOPS_MAX: usize = 40;
+
 /// Entries of one tree. At about 100 bytes each this is 1.6 GiB on a machine that really has so many.
 pub const ENTRIES_MAX: u32 = 16 * 1024 * 1024;
 

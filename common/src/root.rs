@@ -10,6 +10,7 @@
 
 pub mod descriptors;
 pub mod dir;
+pub mod follow;
 pub mod gate;
 mod resolve;
 pub mod staging;
@@ -23,6 +24,7 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 
 pub use dir::{Dir, EntryType, File, Stat};
+pub use follow::FollowError;
 use gate::Gate;
 use resolve::Resolver;
 

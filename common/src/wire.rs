@@ -26,4 +26,4 @@ pub const ALPN: &[u8] = b"swarmwire/1";
 pub const VERSION: u16 = 1;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

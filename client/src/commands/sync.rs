@@ -1,6 +1,6 @@
 //! `swarm sync`: one directory transfer, from the arguments to the summary.
 //!
-//! What is to be done (`job`), the local side of it (`local`), doing it with all attempts (`run`, `backoff`), and what is told of
+//! What is to be done (`job`, `selecting`), the local side of it (`local`), doing it with all attempts (`run`, `backoff`), and what is told of
 //! it (`changes`, `account`, `summary`, `stats`).
 
 mod account;
@@ -9,6 +9,7 @@ mod changes;
 mod job;
 mod local;
 mod run;
+mod selecting;
 mod stats;
 mod summary;
 
@@ -31,7 +32,8 @@ use run::{Ending, Interrupt, Runner};
 use summary::{Started, Summary};
 
 pub(super) async fn run(arguments: &SyncArguments, key_exchange: KeyExchange) -> anyhow::Result<Exit> {
-    let job = Job::new(arguments)?;
+    let mut job = Job::new(arguments)?;
+    job.selection = selecting::selection(&arguments.selecting, now())?;
     let metrics = arguments.metrics_file.as_deref().map(MetricsFile::new).transpose()?;
     let way = Way::find(&job.gateway, job.remote_argument(), key_exchange)?;
     let end = local::open(&job).await?;

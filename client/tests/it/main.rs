@@ -13,6 +13,7 @@ mod many;
 mod mirrors;
 mod placement;
 mod relay;
+mod selecting;
 mod services;
 mod syncing;
 #[path = "../../../server/tests/shared/trees.rs"]

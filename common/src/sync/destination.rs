@@ -42,6 +42,7 @@ use super::{
 };
 use crate::{
     channel::{FrameError, FrameReceiver},
+    filter::Selection,
     limits,
     path::RelPath,
     root::{Dir, describe},
@@ -72,6 +73,7 @@ enum Work {
 #[derive(Debug)]
 struct Shared {
     options: SyncOptions,
+    selection: Arc<Selection>,
     tree: RwLock<Tree>,
     landing: Landing,
     pending: Pending,
@@ -171,6 +173,7 @@ pub(super) async fn run(
     let (control, outgoing) = async_channel::bounded(limits::CONTROL_QUEUED_MAX);
     let shared = Arc::new(Shared {
         items: Items::new(destination.events.clone()),
+        selection: Arc::clone(&destination.selection),
         landing: Landing::new(destination),
         options,
         tree: RwLock::default(),
@@ -290,6 +293,17 @@ async fn await_farewell(recv: &mut FrameReceiver, connection: &quinn::Connection
     }
 }
 
+/// Tells the source the paths that are meant, if they are too many for the request.
+async fn tell_list(shared: &Shared) -> Result<(), SyncError> {
+    let Some(list) = shared.selection.list_apart() else { return Ok(()) };
+    let messages = list.portions().map(DestinationMessage::Select).chain([DestinationMessage::SelectEnd]);
+    for message in messages {
+        // The queue is closed with the sync alone.
+        shared.control.send(message).await.map_err(|_| SyncError::Worker)?;
+    }
+    Ok(())
+}
+
 /// Runs until all that is wanted has its name and the directories their metadata.
 async fn drive(
     recv: &mut FrameReceiver,
@@ -297,6 +311,7 @@ async fn drive(
     shared: &Arc<Shared>,
     threads: &mut JoinSet<()>,
 ) -> Result<(), SyncError> {
+    tell_list(shared).await?;
     let (blocks, block_queue) = async_channel::bounded(limits::BLOCKS_QUEUED_MAX);
     let (work, work_queue) = async_channel::bounded(limits::UNITS_QUEUED_MAX);
     let planning = shared.clone();

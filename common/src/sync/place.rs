@@ -5,6 +5,7 @@ use std::{io, sync::Arc};
 use super::Events;
 use crate::{
     entry::Kind,
+    filter::{Selection, Subject},
     path::{Name, PathError, RelPath},
     root::{self, Dir, EntryType, Root, Stat},
     wire::status::Status,
@@ -19,6 +20,7 @@ pub struct Source {
     pub(super) top: Stat,
     pub(super) kind: Kind,
     pub(super) events: Option<Events>,
+    pub(super) selection: Arc<Selection>,
 }
 
 impl Source {
@@ -51,13 +53,36 @@ impl Source {
             (Kind::File { .. }, Some((_, own))) if name.is_none() => own.as_bytes().to_vec(),
             _ => name.map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
         };
-        Ok(Self { root, path, name, top, kind, events: None })
+        Ok(Self { root, path, name, top, kind, events: None, selection: Arc::default() })
     }
 
     /// Passes on what the destination tells of its changes.
     pub fn telling(mut self, events: Events) -> Self {
         self.events = Some(events);
         self
+    }
+
+    /// Only what is selected takes part.
+    ///
+    /// A single file has been named itself, so no rule and no expression leaves it out. One beyond the bounds on size or time is
+    /// refused, and so is a list of paths where there is nothing to list.
+    pub fn selecting(mut self, selection: Arc<Selection>) -> Result<Self, PlaceError> {
+        let refuse = |reason| Err(PlaceError::new(Status::Invalid, &self.path, reason));
+        if let Kind::File { size } = self.kind {
+            if !selection.within_bounds(Subject::File { size, mtime: self.top.metadata.mtime }) {
+                return refuse("is a file that the bounds on size or age leave out");
+            }
+            if selection.awaits_list() || selection.list().is_some() {
+                return refuse("is a file, and a list of paths needs a directory");
+            }
+        }
+        self.selection = selection;
+        Ok(self)
+    }
+
+    /// What is selected.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
     }
 }
 
@@ -69,6 +94,7 @@ pub struct Destination {
     pub(super) is_directory: bool,
     pub(super) stage_at_top: bool,
     pub(super) events: Option<Events>,
+    pub(super) selection: Arc<Selection>,
     asked: Option<Asked>,
 }
 
@@ -103,13 +129,32 @@ impl Destination {
             let Some((parent, _)) = above.split_last() else { break };
             above = parent;
         }
-        Ok(Self { root, path, is_directory, stage_at_top, events: None, asked: None })
+        Ok(Self {
+            root,
+            path,
+            is_directory,
+            stage_at_top,
+            events: None,
+            selection: Arc::default(),
+            asked: None,
+        })
     }
 
     /// Tells what is changed, where the options ask for it.
     pub fn telling(mut self, events: Events) -> Self {
         self.events = Some(events);
         self
+    }
+
+    /// Only what is selected takes part: the source is told, and what it leaves out is left alone here.
+    pub fn selecting(mut self, selection: Arc<Selection>) -> Self {
+        self.selection = selection;
+        self
+    }
+
+    /// What is selected.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
     }
 
     /// Takes only what is at `path` of the peer, as it was asked for: its own name, or none where the contents of a directory are

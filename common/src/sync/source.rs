@@ -12,12 +12,15 @@ mod bucket;
 mod changes;
 mod compression;
 mod encoder;
+mod places;
 mod reader;
 mod scan;
+mod select;
 mod streams;
 mod wanted;
 
 use std::{
+    io,
     sync::{Arc, RwLock},
     time::Instant,
 };
@@ -26,7 +29,7 @@ use async_channel::{Receiver, Sender};
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    Link, Outcome, Source, SyncError, Tally,
+    Link, Outcome, Source, SyncError, Tally, join,
     report::{Named, clip},
     told_or,
     tree::Tree,
@@ -41,6 +44,7 @@ use crate::{
         sync::{Counts, DestinationMessage, SourceMessage, SyncOptions},
     },
 };
+use places::Places;
 use streams::Pace;
 use wanted::Wanted;
 
@@ -52,6 +56,7 @@ struct Shared {
     connection: quinn::Connection,
     pace: Option<Pace>,
     tree: RwLock<Tree>,
+    places: Places,
     wanted: Wanted,
     control: Sender<SourceMessage>,
     tally: Arc<Tally>,
@@ -89,6 +94,12 @@ impl Shared {
     fn path_of(&self, index: u32) -> RelPath {
         self.tree.read().expect("no holder panics").path(index).unwrap_or_default()
     }
+
+    /// Where the directory is below the root: its path, but for links on the way that were followed.
+    fn location_of(&self, index: u32) -> io::Result<RelPath> {
+        let tree = self.tree.read().expect("no holder panics");
+        join(&self.source.path, &self.places.locate(&tree, index).unwrap_or_default())
+    }
 }
 
 /// The sync has ended under a thread's feet; its owner knows why.
@@ -113,6 +124,7 @@ pub(super) async fn run(link: Link, source: Source, options: SyncOptions, tally:
         connection: link.connection.clone(),
         pace: options.rate_bytes.map(|rate| Pace::new(rate, Instant::now())),
         tree: RwLock::default(),
+        places: Places::default(),
         wanted: Wanted::default(),
         control,
         tally: tally.clone(),
@@ -170,12 +182,13 @@ async fn converse(
 }
 
 /// Starts everything else and waits for the destination's `Done`, or for whatever ends the sync before it.
-async fn drive(channel: u64, recv: FrameReceiver, shared: &Arc<Shared>) -> Result<(), SyncError> {
+async fn drive(channel: u64, mut recv: FrameReceiver, shared: &Arc<Shared>) -> Result<(), SyncError> {
+    let selection = select::complete(&mut recv, &shared.source.selection).await?;
     let (units, unit_queue) = async_channel::bounded(limits::UNITS_QUEUED_MAX);
     let mut tasks: JoinSet<Result<(), SyncError>> = JoinSet::new();
 
     let scanning = shared.clone();
-    tasks.spawn_blocking(move || scan::scan(&scanning));
+    tasks.spawn_blocking(move || scan::scan(&scanning, &selection));
     for _ in 0..shared.options.jobs {
         let (shared, units) = (shared.clone(), units.clone());
         tasks.spawn_blocking(move || reader::read(&shared, &units));
@@ -254,6 +267,9 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
             }
             DestinationMessage::Aborted { status, reason } => {
                 return Err(SyncError::aborted(Status::from(status), &reason));
+            }
+            DestinationMessage::Select(_) | DestinationMessage::SelectEnd => {
+                return Err(SyncError::Protocol("it sends a list of paths that was not awaited"));
             }
         }
     }

@@ -102,18 +102,18 @@ impl Tree {
         runs
     }
 
-    /// Whether `name` is among the entries of `run`, which are those of one directory.
-    pub(super) fn has(&self, run: &Range<u32>, name: Name<'_>) -> bool {
+    /// The entry `name` among those of `run`, which are those of one directory.
+    pub(super) fn find(&self, run: &Range<u32>, name: Name<'_>) -> Option<u32> {
         let (mut low, mut high) = (run.start, run.end);
         while low < high {
             let middle = low + (high - low) / 2;
             match self.name_bytes(self.known(middle)).cmp(name.as_bytes()) {
                 Ordering::Less => low = middle + 1,
-                Ordering::Equal => return true,
+                Ordering::Equal => return Some(middle),
                 Ordering::Greater => high = middle,
             }
         }
-        false
+        None
     }
 
     /// The path from the top to the entry; an error when it is longer than paths may be.
@@ -178,8 +178,9 @@ mod tests {
         }
         let children = tree.children();
         assert_eq!(children, [(0, 1..4), (1, 4..5), (3, 5..7)].into());
-        let has =
-            |directory, name: &str| tree.has(&children[&directory], Name::new(name.as_bytes()).unwrap());
+        let has = |directory, name: &str| {
+            tree.find(&children[&directory], Name::new(name.as_bytes()).unwrap()).is_some()
+        };
         assert!(has(0, "a") && has(0, "b") && has(0, "d") && has(1, "c") && has(3, "f"));
         assert!(!has(0, "c") && !has(0, "A") && !has(0, "e") && !has(1, "b") && !has(3, "g"));
     }

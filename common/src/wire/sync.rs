@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{change::Item, status::StatusCode};
 use crate::{
     delta::ChunkHash,
-    entry::{Kind, Metadata, SpecialKind},
+    entry::{Kind, Metadata, SpecialKind, Timestamp},
     limits,
 };
 
@@ -30,6 +30,8 @@ pub struct SyncRequest {
     pub trailing_slash: bool,
     /// How the two sides work.
     pub options: SyncOptions,
+    /// Which entries take part.
+    pub selection: Selection,
 }
 
 /// Which way the content goes, seen from the controller.
@@ -159,6 +161,50 @@ pub enum Durability {
     File,
 }
 
+/// Which entries of the source take part in a sync; by default all. `filter::Selection` says what it means.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Patterns; the first that fits an entry decides about it.
+    pub rules: Vec<Rule>,
+    /// A regular expression that must be found in the path of a file or link.
+    pub matching: Option<String>,
+    /// Which paths are meant.
+    pub listed: Listed,
+    /// Least bytes of a regular file.
+    pub size_min: Option<u64>,
+    /// Most bytes of a regular file.
+    pub size_max: Option<u64>,
+    /// Earliest modification time of a regular file.
+    pub mtime_min: Option<Timestamp>,
+    /// Latest modification time of a regular file.
+    pub mtime_max: Option<Timestamp>,
+    /// Directories on another file system than the top are kept, what is in them is not.
+    pub one_file_system: bool,
+    /// Links are sent as what they lead to.
+    pub follow_links: bool,
+}
+
+/// A pattern and what happens to what it fits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Whether such an entry takes part.
+    pub takes: bool,
+    /// As in a line of a `.gitignore` file.
+    pub pattern: String,
+}
+
+/// The paths that a sync is about, below its top.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Listed {
+    /// Whatever is there.
+    #[default]
+    All,
+    /// These and what is below them, with the directories on the way.
+    Paths(Vec<Vec<u8>>),
+    /// As `Paths`, but too many for this frame. In a pull they follow in `DestinationMessage::Select`; in a push the source has them.
+    Apart,
+}
+
 /// One frame from the source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SourceMessage {
@@ -266,6 +312,10 @@ pub enum DestinationMessage {
     },
     /// What has changed since the last such message. Sent only with `itemize`.
     Items(Vec<Item>),
+    /// Paths of a list that is told apart, before anything else.
+    Select(Vec<Vec<u8>>),
+    /// The list is complete.
+    SelectEnd,
 }
 
 /// `count` indexes from `first` on.

@@ -6,7 +6,7 @@
 mod document;
 mod golden;
 mod properties;
-mod strategies;
+pub(crate) mod strategies;
 
 /// Reads bytes written as hex digits with spaces, and a comment from `#` to the end of the line.
 fn from_hex(text: &str) -> Vec<u8> {

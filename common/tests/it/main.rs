@@ -13,4 +13,5 @@ mod mirroring;
 mod pair;
 mod peers;
 mod rehearsing;
+mod selection;
 mod sync;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use swarmwire_common::{
+    filter::Selection,
     limits,
     path::RelPath,
     root::Root,
@@ -38,14 +39,11 @@ pub(super) async fn serve(mut request: Request) -> Status {
     let (direction, options) = (asked.direction, asked.options.within_bounds(limits::PEER_JOBS_MAX));
     let opened = spawn_blocking({
         let path = path.clone();
-        move || open(root, path, &asked)
+        move || open(root, path, asked)
     });
     let half = match opened.await {
         Ok(Ok(half)) => half,
-        Ok(Err(err)) => {
-            let refusal = Refusal::new(err.status, err.to_string());
-            return request.refuse(refusal).await;
-        }
+        Ok(Err(refusal)) => return request.refuse(refusal).await,
         Err(err) => {
             tracing::error!(%err, "a place could not be looked at");
             return request.refuse(Refusal::internal()).await;
@@ -93,13 +91,28 @@ fn granted(request: &Request) -> Result<(SyncRequest, RelPath), Refusal> {
     Ok((asked, path))
 }
 
-fn open(root: Arc<Root>, path: RelPath, asked: &SyncRequest) -> Result<Half, PlaceError> {
-    Ok(match asked.direction {
-        Direction::Push => Half::Destination(Destination::open(root, path, asked.trailing_slash, true)?),
+fn open(root: Arc<Root>, path: RelPath, asked: SyncRequest) -> Result<Half, Refusal> {
+    let selection = Selection::from_wire(asked.selection)
+        .map_err(|err| Refusal::new(Status::Invalid, err.to_string()))?;
+    let fail = |err: PlaceError| Refusal::new(err.status, err.to_string());
+    open_half(root, path, (asked.direction, asked.trailing_slash), Arc::new(selection)).map_err(fail)
+}
+
+fn open_half(
+    root: Arc<Root>,
+    path: RelPath,
+    (direction, trailing_slash): (Direction, bool),
+    selection: Arc<Selection>,
+) -> Result<Half, PlaceError> {
+    Ok(match direction {
+        Direction::Push => {
+            let destination = Destination::open(root, path, trailing_slash, true)?;
+            Half::Destination(destination.selecting(selection))
+        }
         Direction::Pull => {
             let last = path.clone();
-            let name = last.split_last().map(|(_, name)| name).filter(|_| !asked.trailing_slash);
-            Half::Source(Source::open(root, path, name)?)
+            let name = last.split_last().map(|(_, name)| name).filter(|_| !trailing_slash);
+            Half::Source(Source::open(root, path, name)?.selecting(selection)?)
         }
     })
 }

@@ -18,7 +18,7 @@ use swarmwire_common::{
         self,
         open::{JoinReply, JoinRequest, SERVICE_JOIN, SERVICE_SYNC},
         status::Status,
-        sync::{Direction, SyncOptions, SyncRequest},
+        sync::{Direction, Selection, SyncOptions, SyncRequest},
     },
 };
 use swarmwire_server::{Gateway, GatewayOptions, ShutdownHandle, grants::Grant, invitations, state::State};
@@ -156,6 +156,7 @@ impl Peer {
             path: path.to_vec(),
             trailing_slash: false,
             options: SyncOptions::default(),
+            selection: Selection::default(),
         };
         self.open(SERVICE_SYNC, &request).await
     }

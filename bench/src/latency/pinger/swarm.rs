@@ -21,7 +21,7 @@ use swarmwire_common::{
         self,
         open::{SERVICE_PING, SERVICE_SYNC},
         status::Status,
-        sync::{Compress, Direction, Durability, SyncOptions, SyncRequest},
+        sync::{Compress, Direction, Durability, Selection, SyncOptions, SyncRequest},
     },
 };
 use tokio::time::timeout;
@@ -79,6 +79,7 @@ impl Connection {
             path: name.as_bytes().to_vec(),
             trailing_slash: true,
             options,
+            selection: Selection::default(),
         };
         let opening = Opening::begin(&self.inner, SERVICE_SYNC, &request).await?;
         // The gateway opens no data streams in a push: nobody has to accept them.

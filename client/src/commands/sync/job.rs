@@ -1,10 +1,11 @@
 //! What a sync is to do: two arguments to one direction, one gateway and one local path. Pure.
 
-use std::{ffi::OsStr, path::PathBuf, time::Duration};
+use std::{ffi::OsStr, path::PathBuf, sync::Arc, time::Duration};
 
 use swarmwire_client::controller::RemotePath;
 use swarmwire_common::{
     escape::escape,
+    filter::Selection,
     wire::sync::{Deletion, Direction, Keep, SyncOptions},
 };
 
@@ -23,6 +24,8 @@ pub(super) struct Job {
     pub(super) remote: RemotePath,
     pub(super) local: PathBuf,
     pub(super) options: SyncOptions,
+    /// Everything, until something else is set.
+    pub(super) selection: Arc<Selection>,
     pub(super) retry: Duration,
 }
 
@@ -31,7 +34,15 @@ impl Job {
         let (direction, remote, local) = sides(&arguments.source, &arguments.destination)?;
         let options = options(arguments);
         let Remote { gateway, path: remote } = remote;
-        Ok(Self { direction, gateway, remote, local, options, retry: arguments.retry })
+        Ok(Self {
+            direction,
+            gateway,
+            remote,
+            local,
+            options,
+            selection: Arc::default(),
+            retry: arguments.retry,
+        })
     }
 
     /// The options of the next attempt, after `deleted` entries are known to have been removed by those before.

@@ -42,9 +42,13 @@ impl LocalEnd {
 /// Opens the local side of `job`.
 pub(super) async fn open(job: &Job) -> anyhow::Result<LocalEnd> {
     let (direction, path) = (job.direction, job.local.clone());
+    let selection = Arc::clone(&job.selection);
     let open = move || match direction {
-        Direction::Push => open_source(&path).map(LocalEnd::Source),
-        Direction::Pull => open_destination(&path).map(LocalEnd::Destination),
+        Direction::Push => {
+            let source = open_source(&path)?.selecting(selection);
+            source.map(LocalEnd::Source).map_err(|err| anyhow!("{} {}", shown("SRC", &path), err.reason))
+        }
+        Direction::Pull => Ok(LocalEnd::Destination(open_destination(&path)?.selecting(selection))),
     };
     tokio::task::spawn_blocking(open).await?
 }

@@ -40,7 +40,9 @@ fn bottleneck(direction: Direction, account: &Account) -> &'static str {
         Some(Stage::Plan) => "bottleneck: plan, looking at what the destination has",
         Some(Stage::Read) => "bottleneck: read, the source's disk",
         Some(Stage::Hash) => "bottleneck: hash, this side's processor",
-        Some(Stage::Compress) => "bottleneck: compress, this side's processor (`--compress never` leaves it out)",
+        Some(Stage::Compress) => {
+            "bottleneck: compress, this side's processor (`--compress never` leaves it out)"
+        }
         Some(Stage::WaitNetwork) => "bottleneck: wait_network, the network or the gateway behind it",
         Some(Stage::WaitDisk) if direction == Direction::Push => "bottleneck: wait_disk",
         Some(Stage::WaitDisk) => "bottleneck: wait_disk, this side's writers",

@@ -59,15 +59,9 @@ impl Extraneous {
         }
     }
 
-    /// Whether an entry stays although the source did not list it.
-    fn spares(&self, path: &RelPath, is_directory: bool) -> bool {
-        self.skipped.lock().expect("no holder panics").contains(path) || self.is_protected(path, is_directory)
-    }
-
-    /// Whether a filter has left this entry out, so that its absence from the listing means nothing.
-    #[expect(clippy::unused_self, reason = "there are no filters yet")]
-    fn is_protected(&self, _path: &RelPath, _is_directory: bool) -> bool {
-        false
+    /// Whether the source has something at `path` that it does not sync.
+    fn is_skipped(&self, path: &RelPath) -> bool {
+        self.skipped.lock().expect("no holder panics").contains(path)
     }
 
     fn take(&self, limit: u64) -> bool {
@@ -109,6 +103,10 @@ fn sweep(shared: &Shared) {
     let children = shared.tree.read().expect("no holder panics").children();
     for directory in shared.landing.directories() {
         let listed = children.get(&directory).cloned().unwrap_or(0..0);
+        // A mount point at the source, perhaps, which was not entered.
+        if listed.is_empty() && shared.selection.hides_contents() {
+            continue;
+        }
         let path = shared.path_of(directory);
         match extraneous(shared, &path, &listed) {
             Ok((dir, names)) => {
@@ -127,7 +125,7 @@ fn extraneous(shared: &Shared, path: &RelPath, listed: &Range<u32>) -> io::Resul
     let dir = shared.landing.dir_now(path)?;
     let mut names = dir.names()?;
     let tree = shared.tree.read().expect("no holder panics");
-    names.retain(|name| !tree.has(listed, Name::new(name).expect("listed as a name")));
+    names.retain(|name| tree.find(listed, Name::new(name).expect("listed as a name")).is_none());
     Ok((dir, names))
 }
 
@@ -160,7 +158,7 @@ impl Removal<'_> {
             Err(err) => return self.failed_io(path, &err),
         };
         let is_directory = stat.entry_type == EntryType::Directory;
-        if self.shared.extraneous.spares(path, is_directory) {
+        if self.spares(path, is_directory) {
             return Fate::Kept;
         }
         let inside = if is_directory { self.contents(dir, name, path, (stat, depth)) } else { Fate::Gone };
@@ -169,6 +167,11 @@ impl Removal<'_> {
             Fate::Kept => Fate::Kept,
             Fate::Left => self.leave(),
         }
+    }
+
+    /// Whether an entry stays although the source did not list it: it has told why, or a filter has left it out.
+    fn spares(&self, path: &RelPath, is_directory: bool) -> bool {
+        self.shared.extraneous.is_skipped(path) || self.shared.selection.protects(path, is_directory)
     }
 
     /// Empties the directory `name` of `dir`.

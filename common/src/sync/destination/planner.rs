@@ -37,7 +37,6 @@ pub(super) fn plan(shared: &Shared, blocks: &Receiver<SourceMessage>) {
     let mut planner = Planner {
         shared,
         states: HashMap::new(),
-        listed: HashMap::new(),
         seeking: Vec::new(),
         is_fresh: false,
         current: None,
@@ -56,8 +55,6 @@ struct Planner<'a> {
     shared: &'a Shared,
     /// What became of each listed directory.
     states: HashMap<u32, DirState>,
-    /// First index and end of the entries of each directory that was here before.
-    listed: HashMap<u32, (u32, u32)>,
     /// Files that are wanted once it is known what else is here.
     seeking: Vec<Seeking>,
     /// Nothing was here before, so no file can have been another one.
@@ -127,7 +124,6 @@ impl Planner<'_> {
         let Some(name) = was_there else {
             // The top becomes the root itself, which is there.
             self.states.insert(index, DirState::Existing);
-            self.listed.insert(index, (0, 0));
             shared.landing.add_directory(index);
             return Ok(());
         };
@@ -156,10 +152,6 @@ impl Planner<'_> {
                 .filter(|name| !name.is_reserved() && name.as_bytes() > current.last_name.as_slice())
                 .ok_or(SyncError::Protocol("an entry has an invalid name, or stands out of order"))?;
             let index = self.record(directory, name.as_bytes(), &entry.kind, entry.metadata)?;
-            if let Some((first, end)) = self.listed.get_mut(&directory) {
-                *first = if *end == 0 { index } else { *first };
-                *end = index + 1;
-            }
             match &current.dir {
                 dir if self.is_rehearsal(dir.as_deref(), current.surroundings) => {
                     self.rehearse((dir.as_deref(), name), index, &entry.kind, entry.metadata);
@@ -321,10 +313,8 @@ impl Planner<'_> {
         if state != DirState::Failed {
             shared.landing.add_directory(index);
         }
-        match state {
-            DirState::New => shared.landing.note_change(),
-            DirState::Existing => drop(self.listed.insert(index, (0, 0))),
-            DirState::Failed => {}
+        if state == DirState::New {
+            shared.landing.note_change();
         }
         self.states.insert(index, state);
     }

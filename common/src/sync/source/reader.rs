@@ -22,7 +22,7 @@ use crate::{
     delta::Signature,
     entry::Metadata,
     limits::{self, CHUNK_BYTES},
-    path::{Name, RelPath},
+    path::Name,
     root::{Dir, EntryType, File, Stat, describe},
     sync::{Stage, SyncError, join, unit::OutgoingUnit},
     wire::{data::UnitHeader, sync::SourceMessage},
@@ -137,12 +137,16 @@ impl Reader<'_> {
             let (parent, name) = source.path.split_last().ok_or(ReadError::Replaced)?;
             return Ok(source.root.dir(&parent)?.open_file(name)?);
         }
+        if let Some(place) = self.shared.places.of(index) {
+            let place = join(&source.path, &place)?;
+            let (parent, name) = place.split_last().ok_or(ReadError::Replaced)?;
+            return Ok(source.root.dir(&parent)?.open_file(name)?);
+        }
         let parent = self.shared.tree.read().expect("no holder panics").parent(index);
         let dir = match &self.dir {
             Some((known, dir)) if *known == parent => dir.clone(),
             _ => {
-                let path: RelPath = join(&source.path, &self.shared.path_of(parent))?;
-                let dir = Arc::new(source.root.dir(&path)?);
+                let dir = Arc::new(source.root.dir(&self.shared.location_of(parent)?)?);
                 self.dir = Some((parent, dir.clone()));
                 dir
             }

@@ -2,22 +2,28 @@
 //!
 //! A directory is opened by its path from the root, listed, and its entries looked at relative to the handle. What cannot be listed is
 //! named and the walk goes on; what vanishes between listing and looking was never there.
+//!
+//! What each entry is, and whether it takes part, is found out in `look`.
+
+mod look;
 
 use std::{io, sync::atomic::Ordering::Relaxed};
 
 use super::Shared;
 use crate::{
     entry::Kind,
+    filter::Selection,
     limits,
-    path::{Name, RelPath},
-    root::{Dir, EntryType, describe},
-    sync::{Stage, SyncError, join},
+    path::Name,
+    root::describe,
+    sync::{Stage, SyncError},
     wire::sync::{ListingEntry, SourceMessage},
 };
 
-/// Walks the whole tree. Blocks. Ends quietly when the sync is over.
-pub(super) fn scan(shared: &Shared) -> Result<(), SyncError> {
-    match (Scan { shared, bytes: 0 }).run() {
+/// Walks the tree as far as it is selected. Blocks. Ends quietly when the sync is over.
+pub(super) fn scan(shared: &Shared, selection: &Selection) -> Result<(), SyncError> {
+    let met = vec![false; selection.list().map_or(0, |list| list.paths().len())];
+    match (Scan { shared, selection, met, bytes: 0 }).run() {
         Err(Stop::Sync(err)) => Err(err),
         Ok(()) | Err(Stop::Gone) => Ok(()),
     }
@@ -36,6 +42,9 @@ impl From<super::Gone> for Stop {
 
 struct Scan<'a> {
     shared: &'a Shared,
+    selection: &'a Selection,
+    /// Which of the paths that are listed were there.
+    met: Vec<bool>,
     bytes: u64,
 }
 
@@ -69,6 +78,7 @@ impl Scan<'_> {
             directories[below..].reverse();
         }
 
+        self.tell_missing()?;
         let entries = self.shared.tree.read().expect("no holder panics").len();
         self.shared.tally.listing_complete.store(1, Relaxed);
         Ok(self.shared.say(SourceMessage::ListingEnd { entries, bytes: self.bytes })?)
@@ -77,7 +87,7 @@ impl Scan<'_> {
     fn directory(&mut self, index: u32, directories: &mut Vec<u32>) -> Result<(), Stop> {
         let (shared, path) = (self.shared, self.shared.path_of(index));
         let listed = shared.tally.timed(Stage::Scan, || {
-            let dir = shared.source.root.dir(&join(&shared.source.path, &path)?)?;
+            let dir = shared.source.root.dir(&shared.location_of(index)?)?;
             let names = dir.names()?;
             Ok((dir, names))
         });
@@ -89,9 +99,13 @@ impl Scan<'_> {
         let mut block = Block::new(index);
         for name in &names {
             let name = Name::new(name).expect("listed as a name");
-            let Some(entry) = self.look(&dir, name, &path)? else { continue };
+            let Some(found) = self.look(&dir, name, (index, &path))? else { continue };
+            let entry = found.entry;
             let entry_index = self.record(index, &entry)?;
-            if entry.kind == Kind::Directory {
+            if let Some(place) = found.place {
+                shared.places.note(entry_index, place);
+            }
+            if found.is_entered {
                 directories.push(entry_index);
             }
             block.push(entry);
@@ -106,39 +120,15 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// What `name` is; `None` where it is not to be listed, which is noted.
-    fn look(&self, dir: &Dir, name: Name<'_>, parent: &RelPath) -> Result<Option<ListingEntry>, Stop> {
-        let shared = self.shared;
-        let looked = shared.tally.timed(Stage::Scan, || {
-            let stat = dir.stat(name)?;
-            let target =
-                if stat.entry_type == EntryType::Symlink { dir.read_link(name)? } else { Vec::new() };
-            Ok((stat, target))
-        });
-        let path = || parent.join(name).unwrap_or_else(|_| parent.clone());
-        let (stat, target) = match looked {
-            Ok(looked) => looked,
-            Err(err) if io::Error::kind(&err) == io::ErrorKind::NotFound => return Ok(None),
-            Err(err) => {
-                shared.fail(None, &path(), &describe(&err))?;
-                return Ok(None);
+    /// Names what is listed and was not there, unless it would not have taken part.
+    fn tell_missing(&mut self) -> Result<(), Stop> {
+        let paths = self.selection.list().map(|list| list.paths()).unwrap_or_default();
+        for (path, _) in paths.iter().zip(&self.met).filter(|(_, met)| !**met) {
+            if !path.is_root() && !self.selection.rules_leave_out(path, false) {
+                self.shared.fail(None, path, "is in the list of files and was not found")?;
             }
-        };
-        let kind = match stat.entry_type {
-            EntryType::File => Kind::File { size: stat.size },
-            EntryType::Directory if parent.join(name).is_err() => {
-                shared.fail(None, parent, "a directory in it has too long a path")?;
-                return Ok(None);
-            }
-            EntryType::Directory => Kind::Directory,
-            EntryType::Symlink => Kind::Symlink { target },
-            EntryType::Special(kind) => {
-                shared.named.skipped(&shared.tally, path(), kind);
-                shared.say(SourceMessage::Skipped { path: path().as_bytes().to_vec(), kind })?;
-                return Ok(None);
-            }
-        };
-        Ok(Some(ListingEntry { name: name.as_bytes().to_vec(), kind, metadata: stat.metadata }))
+        }
+        Ok(())
     }
 
     fn record(&mut self, parent: u32, entry: &ListingEntry) -> Result<u32, Stop> {

@@ -8,7 +8,7 @@ use crate::{
         ALPN, VERSION,
         open::{Open, Reply, SERVICE_JOIN, SERVICE_LIST, SERVICE_PING, SERVICE_STOP, SERVICE_SYNC},
         status::Status,
-        sync::{Direction, SyncOptions, SyncRequest},
+        sync::{Direction, Selection, SyncOptions, SyncRequest},
     },
 };
 
@@ -57,7 +57,9 @@ fn the_limits_are_the_codes() {
             NAME_BYTES_MAX PATH_BYTES_MAX LINK_TARGET_BYTES_MAX REASON_BYTES_MAX ENTRIES_MAX BLOCK_ENTRIES_MAX
             CHUNK_BYTES PACK_BYTES_MAX PACK_FILES_MAX PACK_SEGMENTS_MAX SIGNATURE_CHUNKS_MAX
             SIGNATURE_CHUNKS_TOLD_MAX DATA_STREAMS_MAX CHUNKS_AHEAD_MAX FILES_OPEN_MAX
-            FILE_WIRE_BYTES_MIN CHUNK_RATIO_MAX READ_ATTEMPTS_MAX COMPRESS_LEVEL_MAX RATE_BYTES_MIN PEER_JOBS_MAX
+            FILE_WIRE_BYTES_MIN CHUNK_RATIO_MAX PATTERNS_MAX PATTERN_BYTES_MAX MATCH_BYTES_MAX MATCH_PROGRAM_BYTES_MAX
+            LISTED_INLINE_BYTES_MAX LISTED_PATHS_MAX LISTED_BYTES_MAX LINK_HOPS_MAX
+            READ_ATTEMPTS_MAX COMPRESS_LEVEL_MAX RATE_BYTES_MIN PEER_JOBS_MAX
             CHANNELS_MAX STREAM_WINDOW_BYTES CONNECTION_WINDOW_BYTES
             STRANGER_WINDOW_BYTES
             DATAGRAM_BYTES_INITIAL DATAGRAM_BYTES_MAX
@@ -120,6 +122,7 @@ fn the_worked_examples_are_real_frames() {
         path: b"logs".to_vec(),
         trailing_slash: false,
         options: SyncOptions::default(),
+        selection: Selection::default(),
     };
     let ok = Reply { status: Status::Ok.into(), detail: String::new(), retry_after_ms: 0, body: Vec::new() };
     let in_code = [open(SERVICE_PING, Vec::new()), open(SERVICE_SYNC, encode(&sync)), frame(encode(&ok))];

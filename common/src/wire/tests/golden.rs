@@ -18,8 +18,8 @@ use crate::{
         open::{JoinReply, JoinRequest, Open, Reply},
         status::Status,
         sync::{
-            Compress, Counts, Deletion, DestinationMessage, Direction, Durability, Keep, ListingEntry, Run,
-            SourceMessage, SyncOptions, SyncRequest, WantWith,
+            Compress, Counts, Deletion, DestinationMessage, Direction, Durability, Keep, Listed,
+            ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncRequest, WantWith,
         },
     },
 };
@@ -155,7 +155,13 @@ fn opening_a_sync() {
         {
             let options = SyncOptions { checksum: true, durability, ..SyncOptions::default() };
             golden(
-                &SyncRequest { direction, path: b"logs".to_vec(), trailing_slash: true, options },
+                &SyncRequest {
+                    direction,
+                    path: b"logs".to_vec(),
+                    trailing_slash: true,
+                    options,
+                    selection: Selection::default(),
+                },
                 &format!(
                     "{number}      # direction
                      04 6c6f6773   # path
@@ -165,9 +171,13 @@ fn opening_a_sync() {
                      01            # compress: Auto
                      00            # rate_bytes
                      02            # jobs
-
                      00            # delete
-                     00 00 00      # itemize, dry_run, keep"
+                     00 00 00      # itemize, dry_run, keep
+
+                     00            # selection: no rules
+                     00 00         # no expression, all paths
+                     00 00 00 00   # no bounds
+                     00 00         # one_file_system, follow_links"
                 ),
             );
         }
@@ -195,6 +205,39 @@ fn what_becomes_of_what_the_destination_has() {
     golden(&Keep::None, "00");
     golden(&Keep::Newer, "01");
     golden(&Keep::Existing, "02");
+}
+
+#[test]
+fn selecting_what_is_synced() {
+    let selection = Selection {
+        rules: vec![
+            Rule { takes: true, pattern: "a.log".into() },
+            Rule { takes: false, pattern: "*".into() },
+        ],
+        matching: Some("^a".into()),
+        listed: Listed::Paths(vec![b"a".to_vec(), vec![0xff]]),
+        size_min: Some(1),
+        size_max: Some(300),
+        mtime_min: Some(Timestamp { seconds: -1, nanoseconds: 5 }),
+        mtime_max: Some(METADATA.mtime),
+        one_file_system: true,
+        follow_links: false,
+    };
+    golden(
+        &selection,
+        "02                          # rules
+         01 05 612e6c6f67            # takes, pattern
+         00 01 2a                    # takes, pattern
+         01 02 5e61                  # matching
+         01 02 01 61 01 ff           # listed: Paths
+         01 01                       # size_min
+         01 fb 2c01                  # size_max
+         01 01 05                    # mtime_min
+         01 fc 0020bcbe fc 0065cd1d  # mtime_max
+         01 00                       # one_file_system, follow_links",
+    );
+    golden(&Listed::All, "00");
+    golden(&Listed::Apart, "02");
 }
 
 #[test]
@@ -337,6 +380,14 @@ fn what_a_destination_says() {
          00 fb 2c01 04            # Listed, MakeSymlink
          01 03 6f6c64 05          # Extraneous, Delete",
     );
+    golden(
+        &DestinationMessage::Select(vec![b"a/b".to_vec(), vec![0xff]]),
+        "09           # Select
+         02           # paths
+         03 612f62
+         01 ff",
+    );
+    golden(&DestinationMessage::SelectEnd, "0a");
 }
 
 #[test]

@@ -14,8 +14,8 @@ use crate::{
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
         sync::{
-            Compress, Counts, Deletion, DestinationMessage, Direction, Durability, Keep, ListingEntry, Run,
-            SourceMessage, SyncOptions, SyncRequest, WantWith,
+            Compress, Counts, Deletion, DestinationMessage, Direction, Durability, Keep, Listed,
+            ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncRequest, WantWith,
         },
     },
 };
@@ -128,8 +128,46 @@ fn deletion() -> impl Strategy<Value = Deletion> {
 
 pub(super) fn sync_request() -> impl Strategy<Value = SyncRequest> {
     let direction = prop_oneof![Just(Direction::Push), Just(Direction::Pull)];
-    (direction, bytes(), any::<bool>(), sync_options()).prop_map(
-        |(direction, path, trailing_slash, options)| SyncRequest { direction, path, trailing_slash, options },
+    (direction, bytes(), any::<bool>(), sync_options(), selection()).prop_map(
+        |(direction, path, trailing_slash, options, selection)| SyncRequest {
+            direction,
+            path,
+            trailing_slash,
+            options,
+            selection,
+        },
+    )
+}
+
+/// Patterns and expressions that mean something now and then.
+fn syntax() -> impl Strategy<Value = String> {
+    prop_oneof![text(), r"[ab/*?\[\]{}()\!^+,|.-]{0,12}"]
+}
+
+pub(crate) fn selection() -> impl Strategy<Value = Selection> {
+    let rule = (any::<bool>(), syntax()).prop_map(|(takes, pattern)| Rule { takes, pattern });
+    let listed = prop_oneof![
+        Just(Listed::All),
+        vec(prop_oneof![bytes(), "[ab/]{1,5}".prop_map(String::into_bytes)], 0..6).prop_map(Listed::Paths),
+        Just(Listed::Apart),
+    ];
+    let time = || option::of(metadata().prop_map(|metadata| metadata.mtime));
+    let sizes = (option::of(any::<u64>()), option::of(any::<u64>()));
+    (vec(rule, 0..5), option::of(syntax()), listed, sizes, time(), time(), any::<[bool; 2]>()).prop_map(
+        |(rules, matching, listed, (size_min, size_max), mtime_min, mtime_max, flags)| {
+            let [one_file_system, follow_links] = flags;
+            Selection {
+                rules,
+                matching,
+                listed,
+                size_min,
+                size_max,
+                mtime_min,
+                mtime_max,
+                one_file_system,
+                follow_links,
+            }
+        },
     )
 }
 
@@ -205,6 +243,8 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
             .prop_map(|(status, reason)| DestinationMessage::Aborted { status: StatusCode(status), reason }),
         (bytes(), text()).prop_map(|(path, reason)| DestinationMessage::NotDeleted { path, reason }),
         vec(item(), 0..8).prop_map(DestinationMessage::Items),
+        vec(bytes(), 0..8).prop_map(DestinationMessage::Select),
+        Just(DestinationMessage::SelectEnd),
     ]
 }
 

@@ -4,7 +4,7 @@
 //! was rotated, or was rotated by copying, is known by its name. Asked at the end of the listing, when all names are known. Nothing is believed of it: the source
 //! compares content with what it is told of the candidate.
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::{collections::HashMap, ops::Range};
 
 use super::Planner;
 use crate::{
@@ -21,6 +21,9 @@ pub(super) struct Seeking {
     /// Its old version, if it has one that is worth telling about.
     pub(super) own: bool,
 }
+
+/// The entries of each directory of the listing.
+type Children = HashMap<u32, Range<u32>>;
 
 /// Candidates by what renaming leaves as it is: size and modification time. Files that were written in one tick of the clock share these,
 /// so one that has the name as well comes first.
@@ -49,11 +52,12 @@ impl Planner<'_> {
         if seeking.is_empty() {
             return;
         }
-        let here = self.what_is_here();
+        let children = self.shared.tree.read().expect("no holder panics").children();
+        let here = self.what_is_here(&children);
         for Seeking { index, own } in seeking {
             let candidate = self
                 .same_stamp(&here, index)
-                .or_else(|| self.before_rotation(index, own))
+                .or_else(|| self.before_rotation(&children, index, own))
                 .or(own.then_some(Candidate::Own));
             match candidate {
                 Some(candidate) => self.wants.push_with(self.shared, index, candidate),
@@ -71,7 +75,7 @@ impl Planner<'_> {
 
     /// For `app.log.1` what is here as `app.log`, for `.2` the `.1`, if it is shorter than the new file and has a name that now holds
     /// something shorter, or nothing: then its content has moved on.
-    fn before_rotation(&self, index: u32, own: bool) -> Option<Candidate> {
+    fn before_rotation(&self, children: &Children, index: u32, own: bool) -> Option<Candidate> {
         let shared = self.shared;
         let (name, size, parent) = {
             let tree = shared.tree.read().expect("no holder panics");
@@ -84,55 +88,39 @@ impl Planner<'_> {
             return None;
         }
         // An old version of its own is better, unless the other has visibly moved on.
-        let moved_on = self.listed_size(parent, before).is_none_or(|listed| listed < stat.size);
+        let moved_on = {
+            let tree = shared.tree.read().expect("no holder panics");
+            let listed = children.get(&parent).and_then(|listed| tree.find(listed, before));
+            listed.is_none_or(|listed| tree.size(listed) < stat.size)
+        };
         if own && !moved_on {
             return None;
         }
         shared.landing.path_below(&shared.path_of(parent)).ok()?.join(before).ok().map(Candidate::Other)
     }
 
-    fn listed_size(&self, parent: u32, name: Name<'_>) -> Option<u64> {
-        let index = self.listed_index(parent, name)?;
-        Some(self.shared.tree.read().expect("no holder panics").size(index))
-    }
-
-    /// The entry of that name in a directory, whose entries have ascending indexes and names.
-    fn listed_index(&self, parent: u32, name: Name<'_>) -> Option<u32> {
-        let (mut low, mut high) = *self.listed.get(&parent)?;
-        let tree = self.shared.tree.read().expect("no holder panics");
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match tree.name(middle)?.as_bytes().cmp(name.as_bytes()) {
-                Ordering::Less => low = middle + 1,
-                Ordering::Equal => return Some(middle),
-                Ordering::Greater => high = middle,
-            }
-        }
-        None
-    }
-
     /// All files here that are not what the listing says they should be: those that will be replaced, and those that it does not name.
-    fn what_is_here(&self) -> Here {
+    fn what_is_here(&self, children: &Children) -> Here {
         let landing = &self.shared.landing;
+        let below = |index| landing.path_below(&self.shared.path_of(index)).ok();
         let mut here = Here::default();
-        let mut looked_at = 0;
         for (index, size, mtime) in self.shared.replaced.all() {
-            if let Ok(path) = landing.path_below(&self.shared.path_of(index)) {
+            if let Some(path) = below(index) {
                 here.add(size, mtime, path);
             }
         }
-        // Directories to look into, and which of the listing's they are.
-        let mut directories: Vec<(RelPath, Option<u32>)> = self
-            .listed
-            .keys()
-            .filter_map(|&index| Some((landing.path_below(&self.shared.path_of(index)).ok()?, Some(index))))
-            .collect();
-        while let Some((path, index)) = directories.pop() {
+        // Directories to look into, and what the listing has of them.
+        let nothing = 0..0;
+        let listed = |index| Some((below(index)?, children.get(&index).unwrap_or(&nothing)));
+        let mut directories: Vec<_> = landing.directories().into_iter().filter_map(listed).collect();
+        let mut looked_at = 0;
+        while let Some((path, listed)) = directories.pop() {
             // What cannot be read now cannot serve either.
             let Ok(dir) = landing.root().dir(&path) else { continue };
             for name in dir.names().unwrap_or_default() {
                 let name = Name::new(&name).expect("listed as a name");
-                let is_listed = index.is_some_and(|index| self.listed_index(index, name).is_some());
+                let is_listed =
+                    self.shared.tree.read().expect("no holder panics").find(listed, name).is_some();
                 let (false, Ok(stat), Ok(path)) = (is_listed, dir.stat(name), path.join(name)) else {
                     continue;
                 };
@@ -141,7 +129,7 @@ impl Planner<'_> {
                         here.add(stat.size, stat.metadata.mtime, path);
                         looked_at += 1;
                     }
-                    EntryType::Directory => directories.push((path, None)),
+                    EntryType::Directory => directories.push((path, &nothing)),
                     _ => {}
                 }
             }

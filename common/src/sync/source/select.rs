@@ -1,0 +1,42 @@
+//! Waits for the list of paths where the destination tells it apart from the request.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use crate::{
+    channel::{FrameError, FrameReceiver},
+    filter::{List, Selection},
+    limits,
+    sync::SyncError,
+    wire::{status::Status, sync::DestinationMessage},
+};
+
+/// The selection with its list. Every message brings a path at least, so that the list's bounds end the waiting as well.
+pub(super) async fn complete(
+    recv: &mut FrameReceiver,
+    selection: &Arc<Selection>,
+) -> Result<Arc<Selection>, SyncError> {
+    if !selection.awaits_list() {
+        return Ok(Arc::clone(selection));
+    }
+    let mut list = List::default();
+    loop {
+        let message =
+            timeout(limits::SYNC_SILENCE_MAX, recv.recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>())
+                .await
+                .map_err(|_| FrameError::Silent)??;
+        match message {
+            DestinationMessage::Select(paths) if !paths.is_empty() => list
+                .extend(paths)
+                .map_err(|_| SyncError::Protocol("its list has something that is no path, or too many"))?,
+            DestinationMessage::SelectEnd => break,
+            DestinationMessage::Progress(_) => {}
+            DestinationMessage::Aborted { status, reason } => {
+                return Err(SyncError::aborted(Status::from(status), &reason));
+            }
+            _ => return Err(SyncError::Protocol("it says something else before its list is complete")),
+        }
+    }
+    Ok(Arc::new(Selection::clone(selection).listing(list)))
+}

@@ -1,0 +1,287 @@
+//! What takes part in a sync, through the whole engine: the source leaves out what is not selected and says what it cannot find.
+
+use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc};
+
+use swarmwire_common::{
+    filter::{List, Selection},
+    limits::CONTROL_FRAME_BYTES_MAX,
+    path::RelPath,
+    sync::{Link, Outcome, Router, Tally, send},
+    wire::{
+        status::Status,
+        sync::{
+            DestinationMessage, Durability, Listed, Rule, Run, Selection as Wire, SourceMessage, SyncOptions,
+        },
+    },
+};
+
+use crate::{
+    pair::Pair,
+    sync::{destination, options, source},
+};
+
+fn selection(wire: Wire) -> Arc<Selection> {
+    Arc::new(Selection::from_wire(wire).unwrap())
+}
+
+fn excluding(patterns: &[&str]) -> Wire {
+    let rules = patterns.iter().map(|&pattern| Rule { takes: false, pattern: pattern.into() }).collect();
+    Wire { rules, ..Wire::default() }
+}
+
+fn listing(paths: &[&str]) -> Wire {
+    Wire {
+        listed: Listed::Paths(paths.iter().map(|path| path.as_bytes().to_vec()).collect()),
+        ..Wire::default()
+    }
+}
+
+/// Paths below `top`, directories with a slash at the end.
+fn names(top: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut directories = vec![top.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let is_directory = fs::symlink_metadata(&path).unwrap().is_dir();
+            let slash = if is_directory { "/" } else { "" };
+            names.push(format!("{}{slash}", path.strip_prefix(top).unwrap().to_str().unwrap()));
+            if is_directory {
+                directories.push(path);
+            }
+        }
+    }
+    names.sort();
+    names
+}
+
+fn plant(top: &Path) {
+    for (name, size) in
+        [("a.log", 1), ("a.txt", 100), ("d/b.log", 1), ("d/e/c.log", 5000), ("d/e/c.txt", 2), ("tmp/x/y", 3)]
+    {
+        let path = top.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, vec![b'x'; size]).unwrap();
+    }
+    symlink("a.txt", top.join("link")).unwrap();
+}
+
+/// Syncs `from` into a new directory; gives what arrived, and what failed as `path: reason`.
+async fn synced(from: &Path, ours: Arc<Selection>, theirs: Arc<Selection>) -> (Vec<String>, Vec<String>) {
+    let to = tempfile::tempdir().unwrap();
+    let source = source(from, None).selecting(ours).unwrap();
+    let destination = destination(to.path(), "").selecting(theirs);
+    let [sent, received] = Pair::connect().await.sync(source, destination, options(Durability::None)).await;
+    assert!(sent.error.is_none() && received.error.is_none(), "{:?} {:?}", sent.error, received.error);
+    (names(to.path()), failures(&received))
+}
+
+fn failures(outcome: &Outcome) -> Vec<String> {
+    outcome.report.failed.iter().map(|failure| format!("{}: {}", failure.path, failure.reason)).collect()
+}
+
+#[tokio::test]
+async fn only_what_is_selected_arrives() {
+    let from = tempfile::tempdir().unwrap();
+    plant(from.path());
+    let everything = [
+        "a.log",
+        "a.txt",
+        "d/",
+        "d/b.log",
+        "d/e/",
+        "d/e/c.log",
+        "d/e/c.txt",
+        "link",
+        "tmp/",
+        "tmp/x/",
+        "tmp/x/y",
+    ];
+    let sizes = Wire { size_min: Some(2), size_max: Some(100), ..Wire::default() };
+    let matching = Wire { matching: Some("^(d/)?[ab]".into()), ..Wire::default() };
+    for (wire, expected) in [
+        (Wire::default(), &everything[..]),
+        (excluding(&["*.log", "/tmp"]), &["a.txt", "d/", "d/e/", "d/e/c.txt", "link"]),
+        (excluding(&["d/e/**", "tmp/", "link"]), &["a.log", "a.txt", "d/", "d/b.log", "d/e/"]),
+        (matching, &["a.log", "a.txt", "d/", "d/b.log", "d/e/", "tmp/", "tmp/x/"]),
+        (sizes, &["a.txt", "d/", "d/e/", "d/e/c.txt", "link", "tmp/", "tmp/x/", "tmp/x/y"]),
+        (listing(&["a.log", "d/e"]), &["a.log", "d/", "d/e/", "d/e/c.log", "d/e/c.txt"]),
+        (
+            Wire { rules: excluding(&["*.log"]).rules, ..listing(&["a.log", "d/e"]) },
+            &["d/", "d/e/", "d/e/c.txt"],
+        ),
+        (Wire { one_file_system: true, ..Wire::default() }, &everything),
+    ] {
+        let told = format!("{wire:?}");
+        let (arrived, failed) = synced(from.path(), selection(wire), Arc::default()).await;
+        assert_eq!((arrived, failed), (expected.iter().map(ToString::to_string).collect(), vec![]), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_listed_and_not_there_is_named_and_the_rest_arrives() {
+    let from = tempfile::tempdir().unwrap();
+    plant(from.path());
+    let listed = listing(&["a.log", "a.log/x", "d/none", "none/at/all", "tmp/gone"]);
+    let wire = Wire { rules: excluding(&["/tmp"]).rules, ..listed };
+    let (arrived, failed) = synced(from.path(), selection(wire), Arc::default()).await;
+    assert_eq!(arrived, ["a.log", "d/"]);
+    let told = ["a.log/x", "d/none", "none/at/all"];
+    assert_eq!(failed, told.map(|path| format!("{path}: is in the list of files and was not found")));
+}
+
+#[tokio::test]
+async fn a_long_list_is_told_by_the_destination_before_anything_else() {
+    let from = tempfile::tempdir().unwrap();
+    plant(from.path());
+    let mut list = List::default();
+    for number in 0..20_000 {
+        list.push(RelPath::parse(format!("not-there/{number:05}").as_bytes()).unwrap()).unwrap();
+    }
+    list.push(RelPath::parse(b"d/e").unwrap()).unwrap();
+    let knows = Arc::new(Selection::default().listing(list));
+    let awaits = selection(knows.to_wire());
+    assert!(awaits.awaits_list());
+    let to = tempfile::tempdir().unwrap();
+    let [sent, received] = Pair::connect()
+        .await
+        .sync(
+            source(from.path(), None).selecting(awaits).unwrap(),
+            destination(to.path(), "").selecting(knows),
+            options(Durability::None),
+        )
+        .await;
+    assert!(sent.error.is_none() && received.error.is_none(), "{:?} {:?}", sent.error, received.error);
+    assert_eq!(names(to.path()), ["d/", "d/e/", "d/e/c.log", "d/e/c.txt"]);
+    assert_eq!(received.report.entries_failed, 20_000);
+}
+
+#[tokio::test]
+async fn a_list_that_nobody_waits_for_ends_the_sync() {
+    let from = tempfile::tempdir().unwrap();
+    let mut list = List::default();
+    for number in 0..5000 {
+        list.push(RelPath::parse(format!("not-there/{number:05}").as_bytes()).unwrap()).unwrap();
+    }
+    let to = tempfile::tempdir().unwrap();
+    let destination = destination(to.path(), "").selecting(Arc::new(Selection::default().listing(list)));
+    let [sent, _] =
+        Pair::connect().await.sync(source(from.path(), None), destination, options(Durability::None)).await;
+    let told = sent.error.unwrap().to_string();
+    assert!(told.contains("a list of paths that was not awaited"), "{told}");
+}
+
+#[tokio::test]
+async fn a_destination_that_says_anything_else_than_its_list_is_refused() {
+    let run = |count| Run { first: 0, count };
+    let select = |paths: &[&str]| {
+        DestinationMessage::Select(paths.iter().map(|path| path.as_bytes().to_vec()).collect())
+    };
+    for (messages, told) in [
+        (vec![DestinationMessage::Want(vec![run(1)])], "before its list is complete"),
+        (vec![select(&["a"]), DestinationMessage::PlanEnd], "before its list is complete"),
+        (vec![select(&[])], "before its list is complete"),
+        (vec![select(&["a", "/etc/passwd"])], "no path, or too many"),
+        (vec![select(&["a/../../b"])], "no path, or too many"),
+        (vec![select(&["x"; 200_000]), select(&["x"; 100_000])], "no path, or too many"),
+        (vec![select(&["a"]), DestinationMessage::SelectEnd, DestinationMessage::SelectEnd], "not awaited"),
+    ] {
+        let (from, pair) = (tempfile::tempdir().unwrap(), Pair::connect().await);
+        let awaits = selection(Wire { listed: Listed::Apart, ..Wire::default() });
+        let [ours, mut theirs] = pair.channel().await;
+        let router = Router::new();
+        let link =
+            Link { data: router.register(ours.id()), connection: pair.controller.clone(), channel: ours };
+        let source = source(from.path(), None).selecting(awaits).unwrap();
+        let playing = async {
+            for message in &messages {
+                theirs.send.send(message).await.unwrap();
+            }
+            loop {
+                match theirs.recv.recv::<_, CONTROL_FRAME_BYTES_MAX>().await.unwrap() {
+                    SourceMessage::Aborted { status, reason } => break (Status::from(status), reason),
+                    _listing => {}
+                }
+            }
+        };
+        let (outcome, (status, reason)) =
+            tokio::join!(send(link, source, SyncOptions::default(), Arc::new(Tally::default())), playing);
+        assert_eq!(status, Status::Invalid);
+        assert!(reason.contains(told) && outcome.error.unwrap().to_string().contains(told), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn links_are_followed_below_the_top_and_named_where_they_lead_elsewhere() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "secret").unwrap();
+    let from = outside.path().join("tree");
+    fs::create_dir(&from).unwrap();
+    plant(&from);
+    for (target, name) in [
+        ("d/e", "to-dir"),
+        ("../a.txt", "d/to-file"),
+        ("to-dir/c.log", "through"),
+        ("../secret", "out"),
+        ("to-dir/../../../secret", "far-out"),
+        ("/etc/passwd", "absolute"),
+        ("nothing", "dangling"),
+        ("self", "self"),
+        ("..", "d/e/up"),
+        ("../../tmp/x", "d/e/side"),
+    ] {
+        symlink(target, from.join(name)).unwrap();
+    }
+    let wire = Wire { follow_links: true, rules: excluding(&["absolute"]).rules, ..Wire::default() };
+    let to = tempfile::tempdir().unwrap();
+    let source = source(&from, None).selecting(selection(wire)).unwrap();
+    let [sent, received] =
+        Pair::connect().await.sync(source, destination(to.path(), ""), options(Durability::None)).await;
+    assert!(sent.error.is_none() && received.error.is_none(), "{:?} {:?}", sent.error, received.error);
+    let failed = failures(&received);
+    for (path, reason) in [
+        ("out", "leads outside"),
+        ("far-out", "leads outside"),
+        ("dangling", "leads to nothing"),
+        ("self", "in a circle"),
+        ("d/e/up", "in a circle"),
+    ] {
+        let found = failed.iter().any(|told| told.starts_with(&format!("{path}: ")) && told.contains(reason));
+        assert!(found, "{path} is not named in {failed:?}");
+    }
+    assert!(!failed.iter().any(|told| told.starts_with("absolute")), "{failed:?}");
+    for (name, size) in
+        [("to-dir/c.log", 5000), ("d/to-file", 100), ("through", 5000), ("link", 100), ("d/e/side/y", 3)]
+    {
+        let path = to.path().join(name);
+        assert_eq!(fs::read(&path).unwrap(), vec![b'x'; size], "{name}");
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
+    }
+    assert!(fs::symlink_metadata(to.path().join("to-dir")).unwrap().is_dir());
+    assert!(names(to.path()).iter().all(|name| !name.contains("out")), "{:?}", names(to.path()));
+}
+
+#[test]
+fn a_single_file_is_refused_where_bounds_leave_it_out_and_no_rule_applies_to_it() {
+    let from = tempfile::tempdir().unwrap();
+    plant(from.path());
+    let open = |wire| {
+        let root = Arc::new(swarmwire_common::root::Root::open(from.path()).unwrap());
+        let path = RelPath::parse(b"a.txt").unwrap();
+        swarmwire_common::sync::Source::open(root, path, None).unwrap().selecting(selection(wire)).map(drop)
+    };
+    for (wire, told) in [
+        (excluding(&["*"]), None),
+        (Wire { matching: Some("^b".into()), ..Wire::default() }, None),
+        (Wire { size_max: Some(100), ..Wire::default() }, None),
+        (Wire { size_max: Some(99), ..Wire::default() }, Some("leave out")),
+        (listing(&["x"]), Some("needs a directory")),
+        (Wire { listed: Listed::Apart, ..Wire::default() }, Some("needs a directory")),
+    ] {
+        let found = open(wire).err().map(|err| err.to_string());
+        match told {
+            None => assert_eq!(found, None),
+            Some(told) => assert!(found.as_ref().is_some_and(|found| found.contains(told)), "{found:?}"),
+        }
+    }
+}
