@@ -93,9 +93,9 @@ const CHANGES: &[Change] = &[
     Change {
         name: "touch",
         act: |top| {
-            ["app.log", "web.log", "service/1.log", "service/deep/1.log"]
-                .iter()
-                .for_each(|name| touch(&top.join(name)))
+            for name in ["app.log", "web.log", "service/1.log", "service/deep/1.log"] {
+                touch(&top.join(name));
+            }
         },
         most: 0,
     },

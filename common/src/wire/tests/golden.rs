@@ -191,7 +191,9 @@ fn opening_a_sync() {
                  01              # durability: Batch
                  {hex}           # compress
                  01 fc 00001000  # rate_bytes
-                 40              # jobs"
+                 40              # jobs
+                 00              # delete
+                 00 00 00        # itemize, dry_run, keep"
             ),
         );
     }
@@ -352,6 +354,10 @@ fn what_a_destination_says() {
          07           # status
          00           # reason",
     );
+}
+
+#[test]
+fn what_a_destination_says_of_changes_and_of_a_list() {
     golden(
         &DestinationMessage::NotDeleted { path: b"old".to_vec(), reason: "full".into() },
         "07           # NotDeleted
