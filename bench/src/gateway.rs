@@ -116,7 +116,7 @@ impl<'a> Gateway<'a> {
     /// Makes an invitation and lets the controller join with it, under [`NAME`]. The secret goes through standard input.
     fn join(&self) -> Result<()> {
         let mut invite = process::command(&self.state.binaries.swarmd);
-        invite.arg("invite").arg("--state").arg(self.state.gateway());
+        invite.args(["invite", "--allow", "list,pull,push,delete", "--state"]).arg(self.state.gateway());
         let line = self.ground.far().run(&invite, PATIENCE)?.success()?;
         let uri = line.split('\'').nth(1).context("`swarmd invite` printed no invitation")?;
         let mut input = tempfile::tempfile()?;
