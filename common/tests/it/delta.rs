@@ -143,6 +143,16 @@ const CHANGES: &[Change] = &[
         most: 7_000,
     },
     Change {
+        name: "rotation of a log that is larger than before by now",
+        act: |top| {
+            fs::rename(top.join("web.log"), top.join("web.log.1")).unwrap();
+            fs::write(top.join("web.log"), noise(20, 400_000)).unwrap();
+            fs::rename(top.join("service/1.log"), top.join("service/1.log.1")).unwrap();
+            fs::write(top.join("service/1.log"), noise(21, 30_000)).unwrap();
+        },
+        most: 430_000,
+    },
+    Change {
         name: "rotation by copying and truncating",
         act: |top| {
             append(&top.join("app.log"), &noise(17, 4_000));

@@ -98,6 +98,14 @@ impl Bases {
         self.changed.notify_one();
     }
 
+    /// Waits until the source has been told of all that was asked for, whose bases are held open then, or the sync is over.
+    pub(super) fn settle_asked(&self) {
+        let busy = |state: &mut State| {
+            !state.is_closed && (!state.asked.is_empty() || state.reading + state.untold > 0)
+        };
+        drop(self.changed.wait_while(self.state(), busy).expect("no holder panics"));
+    }
+
     /// Nothing more will be asked for. Waits until the source has been told of all, or the sync is over.
     pub(super) fn finish(&self, shared: &Shared) {
         self.state().is_closed = true;

@@ -9,7 +9,7 @@ mod rehearse;
 mod wants;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
@@ -29,7 +29,7 @@ use crate::{
     wire::sync::{Deletion, DestinationMessage, ListingEntry, SourceMessage, SyncOptions},
 };
 use disk::{Place, look, make_directory, make_symlink, make_writable};
-use found::{Seeking, is_rotated};
+use found::{Seeking, is_rotated, rotated_away};
 use wants::Wants;
 
 /// Plans until the listing ends. Blocks.
@@ -38,6 +38,7 @@ pub(super) fn plan(shared: &Shared, blocks: &Receiver<SourceMessage>) {
         shared,
         states: HashMap::new(),
         seeking: Vec::new(),
+        rotated_away: HashSet::new(),
         is_fresh: false,
         current: None,
         wants: Wants::default(),
@@ -57,6 +58,8 @@ struct Planner<'a> {
     states: HashMap<u32, DirState>,
     /// Files that are wanted once it is known what else is here.
     seeking: Vec<Seeking>,
+    /// Names in the block at hand whose content may have moved on to another name.
+    rotated_away: HashSet<Vec<u8>>,
     /// Nothing was here before, so no file can have been another one.
     is_fresh: bool,
     current: Option<Current>,
@@ -146,6 +149,7 @@ impl Planner<'_> {
             self.current = Some(self.enter(directory)?);
         }
         let mut current = self.current.take().expect("just set");
+        self.rotated_away = rotated_away(&entries);
         for entry in entries {
             let name = Name::new(&entry.name)
                 .ok()
@@ -255,7 +259,8 @@ impl Planner<'_> {
             return self.wants.push_with(self.shared, place.index, candidate);
         }
         let was_cut = has.is_some_and(|has| has > size);
-        let may_have_moved = has.is_none() || was_cut || is_rotated(place.name);
+        let is_log = is_rotated(place.name) || self.rotated_away.contains(place.name.as_bytes());
+        let may_have_moved = has.is_none() || was_cut || is_log;
         if !self.is_fresh && may_have_moved && size > 0 {
             self.seeking.push(Seeking { index: place.index, own });
         } else if own {

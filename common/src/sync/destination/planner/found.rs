@@ -4,7 +4,10 @@
 //! was rotated, or was rotated by copying, is known by its name. Asked at the end of the listing, when all names are known. Nothing is believed of it: the source
 //! compares content with what it is told of the candidate.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use super::Planner;
 use crate::{
@@ -13,6 +16,7 @@ use crate::{
     path::{Name, RelPath},
     root::EntryType,
     sync::destination::bases::Candidate,
+    wire::sync::ListingEntry,
 };
 
 /// A wanted file for which something else than an old version of itself may be here.
@@ -54,14 +58,22 @@ impl Planner<'_> {
         }
         let children = self.shared.tree.read().expect("no holder panics").children();
         let here = self.what_is_here(&children);
+        // What is taken from elsewhere first: its candidate may itself be replaced as soon as something else is asked for.
+        let mut left = Vec::new();
         for Seeking { index, own } in seeking {
-            let candidate = self
-                .same_stamp(&here, index)
-                .or_else(|| self.before_rotation(&children, index, own))
-                .or(own.then_some(Candidate::Own));
+            let candidate =
+                self.same_stamp(&here, index).or_else(|| self.before_rotation(&children, index, own));
             match candidate {
                 Some(candidate) => self.wants.push_with(self.shared, index, candidate),
-                None => self.wants.push(self.shared, index),
+                None => left.push((index, own)),
+            }
+        }
+        self.shared.bases.settle_asked();
+        for (index, own) in left {
+            if own {
+                self.wants.push_with(self.shared, index, Candidate::Own);
+            } else {
+                self.wants.push(self.shared, index);
             }
         }
         self.wants.tell(self.shared);
@@ -154,6 +166,11 @@ fn name_before(name: &[u8]) -> Option<Vec<u8>> {
 /// Whether a file's name says that its content was another file's before.
 pub(super) fn is_rotated(name: Name<'_>) -> bool {
     name_before(name.as_bytes()).is_some()
+}
+
+/// The names that a rotation has taken from the logs of a listing block, in which they stand side by side.
+pub(super) fn rotated_away(entries: &[ListingEntry]) -> HashSet<Vec<u8>> {
+    entries.iter().filter_map(|entry| name_before(&entry.name)).collect()
 }
 
 #[cfg(test)]
