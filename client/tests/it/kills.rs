@@ -23,7 +23,7 @@ const HANDLERS_IN_USE: &str = "swarmwire_handlers_in_use";
 fn spawn(home: &ControllerHome, source: &str, destination: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_swarm"))
         // Without barriers files take their names one by one, so that there are moments to choose from.
-        .args(["sync", source, destination, "--durability", "none", "--quiet"])
+        .args(["sync", "--compress", "never", source, destination, "--durability", "none", "--quiet"])
         .env("SWARMWIRE_HOME", home.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -65,11 +65,11 @@ fn kill_at_several_moments_then_complete(way: Way) {
         was_partial |= visible > 0 && visible < PLANTED_FILES;
     }
     assert!(was_partial, "no moment was in the middle");
-    home.swarm(["sync", source, destination]).success();
+    home.swarm(["sync", "--compress", "never", source, destination]).success();
     assert_eq!(whole_files(&place, &from), PLANTED_FILES);
     // A killed controller's handler may be at its last files still, in a directory that has its time already.
     world.wait_for(HANDLERS_IN_USE, limits::IDLE_TIMEOUT + Duration::from_secs(5), |in_use| in_use == 0.0);
-    let told = summary(home.swarm(["sync", source, destination, "--json"]), 0);
+    let told = summary(home.swarm(["sync", "--compress", "never", source, destination, "--json"]), 0);
     assert_eq!((&told["files_sent"], &told["bytes_sent"]), (&json!(0), &json!(0)), "{told}");
     assert_same(&from, &place);
     assert_no_leftovers(&to);

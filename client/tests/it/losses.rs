@@ -42,6 +42,9 @@ fn push(world: &World, home: &ControllerHome, retry: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_swarm"))
         .args([
             "sync",
+            // What passes the relay is counted in bytes.
+            "--compress",
+            "never",
             text(&world.beside("tree")),
             "far:",
             "--json",
