@@ -15,6 +15,7 @@ mod bases;
 mod commit;
 mod control;
 mod decoder;
+mod duplicates;
 mod extraneous;
 mod items;
 mod landing;
@@ -51,6 +52,7 @@ use crate::{
 use assembly::{Assemblies, Withdrawn};
 use bases::Bases;
 use commit::Committer;
+use duplicates::{Duplicate, Duplicates};
 use extraneous::Extraneous;
 use items::Items;
 use landing::Landing;
@@ -67,6 +69,8 @@ enum Work {
     Unit(IncomingUnit),
     /// This file's content is what was told of its basis, with this hash.
     Same(u32, [u8; 32]),
+    /// This file is what another one is that is in place by now.
+    Copy(Duplicate),
 }
 
 /// What the threads and tasks of a destination share.
@@ -79,6 +83,7 @@ struct Shared {
     pending: Pending,
     assemblies: Assemblies,
     bases: Bases,
+    duplicates: Duplicates,
     replaced: Replaced,
     extraneous: Extraneous,
     items: Items,
@@ -152,6 +157,7 @@ impl Shared {
     fn end_waits(&self) {
         self.pending.abort();
         self.bases.abort();
+        self.duplicates.abort();
     }
 
     /// The directory that holds the entry.
@@ -180,6 +186,7 @@ pub(super) async fn run(
         pending: Pending::default(),
         assemblies: Assemblies::default(),
         bases: Bases::default(),
+        duplicates: Duplicates::default(),
         replaced: Replaced::default(),
         extraneous: Extraneous::default(),
         control,
@@ -314,16 +321,12 @@ async fn drive(
     tell_list(shared).await?;
     let (blocks, block_queue) = async_channel::bounded(limits::BLOCKS_QUEUED_MAX);
     let (work, work_queue) = async_channel::bounded(limits::UNITS_QUEUED_MAX);
+    start_writers(shared, threads, &work_queue);
+    drop(work_queue);
     let planning = shared.clone();
     threads.spawn_blocking(move || planner::plan(&planning, &block_queue));
     let signing = shared.clone();
     threads.spawn_blocking(move || bases::work(&signing));
-    let committer = Committer::start(shared, threads);
-    for _ in 0..shared.options.jobs {
-        let (shared, queue, committer) = (shared.clone(), work_queue.clone(), committer.clone());
-        threads.spawn_blocking(move || writer::write(&shared, &queue, &committer));
-    }
-    drop((work_queue, committer));
 
     let reading = control::read(recv, shared, blocks, work.clone());
     let receiving = streams::receive(data, shared, work.clone());
@@ -345,17 +348,48 @@ async fn drive(
     work_done(shared, threads, reading).await
 }
 
-/// Waits for the last batch and finishes the directories, still listening to the source.
+/// Starts the threads that write what is queued, and the one that commits. They end when the queue is closed.
+fn start_writers(shared: &Arc<Shared>, threads: &mut JoinSet<()>, queue: &Receiver<Work>) {
+    let committer = Committer::start(shared, threads);
+    for _ in 0..shared.options.jobs {
+        let (shared, queue, committer) = (shared.clone(), queue.clone(), committer.clone());
+        threads.spawn_blocking(move || writer::write(&shared, &queue, &committer));
+    }
+}
+
+/// Waits until all threads have ended.
+async fn ended(shared: &Shared, threads: &mut JoinSet<()>) -> Result<(), SyncError> {
+    while let Some(ended) = threads.join_next().await {
+        ended.map_err(|_| SyncError::Worker)?;
+    }
+    shared.take_fatal()
+}
+
+/// Copies what is the same as something else, now that this is in place.
+async fn copy_duplicates(shared: &Arc<Shared>, threads: &mut JoinSet<()>) -> Result<(), SyncError> {
+    let duplicates = shared.duplicates.take();
+    if duplicates.is_empty() {
+        return Ok(());
+    }
+    let (work, queue) = async_channel::bounded(duplicates.len());
+    for duplicate in duplicates {
+        // The queue is open and has room for all.
+        let _sent = work.try_send(Work::Copy(duplicate));
+    }
+    work.close();
+    start_writers(shared, threads, &queue);
+    ended(shared, threads).await
+}
+
+/// Waits for the last batch, makes copies and finishes the directories, still listening to the source.
 async fn work_done(
     shared: &Arc<Shared>,
     threads: &mut JoinSet<()>,
     reading: impl Future<Output = Result<(), SyncError>>,
 ) -> Result<(), SyncError> {
     let finishing = async {
-        while let Some(ended) = threads.join_next().await {
-            ended.map_err(|_| SyncError::Worker)?;
-        }
-        shared.take_fatal()?;
+        ended(shared, threads).await?;
+        copy_duplicates(shared, threads).await?;
         let finishing = shared.clone();
         tokio::task::spawn_blocking(move || landing::finish(&finishing))
             .await

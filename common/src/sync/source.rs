@@ -17,6 +17,7 @@ mod reader;
 mod scan;
 mod select;
 mod streams;
+mod twins;
 mod wanted;
 
 use std::{
@@ -46,6 +47,7 @@ use crate::{
 };
 use places::Places;
 use streams::Pace;
+use twins::Twins;
 use wanted::Wanted;
 
 /// What the threads and tasks of a source share.
@@ -58,6 +60,7 @@ struct Shared {
     tree: RwLock<Tree>,
     places: Places,
     wanted: Wanted,
+    twins: Twins,
     control: Sender<SourceMessage>,
     tally: Arc<Tally>,
     named: Named,
@@ -126,6 +129,7 @@ pub(super) async fn run(link: Link, source: Source, options: SyncOptions, tally:
         tree: RwLock::default(),
         places: Places::default(),
         wanted: Wanted::default(),
+        twins: Twins::default(),
         control,
         tally: tally.clone(),
         named: Named::default(),

@@ -263,6 +263,15 @@ pub enum SourceMessage {
         /// Why.
         reason: String,
     },
+    /// This file is just what another wanted one is, and no content follows for it.
+    Duplicate {
+        /// Which.
+        index: u32,
+        /// The other one, whose content comes or came.
+        of: u32,
+        /// BLAKE3 of the content of both.
+        hash: [u8; 32],
+    },
 }
 
 /// An entry within its directory.

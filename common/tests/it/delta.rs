@@ -207,6 +207,32 @@ async fn each_change_costs_no_more_than_what_is_new_of_it() {
 }
 
 #[tokio::test]
+async fn what_is_in_a_tree_more_than_once_is_sent_once() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::create_dir(from.path().join("copies")).unwrap();
+    for number in 0..6 {
+        fs::write(from.path().join(format!("copies/large-{number}")), noise(1, 3 * MIB + 7)).unwrap();
+        fs::write(from.path().join(format!("small-{number}")), noise(2, 200_000)).unwrap();
+    }
+    // Of one size, and different: from the start, in the middle, in the last byte.
+    let mut last = noise(1, 3 * MIB + 7);
+    *last.last_mut().unwrap() ^= 1;
+    let mut middle = noise(2, 200_000);
+    middle[100_000] ^= 1;
+    fs::write(from.path().join("large-other"), noise(3, 3 * MIB + 7)).unwrap();
+    fs::write(from.path().join("large-last"), last).unwrap();
+    fs::write(from.path().join("small-middle"), middle).unwrap();
+    let once = u64::try_from(3 * (3 * MIB + 7) + 2 * 200_000).unwrap();
+    let pair = Pair::connect().await;
+    for durability in [Durability::Batch, Durability::None, Durability::File] {
+        let to = to.path().join(format!("{durability:?}"));
+        fs::create_dir(&to).unwrap();
+        assert_eq!(sync(&pair, from.path(), &to, options(durability)).await, once);
+        assert_eq!(sync(&pair, from.path(), &to, options(durability)).await, 0, "it is all in place");
+    }
+}
+
+#[tokio::test]
 async fn checksum_finds_what_size_and_time_hide_and_sends_only_that() {
     let pair = Pair::connect().await;
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

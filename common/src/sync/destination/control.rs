@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_channel::{Receiver, Sender};
 use tokio::time::{interval, timeout};
 
-use super::{Shared, Work};
+use super::{Duplicate, Shared, Work, duplicates};
 use crate::{
     channel::{FrameError, FrameReceiver, FrameSender},
     limits,
@@ -57,6 +57,9 @@ pub(super) async fn read(
             SourceMessage::Same { index, hash } => {
                 let same = Work::Same(index, hash);
                 work.send(same).await.map_err(|_| shared.ended_by("it spoke after the end"))?;
+            }
+            SourceMessage::Duplicate { index, of, hash } => {
+                duplicates::note(shared, Duplicate { index, of, hash })?;
             }
             SourceMessage::Alive => {}
             SourceMessage::Aborted { status, reason } => {

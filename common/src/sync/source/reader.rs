@@ -7,6 +7,7 @@
 mod large;
 mod pack;
 mod patch;
+mod twin;
 
 use std::{
     cell::RefCell,
@@ -105,6 +106,11 @@ impl Reader<'_> {
         let listed = self.listed(want);
         let started = std::time::Instant::now();
         let file = self.open(listed.index)?;
+        if listed.basis.is_none()
+            && let Some((of, hash)) = self.original(listed.index, &file)
+        {
+            return Ok(self.shared.say(SourceMessage::Duplicate { index: listed.index, of, hash })?);
+        }
         if listed.size > CHUNK_BYTES {
             return self.large(&listed, &file);
         }

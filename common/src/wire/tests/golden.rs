@@ -306,6 +306,11 @@ fn what_a_source_says() {
          05           # status
          04 66756c6c  # reason",
     );
+    golden(
+        &SourceMessage::Duplicate { index: 251, of: 7, hash: [0xaa; 32] },
+        "08              # Duplicate
+         fb fb00 07 $H   # index, of, hash",
+    );
 }
 
 #[test]

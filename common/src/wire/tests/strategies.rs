@@ -193,6 +193,11 @@ pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
         (any::<u32>(), any::<u64>())
             .prop_map(|(entries, bytes)| SourceMessage::ListingEnd { entries, bytes }),
         (any::<u32>(), hash()).prop_map(|(index, hash)| SourceMessage::Same { index, hash }),
+        (any::<u32>(), any::<u32>(), hash()).prop_map(|(index, of, hash)| SourceMessage::Duplicate {
+            index,
+            of,
+            hash
+        }),
         Just(SourceMessage::Alive),
         (any::<u16>(), text())
             .prop_map(|(status, reason)| SourceMessage::Aborted { status: StatusCode(status), reason }),
