@@ -17,6 +17,7 @@ mod control;
 mod decoder;
 mod duplicates;
 mod extraneous;
+mod fresh;
 mod items;
 mod landing;
 mod pending;
@@ -54,6 +55,7 @@ use bases::Bases;
 use commit::Committer;
 use duplicates::{Duplicate, Duplicates};
 use extraneous::Extraneous;
+use fresh::Fresh;
 use items::Items;
 use landing::Landing;
 use pending::Pending;
@@ -84,6 +86,7 @@ struct Shared {
     assemblies: Assemblies,
     bases: Bases,
     duplicates: Duplicates,
+    fresh: Fresh,
     replaced: Replaced,
     extraneous: Extraneous,
     items: Items,
@@ -187,6 +190,7 @@ pub(super) async fn run(
         assemblies: Assemblies::default(),
         bases: Bases::default(),
         duplicates: Duplicates::default(),
+        fresh: Fresh::default(),
         replaced: Replaced::default(),
         extraneous: Extraneous::default(),
         control,

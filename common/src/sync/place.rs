@@ -6,6 +6,7 @@ use super::Events;
 use crate::{
     entry::Kind,
     filter::{Selection, Subject},
+    hashes::HashStore,
     path::{Name, PathError, RelPath},
     root::{self, Dir, EntryType, Root, Stat},
     wire::status::Status,
@@ -21,6 +22,7 @@ pub struct Source {
     pub(super) kind: Kind,
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
+    hashes: Option<Arc<HashStore>>,
 }
 
 impl Source {
@@ -53,7 +55,7 @@ impl Source {
             (Kind::File { .. }, Some((_, own))) if name.is_none() => own.as_bytes().to_vec(),
             _ => name.map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
         };
-        Ok(Self { root, path, name, top, kind, events: None, selection: Arc::default() })
+        Ok(Self { root, path, name, top, kind, events: None, selection: Arc::default(), hashes: None })
     }
 
     /// Passes on what the destination tells of its changes.
@@ -84,6 +86,23 @@ impl Source {
     pub fn selection(&self) -> &Selection {
         &self.selection
     }
+
+    /// Remembers the hashes of files, and does not read those again that it knows.
+    pub fn remembering(mut self, hashes: Arc<HashStore>) -> Self {
+        self.hashes = Some(hashes);
+        self
+    }
+
+    pub(super) fn remembered(&self, stat: &Stat) -> Option<[u8; 32]> {
+        self.hashes.as_ref()?.get(stat)
+    }
+
+    /// Notes the hash of a file that was the same before and after it was read.
+    pub(super) fn remember(&self, stat: &Stat, hash: [u8; 32]) {
+        if let Some(hashes) = &self.hashes {
+            hashes.put(stat, hash);
+        }
+    }
 }
 
 /// A place to sync into. What exists there decides where a source lands: see `landing`.
@@ -95,6 +114,7 @@ pub struct Destination {
     pub(super) stage_at_top: bool,
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
+    hashes: Option<Arc<HashStore>>,
     asked: Option<Asked>,
 }
 
@@ -136,6 +156,7 @@ impl Destination {
             stage_at_top,
             events: None,
             selection: Arc::default(),
+            hashes: None,
             asked: None,
         })
     }
@@ -155,6 +176,23 @@ impl Destination {
     /// What is selected.
     pub fn selection(&self) -> &Selection {
         &self.selection
+    }
+
+    /// Remembers the hashes of files, and does not read those again that it knows.
+    pub fn remembering(mut self, hashes: Arc<HashStore>) -> Self {
+        self.hashes = Some(hashes);
+        self
+    }
+
+    pub(super) fn remembered(&self, stat: &Stat) -> Option<[u8; 32]> {
+        self.hashes.as_ref()?.get(stat)
+    }
+
+    /// Notes the hash of a file that was the same before and after it was read.
+    pub(super) fn remember(&self, stat: &Stat, hash: [u8; 32]) {
+        if let Some(hashes) = &self.hashes {
+            hashes.put(stat, hash);
+        }
     }
 
     /// Takes only what is at `path` of the peer, as it was asked for: its own name, or none where the contents of a directory are

@@ -247,6 +247,10 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
                 let tree = shared.tree.read().expect("no holder panics");
                 shared.wanted.push_with(&tree, files)?;
             }
+            DestinationMessage::WantUnless(files) => {
+                let tree = shared.tree.read().expect("no holder panics");
+                shared.wanted.push_unless(&tree, files)?;
+            }
             DestinationMessage::PlanEnd => shared.wanted.close(),
             DestinationMessage::Failed { index, reason } => {
                 if index >= shared.tree.read().expect("no holder panics").len() {

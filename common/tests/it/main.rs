@@ -13,5 +13,6 @@ mod mirroring;
 mod pair;
 mod peers;
 mod rehearsing;
+mod remembering;
 mod selection;
 mod sync;

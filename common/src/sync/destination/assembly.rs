@@ -240,15 +240,16 @@ impl Assembly {
         }
     }
 
-    /// Gives a complete file its metadata; gives its temporary name and size.
-    pub(super) fn finish(&self, metadata: Metadata, sync: bool) -> io::Result<(TempName, u64)> {
+    /// Gives a complete file its metadata; gives its temporary name, size and hash.
+    pub(super) fn finish(&self, metadata: Metadata, sync: bool) -> io::Result<(TempName, u64, [u8; 32])> {
         let state = self.state();
         let current = state.current.as_ref().expect("a complete file has a reading");
         current.file.set_metadata(metadata)?;
         if sync {
             current.file.sync()?;
         }
-        Ok((self.temp, current.reading.size))
+        let (hash, _) = current.end.expect("a complete file has ended");
+        Ok((self.temp, current.reading.size, hash))
     }
 
     /// Gives back the room of a file that failed.
@@ -370,7 +371,7 @@ mod tests {
 
         /// What would get the file's name now.
         fn assert_content(&self) {
-            let (temp, size) = self.assembly.finish(Metadata::default(), false).unwrap();
+            let (temp, size, _) = self.assembly.finish(Metadata::default(), false).unwrap();
             assert_eq!(size, SIZE);
             let mut found = Vec::new();
             let dir = self.assembly.staging.dir();

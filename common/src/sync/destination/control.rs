@@ -61,6 +61,11 @@ pub(super) async fn read(
             SourceMessage::Duplicate { index, of, hash } => {
                 duplicates::note(shared, Duplicate { index, of, hash })?;
             }
+            SourceMessage::Differs { index } => {
+                if !shared.bases.differs(index) {
+                    return Err(SyncError::Protocol("it compares a file of which no hash was told"));
+                }
+            }
             SourceMessage::Alive => {}
             SourceMessage::Aborted { status, reason } => {
                 return Err(SyncError::aborted(Status::from(status), &reason));

@@ -267,7 +267,10 @@ impl Writer<'_> {
             self.forget_partial(&basis);
         }
         match finished {
-            Ok((temp, bytes)) => self.committer.commit(self.shared, Written { index, temp, bytes }),
+            Ok((temp, bytes, hash)) => {
+                self.shared.fresh.note(index, hash);
+                self.committer.commit(self.shared, Written { index, temp, bytes });
+            }
             Err(err) => {
                 assembly.discard();
                 self.shared.fail_io(index, "cannot be written", &err);
@@ -287,7 +290,7 @@ impl Writer<'_> {
         if basis.hash != *hash {
             return Err(DAMAGED);
         }
-        if basis.candidate == Candidate::Own && basis.is_whole {
+        if matches!(basis.candidate, Candidate::Own | Candidate::OwnHash) && basis.is_whole {
             self.keep(index, basis.len());
         } else {
             self.copy(index, &basis);

@@ -7,6 +7,7 @@
 mod large;
 mod pack;
 mod patch;
+mod same;
 mod twin;
 
 use std::{
@@ -18,7 +19,11 @@ use std::{
 use async_channel::Sender;
 use bytes::Bytes;
 
-use super::{Gone, Shared, encoder::Encoder, wanted::Want};
+use super::{
+    Gone, Shared,
+    encoder::Encoder,
+    wanted::{Has, Want},
+};
 use crate::{
     delta::Signature,
     entry::Metadata,
@@ -103,6 +108,9 @@ impl Reader<'_> {
     }
 
     fn file(&mut self, want: Want) -> Result<(), ReadError> {
+        if let Has::Hash(hash) = want.has {
+            return self.unless(want.index, hash);
+        }
         let listed = self.listed(want);
         let started = std::time::Instant::now();
         let file = self.open(listed.index)?;
@@ -133,7 +141,8 @@ impl Reader<'_> {
 
     fn listed(&self, want: Want) -> Listed {
         let tree = self.shared.tree.read().expect("no holder panics");
-        let Want { index, basis } = want;
+        let index = want.index;
+        let basis = if let Has::Chunks(basis) = want.has { Some(basis) } else { None };
         Listed { index, size: tree.size(index), metadata: tree.metadata(index), basis }
     }
 

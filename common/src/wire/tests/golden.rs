@@ -311,6 +311,7 @@ fn what_a_source_says() {
         "08              # Duplicate
          fb fb00 07 $H   # index, of, hash",
     );
+    golden(&SourceMessage::Differs { index: 251 }, "09 fb fb00");
 }
 
 #[test]
@@ -399,6 +400,12 @@ fn what_a_destination_says_of_changes_and_of_a_list() {
          01 ff",
     );
     golden(&DestinationMessage::SelectEnd, "0a");
+    golden(
+        &DestinationMessage::WantUnless(vec![(251, [0xaa; 32])]),
+        "0b           # WantUnless
+         01           # files
+         fb fb00 $H   # index, hash",
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Both are read here, side by side, until they differ, which nearly all do within the first block. Only a copy is read to its end,
 //! and then nothing of it is sent.
 
-use super::{ReadError, Reader, regular};
+use super::{ReadError, Reader};
 use crate::{limits::CHUNK_BYTES, root::File, sync::Stage};
 
 /// Bytes after which most files that are not the same differ.
@@ -51,11 +51,5 @@ impl Reader<'_> {
             (offset, step) = (offset + step, CHUNK_BYTES);
         }
         Ok((self.is_as_listed(a)? && self.is_as_listed(b)?).then(|| hasher.finalize().into()))
-    }
-
-    fn is_as_listed(&self, (index, file): (u32, &File)) -> Result<bool, ReadError> {
-        let stat = regular(file)?;
-        let tree = self.shared.tree.read().expect("no holder panics");
-        Ok(stat.size == tree.size(index) && stat.metadata == tree.metadata(index))
     }
 }
