@@ -22,6 +22,7 @@ pub struct Source {
     pub(super) kind: Kind,
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
+    pub(super) compares: bool,
     hashes: Option<Arc<HashStore>>,
 }
 
@@ -55,7 +56,27 @@ impl Source {
             (Kind::File { .. }, Some((_, own))) if name.is_none() => own.as_bytes().to_vec(),
             _ => name.map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
         };
-        Ok(Self { root, path, name, top, kind, events: None, selection: Arc::default(), hashes: None })
+        Ok(Self {
+            root,
+            path,
+            name,
+            top,
+            kind,
+            events: None,
+            selection: Arc::default(),
+            compares: false,
+            hashes: None,
+        })
+    }
+
+    /// What it is called when it lands inside a directory; empty where its contents are meant.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Tells listing blocks by their digests, if the destination has agreed to compare.
+    pub fn comparing(self, compares: bool) -> Self {
+        Self { compares, ..self }
     }
 
     /// Passes on what the destination tells of its changes.
@@ -114,6 +135,7 @@ pub struct Destination {
     pub(super) stage_at_top: bool,
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
+    compares: bool,
     hashes: Option<Arc<HashStore>>,
     asked: Option<Asked>,
 }
@@ -156,6 +178,7 @@ impl Destination {
             stage_at_top,
             events: None,
             selection: Arc::default(),
+            compares: false,
             hashes: None,
             asked: None,
         })
@@ -165,6 +188,24 @@ impl Destination {
     pub fn telling(mut self, events: Events) -> Self {
         self.events = Some(events);
         self
+    }
+
+    /// Agrees to compare digests of listing blocks, if there is something where a top of this name lands. To be called once what is
+    /// selected is known: what only one side leaves out would be told of neither. Blocks.
+    pub fn comparing(mut self, name: &[u8]) -> Self {
+        let base = match Name::new(name) {
+            _ if name.is_empty() => Ok(self.path.clone()),
+            Ok(name) => self.path.join(name),
+            Err(err) => Err(err),
+        };
+        let is_full = |base| self.root.dir(&base).and_then(|dir| dir.has_names()).unwrap_or_default();
+        self.compares = self.selection.is_everything() && base.is_ok_and(is_full);
+        self
+    }
+
+    /// Whether it has agreed to that.
+    pub fn compares(&self) -> bool {
+        self.compares
     }
 
     /// Only what is selected takes part: the source is told, and what it leaves out is left alone here.

@@ -11,6 +11,7 @@
 mod bucket;
 mod changes;
 mod compression;
+mod digests;
 mod encoder;
 mod places;
 mod reader;
@@ -45,6 +46,7 @@ use crate::{
         sync::{Counts, DestinationMessage, SourceMessage, SyncOptions},
     },
 };
+use digests::Digests;
 use places::Places;
 use streams::Pace;
 use twins::Twins;
@@ -59,6 +61,7 @@ struct Shared {
     pace: Option<Pace>,
     tree: RwLock<Tree>,
     places: Places,
+    digests: Digests,
     wanted: Wanted,
     twins: Twins,
     control: Sender<SourceMessage>,
@@ -114,6 +117,7 @@ struct CloseOnDrop(Arc<Shared>);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
+        self.0.digests.abandon();
         self.0.wanted.abandon();
         self.0.control.close();
     }
@@ -122,6 +126,7 @@ impl Drop for CloseOnDrop {
 pub(super) async fn run(link: Link, source: Source, options: SyncOptions, tally: Arc<Tally>) -> Outcome {
     let (control, outgoing) = async_channel::bounded(limits::CONTROL_QUEUED_MAX);
     let shared = Arc::new(Shared {
+        digests: Digests::new(source.compares),
         source,
         options,
         connection: link.connection.clone(),
@@ -251,6 +256,7 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
                 let tree = shared.tree.read().expect("no holder panics");
                 shared.wanted.push_unless(&tree, files)?;
             }
+            DestinationMessage::Compared(has) => shared.digests.answer(&has)?,
             DestinationMessage::PlanEnd => shared.wanted.close(),
             DestinationMessage::Failed { index, reason } => {
                 if index >= shared.tree.read().expect("no holder panics").len() {

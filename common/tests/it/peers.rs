@@ -151,7 +151,7 @@ fn metadata() -> Metadata {
     Metadata { mode: 0o755, mtime: Timestamp { seconds: 1, nanoseconds: 2 } }
 }
 
-fn entry(name: &[u8], kind: Kind) -> ListingEntry {
+pub(crate) fn entry(name: &[u8], kind: Kind) -> ListingEntry {
     ListingEntry { name: name.to_vec(), kind, metadata: metadata() }
 }
 
@@ -192,7 +192,7 @@ pub(crate) async fn lied_to(lie: Lie) -> (Outcome, Vec<String>) {
 }
 
 /// As [`lied_to`], where `a` has this content, if any.
-async fn lied_to_over(before: &[u8], (messages, units): Lie) -> (Outcome, Vec<String>) {
+pub(crate) async fn lied_to_over(before: &[u8], (messages, units): Lie) -> (Outcome, Vec<String>) {
     let pair = Pair::connect().await;
     let [mut theirs, ours] = pair.channel().await;
     let to = tempfile::tempdir().unwrap();
@@ -238,8 +238,8 @@ async fn lied_to_over(before: &[u8], (messages, units): Lie) -> (Outcome, Vec<St
         while let Ok(Some(_)) = theirs.recv.try_recv_bytes(CONTROL_FRAME_BYTES_MAX).await {}
         theirs.send.finish();
     };
-    let receiving =
-        receive(link, destination(to.path(), ""), options(Durability::None), Arc::new(Tally::default()));
+    let place = destination(to.path(), "").comparing(b"");
+    let receiving = receive(link, place, options(Durability::None), Arc::new(Tally::default()));
     let both = async { tokio::join!(receiving, lying).0 };
     let outcome = tokio::select! {
         outcome = both => outcome,
