@@ -7,8 +7,8 @@ use crate::{
     entry::Kind,
     filter::{Selection, Subject},
     path::{Name, PathError, RelPath},
-    root::{self, Dir, EntryType, Root, Stat},
-    wire::status::Status,
+    root::{self, Dir, EntryType, Root, Stat, attributes::Namespaces},
+    wire::{extra::Preserve, status::Status},
 };
 
 /// A file or directory to sync from.
@@ -21,6 +21,7 @@ pub struct Source {
     pub(super) kind: Kind,
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
+    pub(super) namespaces: Namespaces,
 }
 
 impl Source {
@@ -53,13 +54,36 @@ impl Source {
             (Kind::File { .. }, Some((_, own))) if name.is_none() => own.as_bytes().to_vec(),
             _ => name.map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
         };
-        Ok(Self { root, path, name, top, kind, events: None, selection: Arc::default() })
+        Ok(Self {
+            root,
+            path,
+            name,
+            top,
+            kind,
+            events: None,
+            selection: Arc::default(),
+            namespaces: Namespaces::default(),
+        })
     }
 
     /// Passes on what the destination tells of its changes.
     pub fn telling(mut self, events: Events) -> Self {
         self.events = Some(events);
         self
+    }
+
+    /// Tells extended attributes of these namespaces, where the options ask for them.
+    pub fn carrying(mut self, namespaces: Namespaces) -> Self {
+        self.namespaces = namespaces;
+        self
+    }
+
+    /// Sees of modes what the options ask for.
+    pub(super) fn prepared(mut self, preserve: Preserve) -> io::Result<Self> {
+        if preserve.special_bits {
+            self.root = Arc::new(self.root.keeping(true, false)?);
+        }
+        Ok(self)
     }
 
     /// Only what is selected takes part.
@@ -95,6 +119,7 @@ pub struct Destination {
     pub(super) stage_at_top: bool,
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
+    pub(super) namespaces: Namespaces,
     asked: Option<Asked>,
 }
 
@@ -136,6 +161,7 @@ impl Destination {
             stage_at_top,
             events: None,
             selection: Arc::default(),
+            namespaces: Namespaces::default(),
             asked: None,
         })
     }
@@ -144,6 +170,20 @@ impl Destination {
     pub fn telling(mut self, events: Events) -> Self {
         self.events = Some(events);
         self
+    }
+
+    /// Takes extended attributes of these namespaces, where the options ask for them.
+    pub fn carrying(mut self, namespaces: Namespaces) -> Self {
+        self.namespaces = namespaces;
+        self
+    }
+
+    /// Sets of modes and writes of zeros what the options ask for.
+    pub(super) fn prepared(mut self, preserve: Preserve) -> io::Result<Self> {
+        if preserve.special_bits || preserve.sparse {
+            self.root = Arc::new(self.root.keeping(preserve.special_bits, preserve.sparse)?);
+        }
+        Ok(self)
     }
 
     /// Only what is selected takes part: the source is told, and what it leaves out is left alone here.

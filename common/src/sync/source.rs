@@ -12,6 +12,7 @@ mod bucket;
 mod changes;
 mod compression;
 mod encoder;
+mod hard_links;
 mod places;
 mod reader;
 mod scan;
@@ -39,11 +40,13 @@ use crate::{
     channel::{FrameReceiver, FrameSender},
     limits,
     path::RelPath,
+    root::describe,
     wire::{
         status::Status,
         sync::{Counts, DestinationMessage, SourceMessage, SyncOptions},
     },
 };
+use hard_links::HardLinks;
 use places::Places;
 use streams::Pace;
 use wanted::Wanted;
@@ -57,6 +60,7 @@ struct Shared {
     pace: Option<Pace>,
     tree: RwLock<Tree>,
     places: Places,
+    hard_links: HardLinks,
     wanted: Wanted,
     control: Sender<SourceMessage>,
     tally: Arc<Tally>,
@@ -118,6 +122,10 @@ impl Drop for CloseOnDrop {
 
 pub(super) async fn run(link: Link, source: Source, options: SyncOptions, tally: Arc<Tally>) -> Outcome {
     let (control, outgoing) = async_channel::bounded(limits::CONTROL_QUEUED_MAX);
+    let source = match source.prepared(options.preserve) {
+        Ok(source) => source,
+        Err(err) => return Outcome::failed(SyncError::Disk(describe(&err))),
+    };
     let shared = Arc::new(Shared {
         source,
         options,
@@ -125,6 +133,7 @@ pub(super) async fn run(link: Link, source: Source, options: SyncOptions, tally:
         pace: options.rate_bytes.map(|rate| Pace::new(rate, Instant::now())),
         tree: RwLock::default(),
         places: Places::default(),
+        hard_links: HardLinks::default(),
         wanted: Wanted::default(),
         control,
         tally: tally.clone(),

@@ -11,7 +11,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{change::Item, status::StatusCode};
+use super::{
+    change::Item,
+    extra::{Extra, Preserve},
+    status::StatusCode,
+};
 use crate::{
     delta::ChunkHash,
     entry::{Kind, Metadata, SpecialKind, Timestamp},
@@ -64,6 +68,8 @@ pub struct SyncOptions {
     pub dry_run: bool,
     /// Which files and links that are there already stay as they are.
     pub keep: Keep,
+    /// What else of entries is kept.
+    pub preserve: Preserve,
 }
 
 impl Default for SyncOptions {
@@ -78,6 +84,7 @@ impl Default for SyncOptions {
             itemize: false,
             dry_run: false,
             keep: Keep::default(),
+            preserve: Preserve::default(),
         }
     }
 }
@@ -216,6 +223,8 @@ pub enum SourceMessage {
         entry: Kind,
         /// Mode and modification time.
         metadata: Metadata,
+        /// What else is told of it.
+        extra: Option<Extra>,
     },
     /// Entries of one directory. A directory with many has several blocks, in a row.
     Listing {
@@ -274,6 +283,8 @@ pub struct ListingEntry {
     pub kind: Kind,
     /// Mode and modification time.
     pub metadata: Metadata,
+    /// What else is told of it.
+    pub extra: Option<Extra>,
 }
 
 /// One frame from the destination.

@@ -144,7 +144,7 @@ async fn a_file_that_is_gone_or_no_file_any_more_is_named_and_nothing_hangs() {
 pub(crate) type Lie = (Vec<SourceMessage>, Vec<(Unit, Vec<u8>)>);
 
 pub(crate) fn top() -> SourceMessage {
-    SourceMessage::Top { name: vec![], entry: Kind::Directory, metadata: metadata() }
+    SourceMessage::Top { name: vec![], entry: Kind::Directory, metadata: metadata(), extra: None }
 }
 
 fn metadata() -> Metadata {
@@ -152,7 +152,7 @@ fn metadata() -> Metadata {
 }
 
 fn entry(name: &[u8], kind: Kind) -> ListingEntry {
-    ListingEntry { name: name.to_vec(), kind, metadata: metadata() }
+    ListingEntry { name: name.to_vec(), kind, metadata: metadata(), extra: None }
 }
 
 pub(crate) fn file(name: &[u8], size: u64) -> ListingEntry {
@@ -323,7 +323,12 @@ async fn a_listing_that_breaks_the_rules_ends_the_sync() {
         ],
         vec![top(), top()],
         vec![listing(0, vec![file(b"a", 1)])],
-        vec![SourceMessage::Top { name: b"../up".to_vec(), entry: Kind::Directory, metadata: metadata() }],
+        vec![SourceMessage::Top {
+            name: b"../up".to_vec(),
+            entry: Kind::Directory,
+            metadata: metadata(),
+            extra: None,
+        }],
         vec![SourceMessage::Skipped { path: b"../x".to_vec(), kind: SpecialKind::Fifo }],
         vec![top(), SourceMessage::Failed { index: Some(3), path: b"a".to_vec(), reason: String::new() }],
         vec![top(), end(1), SourceMessage::Same { index: 0, hash: [0; 32] }],

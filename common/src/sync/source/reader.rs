@@ -7,6 +7,7 @@
 mod large;
 mod pack;
 mod patch;
+mod sparse;
 
 use std::{
     cell::RefCell,
@@ -62,6 +63,8 @@ enum ReadError {
     Changing,
     /// It is no regular file any more.
     Replaced,
+    /// It is another file, and what is listed as a link to it is not.
+    Swapped,
     Gone,
 }
 
@@ -105,6 +108,11 @@ impl Reader<'_> {
         let listed = self.listed(want);
         let started = std::time::Instant::now();
         let file = self.open(listed.index)?;
+        if self.shared.options.preserve.hard_links
+            && !self.shared.hard_links.is_as_listed(listed.index, &file.stat()?)
+        {
+            return Err(ReadError::Swapped);
+        }
         if listed.size > CHUNK_BYTES {
             return self.large(&listed, &file);
         }
@@ -182,6 +190,12 @@ impl Reader<'_> {
                 let matching = || patch::small(&mut self.pack.buffer.bytes, start, basis);
                 self.shared.tally.timed(Stage::Hash, matching)
             }
+        };
+        let told = match told {
+            Told::Whole if self.shared.options.preserve.sparse => {
+                patch::sparse(&mut self.pack.buffer.bytes, start)
+            }
+            told => told,
         };
         let patch = match told {
             Told::Same(hash) => return Ok(Small::Same(hash)),
@@ -264,6 +278,9 @@ impl ReadError {
             Self::Io(err) => format!("cannot be read: {}", describe(err)),
             Self::Changing => "changed each time it was read".to_owned(),
             Self::Replaced => "is no regular file any more".to_owned(),
+            Self::Swapped => {
+                "has several names, and was replaced under this one since it was listed".to_owned()
+            }
             Self::Gone => "the sync ended".to_owned(),
         }
     }
