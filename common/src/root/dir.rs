@@ -354,7 +354,7 @@ impl File {
                 Err(_) => 0,
             };
             if hole > 0 {
-                buffer.resize(buffer.len() + hole.min(left), 0);
+                zeros::append(hole.min(left), buffer);
                 continue;
             }
             let data = match retry_on_intr(|| rustix::fs::seek(&self.fd, SeekFrom::Hole(offset + done))) {

@@ -12,6 +12,7 @@ mod goodbye;
 mod mirroring;
 mod pair;
 mod peers;
+mod preserving;
 mod rehearsing;
 mod selection;
 mod sync;

@@ -12,7 +12,7 @@ use swarmwire_common::{
     wire::{
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         status::Status,
-        sync::{Counts, DestinationMessage, Durability, ListingEntry, Run, SourceMessage},
+        sync::{Counts, DestinationMessage, Durability, ListingEntry, Run, SourceMessage, SyncOptions},
     },
 };
 
@@ -188,11 +188,24 @@ pub(crate) fn chunk(size: u64, number: u64, content: &[u8]) -> (Unit, Vec<u8>) {
 
 /// The engine as destination against a source that says `lie`; gives how it ended and what is in the destination.
 pub(crate) async fn lied_to(lie: Lie) -> (Outcome, Vec<String>) {
-    lied_to_over(&[], lie).await
+    lied_to_with(options(Durability::None), lie).await
+}
+
+/// As [`lied_to`], with these options.
+pub(crate) async fn lied_to_with(options: SyncOptions, lie: Lie) -> (Outcome, Vec<String>) {
+    lied_to_about(&[], options, lie).await
 }
 
 /// As [`lied_to`], where `a` has this content, if any.
-async fn lied_to_over(before: &[u8], (messages, units): Lie) -> (Outcome, Vec<String>) {
+async fn lied_to_over(before: &[u8], lie: Lie) -> (Outcome, Vec<String>) {
+    lied_to_about(before, options(Durability::None), lie).await
+}
+
+async fn lied_to_about(
+    before: &[u8],
+    options: SyncOptions,
+    (messages, units): Lie,
+) -> (Outcome, Vec<String>) {
     let pair = Pair::connect().await;
     let [mut theirs, ours] = pair.channel().await;
     let to = tempfile::tempdir().unwrap();
@@ -227,8 +240,7 @@ async fn lied_to_over(before: &[u8], (messages, units): Lie) -> (Outcome, Vec<St
         while let Ok(Some(_)) = theirs.recv.try_recv_bytes(CONTROL_FRAME_BYTES_MAX).await {}
         theirs.send.finish();
     };
-    let receiving =
-        receive(link, destination(to.path(), ""), options(Durability::None), Arc::new(Tally::default()));
+    let receiving = receive(link, destination(to.path(), ""), options, Arc::new(Tally::default()));
     let both = async { tokio::join!(receiving, lying).0 };
     let outcome = tokio::select! {
         outcome = both => outcome,

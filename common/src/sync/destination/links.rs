@@ -38,6 +38,8 @@ struct State {
     listed: Vec<u32>,
     /// Entries that are not in place, or not as they are listed.
     absent: HashSet<u32>,
+    /// Of a dry run: files that would be others, so that what are names of them now would be made anew.
+    replaced: HashSet<u32>,
 }
 
 impl Links {
@@ -51,7 +53,12 @@ impl Links {
         self.state().absent.insert(index);
     }
 
-    /// What was made is durable.
+    /// A dry run would put another file in the place of this one.
+    pub(super) fn note_replaced(&self, index: u32) {
+        self.state().replaced.insert(index);
+    }
+
+    /// How many were made.
     pub(super) fn made(&self) -> u64 {
         self.made.load(Relaxed)
     }
@@ -72,7 +79,7 @@ enum Made {
 
 /// Makes all that are listed. Blocks.
 pub(super) fn make(shared: &Shared) {
-    let State { listed, absent } = std::mem::take(&mut *shared.links.state());
+    let State { listed, absent, replaced } = std::mem::take(&mut *shared.links.state());
     for index in listed {
         let first = shared.tree.read().expect("no holder panics").link(index);
         let first = first.expect("it was noted as one");
@@ -80,7 +87,12 @@ pub(super) fn make(shared: &Shared) {
             shared.fail(index, "the file of which it is another name is not in place");
             continue;
         }
-        match shared.tally.timed(Stage::Write, || make_one(shared, index, first)) {
+        let made = if shared.options.dry_run {
+            rehearse(shared, index, first, replaced.contains(&first))
+        } else {
+            shared.tally.timed(Stage::Write, || make_one(shared, index, first))
+        };
+        match made {
             Ok(Made::New) => {
                 let tally = &shared.tally;
                 for count in [&tally.received, &tally.verified, &tally.committed] {
@@ -100,9 +112,6 @@ pub(super) fn make(shared: &Shared) {
 fn make_one(shared: &Shared, index: u32, first: u32) -> io::Result<Made> {
     let (name, first_name) = (shared.name_of(index), shared.name_of(first));
     let [name, first_name] = [&name, &first_name].map(|name| Name::new(name).expect("listed as a name"));
-    if shared.options.dry_run {
-        return rehearse(shared, (index, name), (first, first_name));
-    }
     let (dir, first_dir) = (shared.parent_dir(index)?, shared.parent_dir(first)?);
     let target = first_dir.stat(first_name)?;
     if target.entry_type != EntryType::File {
@@ -130,15 +139,13 @@ fn make_one(shared: &Shared, index: u32, first: u32) -> io::Result<Made> {
 }
 
 /// Says what would be done. The file, or the directory of its new name, may have to be made first.
-fn rehearse(
-    shared: &Shared,
-    (index, name): (u32, Name<'_>),
-    (first, first_name): (u32, Name<'_>),
-) -> io::Result<Made> {
+fn rehearse(shared: &Shared, index: u32, first: u32, is_replaced: bool) -> io::Result<Made> {
+    let (name, first_name) = (shared.name_of(index), shared.name_of(first));
+    let [name, first_name] = [&name, &first_name].map(|name| Name::new(name).expect("listed as a name"));
     let absent_as_none = |err: io::Error| if is_absent(&err) { Ok(None) } else { Err(err) };
     let dir = shared.parent_dir(index).map(Some).or_else(absent_as_none)?;
     let first_dir = shared.parent_dir(first).map(Some).or_else(absent_as_none)?;
-    let target = first_dir.map_or(Ok(None), |dir| found(&dir, first_name))?;
+    let target = first_dir.filter(|_| !is_replaced).map_or(Ok(None), |dir| found(&dir, first_name))?;
     let change = match &dir {
         None => Some(Change::Create),
         Some(dir) => {

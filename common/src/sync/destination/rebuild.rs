@@ -11,6 +11,7 @@ use crate::{
     root::File,
     sync::{SyncError, unit::Buffer},
     wire::data::Segment,
+    zeros,
 };
 
 /// What an entry is told whose old version did not stay as it was.
@@ -43,7 +44,7 @@ pub(super) fn content(
                 (bytes, literals) = literals.split_at(size as usize);
                 out.bytes.extend_from_slice(bytes);
             }
-            Segment::Zeros { size } => out.bytes.resize(out.bytes.len() + size as usize, 0),
+            Segment::Zeros { size } => zeros::append(size as usize, &mut out.bytes),
             Segment::Copy { offset, size } => {
                 let basis = basis.as_deref().ok_or(UNWANTED)?;
                 if let Err(err) = basis.read(shared, index, (offset, size), &mut out.bytes) {

@@ -54,6 +54,7 @@ impl Planner<'_> {
             }
             (Kind::Directory, _) => drop(self.states.insert(index, DirState::New)),
             (Kind::File { size }, Action::Keep | Action::SetMetadata) => unchanged(shared, *size),
+            (Kind::File { .. }, _) if shared.options.preserve.hard_links => shared.links.note_replaced(index),
             _ => {}
         }
     }
