@@ -51,8 +51,8 @@ pub struct Stat {
     pub device: u64,
     /// Number within the file system.
     pub inode: u64,
-    /// Names that it has there.
-    pub links: u64,
+    /// Whether it has more than one name; of a directory it says nothing.
+    pub has_links: bool,
     /// Whose it is.
     pub owner: Owner,
 }
@@ -429,7 +429,7 @@ impl Stat {
             ctime: time(raw.st_ctime, raw.st_ctime_nsec),
             device: raw.st_dev,
             inode: raw.st_ino,
-            links: raw.st_nlink.into(),
+            has_links: raw.st_nlink > 1,
             owner: Owner { user: raw.st_uid, group: raw.st_gid },
         }
     }

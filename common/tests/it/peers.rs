@@ -11,6 +11,7 @@ use swarmwire_common::{
     sync::{Link, Outcome, Router, SyncError, Tally, receive, send},
     wire::{
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
+        extra::Preserve,
         status::Status,
         sync::{Counts, DestinationMessage, Durability, ListingEntry, Run, SourceMessage, SyncOptions},
     },
@@ -24,6 +25,7 @@ use crate::{
 /// The engine as the source of `from`; `script` plays the destination from the end of the listing on.
 async fn with_source<T>(
     from: &Path,
+    options: SyncOptions,
     script: impl AsyncFnOnce(&mut Channel, &quinn::Connection) -> T,
 ) -> (Outcome, T) {
     let pair = Pair::connect().await;
@@ -39,7 +41,7 @@ async fn with_source<T>(
         }
         script(&mut theirs, &pair.gateway).await
     };
-    let sending = send(link, source(from, None), options(Durability::Batch), Arc::new(Tally::default()));
+    let sending = send(link, source(from, None), options, Arc::new(Tally::default()));
     tokio::join!(sending, playing)
 }
 
@@ -96,7 +98,7 @@ async fn fetch_changed(before: &[u8], change: impl FnOnce(&Path)) -> (Vec<PackFi
     let from = tempfile::tempdir().unwrap();
     let path = from.path().join("a.log");
     fs::write(&path, before).unwrap();
-    let (_, units) = with_source(from.path(), async |channel, connection| {
+    let (_, units) = with_source(from.path(), options(Durability::Batch), async |channel, connection| {
         change(&path);
         fetch(channel, connection).await
     })
@@ -137,6 +139,29 @@ async fn a_file_that_is_gone_or_no_file_any_more_is_named_and_nothing_hangs() {
         let (files, reason) = fetch_changed(b"content", |path| replace(path, with)).await;
         let reason = String::from_utf8(reason).unwrap();
         assert!(files.is_empty() && reason.contains(expected), "{reason}");
+    }
+}
+
+/// Its other names would come to be links to what never was the same.
+#[tokio::test]
+async fn a_file_with_other_names_that_is_replaced_after_its_listing_is_not_sent() {
+    let preserve = Preserve { hard_links: true, ..Preserve::default() };
+    for (preserve, is_sent) in [(preserve, false), (Preserve::default(), true)] {
+        let from = tempfile::tempdir().unwrap();
+        let path = from.path().join("a");
+        fs::write(&path, b"shared").unwrap();
+        fs::hard_link(&path, from.path().join("b")).unwrap();
+        let options = SyncOptions { preserve, ..options(Durability::Batch) };
+        let (_, units) = with_source(from.path(), options, async |channel, connection| {
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, b"another").unwrap();
+            fetch(channel, connection).await
+        })
+        .await;
+        let [(UnitHeader::Pack { files, .. }, bytes)] = units.as_slice() else { panic!("{units:?}") };
+        assert_eq!(files.len(), usize::from(is_sent));
+        let told = String::from_utf8_lossy(bytes);
+        assert!(told.contains(if is_sent { "another" } else { "was replaced under this one" }), "{told}");
     }
 }
 
@@ -407,7 +432,7 @@ async fn content_that_was_not_asked_for_or_is_not_what_it_says_ends_the_sync() {
 async fn a_destination_that_has_enough_may_break_streams_off_before_it_says_so() {
     let from = tempfile::tempdir().unwrap();
     fs::File::create(from.path().join("large.log")).unwrap().set_len(256 * CHUNK_BYTES).unwrap();
-    let (outcome, ()) = with_source(from.path(), async |channel, connection| {
+    let (outcome, ()) = with_source(from.path(), options(Durability::Batch), async |channel, connection| {
         channel.send.send(&DestinationMessage::Want(vec![Run { first: 1, count: 1 }])).await.unwrap();
         channel.send.send(&DestinationMessage::PlanEnd).await.unwrap();
         let mut stream = connection.accept_uni().await.unwrap();

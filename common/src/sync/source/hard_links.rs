@@ -25,7 +25,7 @@ struct State {
 impl HardLinks {
     /// The file that was listed before and is the same as this one, which is listed with `index`; without one this is the first.
     pub(super) fn first(&self, stat: &Stat, index: u32) -> Option<u32> {
-        if stat.links < 2 {
+        if !stat.has_links {
             return None;
         }
         let (mut state, identity) = (self.state(), identity(stat));

@@ -278,7 +278,7 @@ fn selecting_what_is_synced() {
 }
 
 #[test]
-fn what_a_source_says() {
+fn what_a_source_lists() {
     golden(
         &SourceMessage::Top {
             name: b"logs".to_vec(),
@@ -315,6 +315,10 @@ fn what_a_source_says() {
          01 63  02 04 2e2e2f78         $M 00 # name, Symlink target, metadata, extra
          01 64  00 01 $M  01 01 01 00 00     # name, File size, metadata, extra: link, no owner, no xattrs",
     );
+}
+
+#[test]
+fn what_a_source_says() {
     golden(
         &SourceMessage::Failed { index: Some(7), path: b"a".to_vec(), reason: "gone".into() },
         "02           # Failed
