@@ -56,7 +56,7 @@ const COMMON_NAME: &str = "swarmwire controller";
 /// The directory that the environment means. An empty variable counts as unset, and a relative `XDG_CONFIG_HOME` too
 /// (XDG Base Directory Specification 0.8).
 fn locate(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let path = |name| path_in(&variable, name);
     if let Some(home) = path("SWARMWIRE_HOME") {
         return Some(home);
     }
@@ -64,6 +64,26 @@ fn locate(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
         .filter(|path| path.is_absolute())
         .or_else(|| path("HOME").map(|home| home.join(".config")))?;
     Some(config.join("swarmwire"))
+}
+
+/// Where the hashes of this machine's files are remembered (`swarmwire_common::hashes`): `$SWARMWIRE_HOME/hashes`, else
+/// `$XDG_CACHE_HOME/swarmwire/hashes`, else `~/.cache/swarmwire/hashes`. None where no variable says so.
+pub fn hashes_path() -> Option<PathBuf> {
+    locate_hashes(|name| std::env::var_os(name))
+}
+
+fn locate_hashes(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let home = path_in(&variable, "SWARMWIRE_HOME");
+    let cache = || {
+        let cache = path_in(&variable, "XDG_CACHE_HOME").filter(|path| path.is_absolute());
+        let cache = cache.or_else(|| path_in(&variable, "HOME").map(|home| home.join(".cache")))?;
+        Some(cache.join("swarmwire"))
+    };
+    home.or_else(cache).map(|dir| dir.join("hashes"))
+}
+
+fn path_in(variable: impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathBuf> {
+    variable(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Why there is no usable state directory.
@@ -93,9 +113,19 @@ mod tests {
             (&[("XDG_CONFIG_HOME", "relative"), ("HOME", "/h")], Some("/h/.config/swarmwire")),
             (&[], None),
         ] {
-            let variable =
-                |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, v)| v.into());
-            assert_eq!(locate(variable), expected.map(PathBuf::from), "{variables:?}");
+            assert_eq!(locate(among(variables)), expected.map(PathBuf::from), "{variables:?}");
         }
+        for (variables, expected) in [
+            (&[("SWARMWIRE_HOME", "/s"), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")][..], Some("/s/hashes")),
+            (&[("XDG_CACHE_HOME", "/x"), ("HOME", "/h")], Some("/x/swarmwire/hashes")),
+            (&[("XDG_CACHE_HOME", "relative"), ("HOME", "/h")], Some("/h/.cache/swarmwire/hashes")),
+            (&[], None),
+        ] {
+            assert_eq!(locate_hashes(among(variables)), expected.map(PathBuf::from), "{variables:?}");
+        }
+    }
+
+    fn among<'a>(variables: &'a [(&str, &str)]) -> impl Fn(&str) -> Option<OsString> + 'a {
+        |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
     }
 }

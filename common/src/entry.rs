@@ -4,6 +4,8 @@
 
 mod attributes;
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 
 pub use attributes::{Attributes, Owner, Xattr};
@@ -21,6 +23,17 @@ impl Timestamp {
     /// Nanoseconds since 1970, exact for every value.
     pub fn as_nanoseconds(self) -> i128 {
         i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanoseconds)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let split = |span: Duration| (i64::try_from(span.as_secs()).unwrap_or(i64::MAX), span.subsec_nanos());
+        match time.duration_since(UNIX_EPOCH).map(split).map_err(|err| split(err.duration())) {
+            Ok((seconds, nanoseconds)) => Self { seconds, nanoseconds },
+            Err((seconds, 0)) => Self { seconds: -seconds, nanoseconds: 0 },
+            Err((seconds, before)) => Self { seconds: -seconds - 1, nanoseconds: 1_000_000_000 - before },
+        }
     }
 }
 
@@ -71,6 +84,27 @@ impl SpecialKind {
             Self::Fifo => "FIFO",
             Self::Socket => "socket",
             Self::Unknown => "special file",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::Timestamp;
+
+    #[test]
+    fn times_before_1970_count_forward_from_the_second_before() {
+        let time = |seconds, nanoseconds| Timestamp { seconds, nanoseconds };
+        for (offset, after, before) in [
+            (Duration::ZERO, time(0, 0), time(0, 0)),
+            (Duration::from_nanos(1), time(0, 1), time(-1, 999_999_999)),
+            (Duration::from_secs(5), time(5, 0), time(-5, 0)),
+            (Duration::new(5, 7), time(5, 7), time(-6, 999_999_993)),
+        ] {
+            assert_eq!(Timestamp::from(UNIX_EPOCH + offset), after);
+            assert_eq!(Timestamp::from(UNIX_EPOCH - offset), before);
         }
     }
 }

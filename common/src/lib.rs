@@ -13,6 +13,7 @@ pub mod entry;
 pub mod escape;
 pub mod filter;
 pub mod hash;
+pub mod hashes;
 pub mod limits;
 pub mod path;
 pub mod root;

@@ -113,6 +113,12 @@ pub const CANDIDATES_MAX: usize = 1024 * 1024;
 /// are incomplete at the same time, so half of `FILES_OPEN_MAX`.
 pub const BASES_LARGE_MAX: usize = FILES_OPEN_MAX / 2;
 
+/// Bytes from which on a file is compared with others of its size before it is sent. Below it, opening the other costs about what sending does.
+pub const TWIN_BYTES_MIN: u64 = 16 * 1024;
+
+/// Files of one size that a file is compared with, the latest first: a tree of files of one size must not cost a comparison for each pair.
+pub const TWINS_COMPARED_MAX: usize = 4;
+
 /// Segments of one pack, at most 15 bytes each: a third of its header.
 pub const PACK_SEGMENTS_MAX: usize = 1024;
 

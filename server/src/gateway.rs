@@ -22,6 +22,7 @@ use swarmwire_certs::{
     verify,
 };
 use swarmwire_common::{
+    hashes::HashStore,
     root::{self, Root, staging},
     transport::{self, TransportError},
     wire::{self, status::Status},
@@ -38,7 +39,7 @@ use crate::{
     pool::Pool,
     renewal::{Presenter, renew_task},
     shutdown::ShutdownHandle,
-    state::{RecordedAddress, State},
+    state::{HASHES, RecordedAddress, State},
     store::StoreError,
 };
 
@@ -113,6 +114,8 @@ pub struct Gateway {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) root: Arc<Root>,
+    /// Hashes of files below the root.
+    pub(crate) hashes: Arc<HashStore>,
     pub(crate) state: State,
     pub(crate) clients: Clients,
     pub(crate) limiter: Mutex<JoinLimiter>,
@@ -147,6 +150,7 @@ impl Gateway {
         state.record_address(&address)?;
         let shared = Arc::new(Shared {
             root: Arc::new(root),
+            hashes: Arc::new(HashStore::new(state.path().join(HASHES), || wall_clock().into())),
             clients: Clients::open(state.clone()),
             state,
             limiter: Mutex::new(JoinLimiter::new(Instant::now())),

@@ -23,6 +23,7 @@ pub(crate) const CLIENTS: &str = "clients.toml";
 pub(crate) const CLIENTS_LOCK: &str = "clients.lock";
 pub(crate) const INVITATIONS: &str = "invitations.toml";
 pub(crate) const INVITATIONS_LOCK: &str = "invitations.lock";
+pub(crate) const HASHES: &str = "hashes";
 const ADDRESS: &str = "gateway.toml";
 const RUN_LOCK: &str = "run.lock";
 

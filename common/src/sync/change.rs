@@ -12,14 +12,14 @@ pub(super) fn change(kind: &Kind, metadata: Metadata, existing: &Existing, actio
         (Action::Keep | Action::Refuse(_), ..) => None,
         (Action::SetMetadata, ..) => Some(Change::Metadata),
         (
-            Action::Fetch | Action::FetchWithBasis,
+            Action::Fetch | Action::FetchWithBasis | Action::FetchUnlessSame,
             Kind::File { size },
             Existing::File { size: there, metadata: has },
         ) => {
             let (size, mtime) = (size != there, metadata.mtime != has.mtime);
             Some(Change::Update(Difference { size, mtime, content: !size && !mtime }))
         }
-        (Action::Fetch | Action::FetchWithBasis, ..) => Some(Change::Create),
+        (Action::Fetch | Action::FetchWithBasis | Action::FetchUnlessSame, ..) => Some(Change::Create),
         (Action::MakeDirectory | Action::ReplaceLinkByDirectory | Action::ReplaceFileByDirectory, ..) => {
             Some(Change::MakeDirectory)
         }

@@ -16,7 +16,9 @@ mod bases;
 mod commit;
 mod control;
 mod decoder;
+mod duplicates;
 mod extraneous;
+mod fresh;
 mod items;
 mod landing;
 mod links;
@@ -54,7 +56,9 @@ use assembly::{Assemblies, Withdrawn};
 use attributes::Told;
 use bases::Bases;
 use commit::Committer;
+use duplicates::{Duplicate, Duplicates};
 use extraneous::Extraneous;
+use fresh::Fresh;
 use items::Items;
 use landing::Landing;
 use links::Links;
@@ -71,6 +75,8 @@ enum Work {
     Unit(IncomingUnit),
     /// This file's content is what was told of its basis, with this hash.
     Same(u32, [u8; 32]),
+    /// This file is what another one is that is in place by now.
+    Copy(Duplicate),
 }
 
 /// What the threads and tasks of a destination share.
@@ -83,6 +89,8 @@ struct Shared {
     pending: Pending,
     assemblies: Assemblies,
     bases: Bases,
+    duplicates: Duplicates,
+    fresh: Fresh,
     replaced: Replaced,
     extraneous: Extraneous,
     told: Told,
@@ -175,6 +183,7 @@ impl Shared {
     fn end_waits(&self) {
         self.pending.abort();
         self.bases.abort();
+        self.duplicates.abort();
     }
 
     /// The directory that holds the entry.
@@ -207,6 +216,8 @@ pub(super) async fn run(
         pending: Pending::default(),
         assemblies: Assemblies::default(),
         bases: Bases::default(),
+        duplicates: Duplicates::default(),
+        fresh: Fresh::default(),
         replaced: Replaced::default(),
         extraneous: Extraneous::default(),
         told: Told::default(),
@@ -343,16 +354,12 @@ async fn drive(
     tell_list(shared).await?;
     let (blocks, block_queue) = async_channel::bounded(limits::BLOCKS_QUEUED_MAX);
     let (work, work_queue) = async_channel::bounded(limits::UNITS_QUEUED_MAX);
+    start_writers(shared, threads, &work_queue);
+    drop(work_queue);
     let planning = shared.clone();
     threads.spawn_blocking(move || planner::plan(&planning, &block_queue));
     let signing = shared.clone();
     threads.spawn_blocking(move || bases::work(&signing));
-    let committer = Committer::start(shared, threads);
-    for _ in 0..shared.options.jobs {
-        let (shared, queue, committer) = (shared.clone(), work_queue.clone(), committer.clone());
-        threads.spawn_blocking(move || writer::write(&shared, &queue, &committer));
-    }
-    drop((work_queue, committer));
 
     let reading = control::read(recv, shared, blocks, work.clone());
     let receiving = streams::receive(data, shared, work.clone());
@@ -374,17 +381,48 @@ async fn drive(
     work_done(shared, threads, reading).await
 }
 
-/// Waits for the last batch and finishes the directories, still listening to the source.
+/// Starts the threads that write what is queued, and the one that commits. They end when the queue is closed.
+fn start_writers(shared: &Arc<Shared>, threads: &mut JoinSet<()>, queue: &Receiver<Work>) {
+    let committer = Committer::start(shared, threads);
+    for _ in 0..shared.options.jobs {
+        let (shared, queue, committer) = (shared.clone(), queue.clone(), committer.clone());
+        threads.spawn_blocking(move || writer::write(&shared, &queue, &committer));
+    }
+}
+
+/// Waits until all threads have ended.
+async fn ended(shared: &Shared, threads: &mut JoinSet<()>) -> Result<(), SyncError> {
+    while let Some(ended) = threads.join_next().await {
+        ended.map_err(|_| SyncError::Worker)?;
+    }
+    shared.take_fatal()
+}
+
+/// Copies what is the same as something else, now that this is in place.
+async fn copy_duplicates(shared: &Arc<Shared>, threads: &mut JoinSet<()>) -> Result<(), SyncError> {
+    let duplicates = shared.duplicates.take();
+    if duplicates.is_empty() {
+        return Ok(());
+    }
+    let (work, queue) = async_channel::bounded(duplicates.len());
+    for duplicate in duplicates {
+        // The queue is open and has room for all.
+        let _sent = work.try_send(Work::Copy(duplicate));
+    }
+    work.close();
+    start_writers(shared, threads, &queue);
+    ended(shared, threads).await
+}
+
+/// Waits for the last batch, makes copies and finishes the directories, still listening to the source.
 async fn work_done(
     shared: &Arc<Shared>,
     threads: &mut JoinSet<()>,
     reading: impl Future<Output = Result<(), SyncError>>,
 ) -> Result<(), SyncError> {
     let finishing = async {
-        while let Some(ended) = threads.join_next().await {
-            ended.map_err(|_| SyncError::Worker)?;
-        }
-        shared.take_fatal()?;
+        ended(shared, threads).await?;
+        copy_duplicates(shared, threads).await?;
         let finishing = shared.clone();
         tokio::task::spawn_blocking(move || landing::finish(&finishing))
             .await

@@ -6,6 +6,7 @@ use super::Events;
 use crate::{
     entry::Kind,
     filter::{Selection, Subject},
+    hashes::HashStore,
     path::{Name, PathError, RelPath},
     root::{self, Dir, EntryType, Root, Stat, attributes::Namespaces},
     wire::{extra::Preserve, status::Status},
@@ -22,6 +23,7 @@ pub struct Source {
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
     pub(super) namespaces: Namespaces,
+    hashes: Option<Arc<HashStore>>,
 }
 
 impl Source {
@@ -63,6 +65,7 @@ impl Source {
             events: None,
             selection: Arc::default(),
             namespaces: Namespaces::default(),
+            hashes: None,
         })
     }
 
@@ -108,6 +111,23 @@ impl Source {
     pub fn selection(&self) -> &Selection {
         &self.selection
     }
+
+    /// Remembers the hashes of files, and does not read those again that it knows.
+    pub fn remembering(mut self, hashes: Arc<HashStore>) -> Self {
+        self.hashes = Some(hashes);
+        self
+    }
+
+    pub(super) fn remembered(&self, stat: &Stat) -> Option<[u8; 32]> {
+        self.hashes.as_ref()?.get(stat)
+    }
+
+    /// Notes the hash of a file that was the same before and after it was read.
+    pub(super) fn remember(&self, stat: &Stat, hash: [u8; 32]) {
+        if let Some(hashes) = &self.hashes {
+            hashes.put(stat, hash);
+        }
+    }
 }
 
 /// A place to sync into. What exists there decides where a source lands: see `landing`.
@@ -120,6 +140,7 @@ pub struct Destination {
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
     pub(super) namespaces: Namespaces,
+    hashes: Option<Arc<HashStore>>,
     asked: Option<Asked>,
 }
 
@@ -162,6 +183,7 @@ impl Destination {
             events: None,
             selection: Arc::default(),
             namespaces: Namespaces::default(),
+            hashes: None,
             asked: None,
         })
     }
@@ -195,6 +217,23 @@ impl Destination {
     /// What is selected.
     pub fn selection(&self) -> &Selection {
         &self.selection
+    }
+
+    /// Remembers the hashes of files, and does not read those again that it knows.
+    pub fn remembering(mut self, hashes: Arc<HashStore>) -> Self {
+        self.hashes = Some(hashes);
+        self
+    }
+
+    pub(super) fn remembered(&self, stat: &Stat) -> Option<[u8; 32]> {
+        self.hashes.as_ref()?.get(stat)
+    }
+
+    /// Notes the hash of a file that was the same before and after it was read.
+    pub(super) fn remember(&self, stat: &Stat, hash: [u8; 32]) {
+        if let Some(hashes) = &self.hashes {
+            hashes.put(stat, hash);
+        }
     }
 
     /// Takes only what is at `path` of the peer, as it was asked for: its own name, or none where the contents of a directory are

@@ -35,6 +35,8 @@ pub enum Action {
     Fetch,
     /// Ask for the content, and tell what is here, of which it may be a later version or just the same.
     FetchWithBasis,
+    /// Ask for the content if it is not what is here, which is told by its hash.
+    FetchUnlessSame,
     /// Make the directory.
     MakeDirectory,
     /// Remove the link in the way, then make the directory.
@@ -107,9 +109,11 @@ fn compare_files(wanted: (u64, Metadata), there: (u64, Metadata), options: SyncO
         let is_worth_it = wanted.0.min(there.0) >= BASIS_BYTES_MIN;
         return if is_worth_it { Action::FetchWithBasis } else { Action::Fetch };
     }
-    let may_differ = options.checksum || wanted.1.mtime != there.1.mtime;
-    if may_differ && wanted.0 > 0 {
+    if wanted.0 > 0 && wanted.1.mtime != there.1.mtime {
         return Action::FetchWithBasis;
+    }
+    if wanted.0 > 0 && options.checksum {
+        return Action::FetchUnlessSame;
     }
     if wanted.1 != there.1 { Action::SetMetadata } else { Action::Keep }
 }
@@ -211,7 +215,7 @@ mod tests {
         let at = |size| Existing::File { size, metadata: metadata(0o644, 5) };
         let file = |size| Kind::File { size };
         let decided = |size, there| decide(&file(size), metadata(0o644, 5), &at(there), options);
-        assert_eq!(decided(3, 3), Action::FetchWithBasis);
+        assert_eq!(decided(3, 3), Action::FetchUnlessSame);
         assert_eq!(decided(3, 4), Action::Fetch);
         assert_eq!(decided(0, 0), Action::Keep);
     }

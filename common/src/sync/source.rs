@@ -18,6 +18,7 @@ mod reader;
 mod scan;
 mod select;
 mod streams;
+mod twins;
 mod wanted;
 
 use std::{
@@ -49,6 +50,7 @@ use crate::{
 use hard_links::HardLinks;
 use places::Places;
 use streams::Pace;
+use twins::Twins;
 use wanted::Wanted;
 
 /// What the threads and tasks of a source share.
@@ -62,6 +64,7 @@ struct Shared {
     places: Places,
     hard_links: HardLinks,
     wanted: Wanted,
+    twins: Twins,
     control: Sender<SourceMessage>,
     tally: Arc<Tally>,
     named: Named,
@@ -135,6 +138,7 @@ pub(super) async fn run(link: Link, source: Source, options: SyncOptions, tally:
         places: Places::default(),
         hard_links: HardLinks::default(),
         wanted: Wanted::default(),
+        twins: Twins::default(),
         control,
         tally: tally.clone(),
         named: Named::default(),
@@ -251,6 +255,10 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
             DestinationMessage::WantWith(files) => {
                 let tree = shared.tree.read().expect("no holder panics");
                 shared.wanted.push_with(&tree, files)?;
+            }
+            DestinationMessage::WantUnless(files) => {
+                let tree = shared.tree.read().expect("no holder panics");
+                shared.wanted.push_unless(&tree, files)?;
             }
             DestinationMessage::PlanEnd => shared.wanted.close(),
             DestinationMessage::Failed { index, reason } => {

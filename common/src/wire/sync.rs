@@ -3,11 +3,11 @@
 //! - The controller asks ([`SyncRequest`]); the gateway replies `ok`; the two take the roles of source and destination.
 //! - source → destination, in this order: `Top`, then `Listing` blocks (every directory's entries after the block that names it),
 //!   with `Failed` and `Skipped` among them, then `ListingEnd`; then whatever becomes of wanted files that is not content.
-//! - destination → source: `Want` and `WantWith` as planning goes on, then `PlanEnd`; `Failed`, `NotDeleted` and `Progress` at any time;
+//! - destination → source: `Want`, `WantWith` and `WantUnless` as planning goes on, then `PlanEnd`; `Failed`, `NotDeleted` and `Progress` at any time;
 //!   `Done` last. Content travels on data streams (`wire::data`).
 //!
 //! **Index**: entries are numbered from 0 (the top) in the order of their listing; both sides count alike, so an entry is named
-//! once and a number afterwards. A file is wanted at most once.
+//! once and a number afterwards. A file is wanted at most once, and once more where `WantUnless` was answered by `Differs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -256,7 +256,7 @@ pub enum SourceMessage {
         /// Bytes of all regular files listed.
         bytes: u64,
     },
-    /// This file is just what its `WantWith` has told, and no content follows for it.
+    /// This file is just what its `WantWith` or `WantUnless` has told, and no content follows for it.
     Same {
         /// Which.
         index: u32,
@@ -271,6 +271,20 @@ pub enum SourceMessage {
         status: StatusCode,
         /// Why.
         reason: String,
+    },
+    /// This file is just what another wanted one is, and no content follows for it.
+    Duplicate {
+        /// Which.
+        index: u32,
+        /// The other one, whose content comes or came.
+        of: u32,
+        /// BLAKE3 of the content of both.
+        hash: [u8; 32],
+    },
+    /// This file has another hash than its `WantUnless` has told, and may be wanted again.
+    Differs {
+        /// Which.
+        index: u32,
     },
 }
 
@@ -327,6 +341,8 @@ pub enum DestinationMessage {
     Select(Vec<Vec<u8>>),
     /// The list is complete.
     SelectEnd,
+    /// Files whose content is wanted if it has another BLAKE3 than this.
+    WantUnless(Vec<(u32, [u8; 32])>),
 }
 
 /// `count` indexes from `first` on.

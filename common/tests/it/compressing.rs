@@ -110,7 +110,9 @@ async fn noise_does_not_grow_by_compression() {
 async fn many_large_files_of_nothing_do_not_exceed_what_may_be_open() {
     let from = tempfile::tempdir().unwrap();
     for number in 0..300 {
-        fs::File::create(from.path().join(number.to_string())).unwrap().set_len(CHUNK_BYTES + 1).unwrap();
+        // Each of a size of its own, or they would be copies of one.
+        let file = fs::File::create(from.path().join(number.to_string())).unwrap();
+        file.set_len(CHUNK_BYTES + 1 + number).unwrap();
     }
     let options = SyncOptions { compress: Compress::Level(1), jobs: 8, ..options(Durability::None) };
     synced(from.path(), options).await;

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Content without repetition, the same for the same seed.
-fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut content = vec![0; bytes];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut content);
     content
@@ -203,6 +203,32 @@ async fn each_change_costs_no_more_than_what_is_new_of_it() {
                 change.name
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_a_tree_more_than_once_is_sent_once() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::create_dir(from.path().join("copies")).unwrap();
+    for number in 0..6 {
+        fs::write(from.path().join(format!("copies/large-{number}")), noise(1, 3 * MIB + 7)).unwrap();
+        fs::write(from.path().join(format!("small-{number}")), noise(2, 200_000)).unwrap();
+    }
+    // Of one size, and different: from the start, in the middle, in the last byte.
+    let mut last = noise(1, 3 * MIB + 7);
+    *last.last_mut().unwrap() ^= 1;
+    let mut middle = noise(2, 200_000);
+    middle[100_000] ^= 1;
+    fs::write(from.path().join("large-other"), noise(3, 3 * MIB + 7)).unwrap();
+    fs::write(from.path().join("large-last"), last).unwrap();
+    fs::write(from.path().join("small-middle"), middle).unwrap();
+    let once = u64::try_from(3 * (3 * MIB + 7) + 2 * 200_000).unwrap();
+    let pair = Pair::connect().await;
+    for durability in [Durability::Batch, Durability::None, Durability::File] {
+        let to = to.path().join(format!("{durability:?}"));
+        fs::create_dir(&to).unwrap();
+        assert_eq!(sync(&pair, from.path(), &to, options(durability)).await, once);
+        assert_eq!(sync(&pair, from.path(), &to, options(durability)).await, 0, "it is all in place");
     }
 }
 

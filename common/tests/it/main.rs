@@ -14,5 +14,6 @@ mod pair;
 mod peers;
 mod preserving;
 mod rehearsing;
+mod remembering;
 mod selection;
 mod sync;

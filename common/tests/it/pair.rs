@@ -79,6 +79,17 @@ impl Pair {
         destination: Destination,
         options: SyncOptions,
     ) -> [Outcome; 2] {
+        self.sync_counting(source, destination, options, &<[Arc<Tally>; 2]>::default()).await
+    }
+
+    /// As [`Self::sync`], with the counts of the source and the destination.
+    pub(crate) async fn sync_counting(
+        &self,
+        source: Source,
+        destination: Destination,
+        options: SyncOptions,
+        tallies: &[Arc<Tally>; 2],
+    ) -> [Outcome; 2] {
         let [from, to] = self.channel().await;
         let routers = [Router::new(), Router::new()];
         let link = |channel: Channel, connection: &quinn::Connection, router: &Router| Link {
@@ -90,8 +101,8 @@ impl Pair {
         let destination_link = link(to, &self.gateway, &routers[1]);
         let both = async {
             tokio::join!(
-                send(source_link, source, options, Arc::new(Tally::default())),
-                receive(destination_link, destination, options, Arc::new(Tally::default())),
+                send(source_link, source, options, Arc::clone(&tallies[0])),
+                receive(destination_link, destination, options, Arc::clone(&tallies[1])),
             )
         };
         tokio::select! {

@@ -240,8 +240,19 @@ async fn lied_to_about(
     let router = Router::new();
     let link = Link { data: router.register(ours.id()), connection: pair.gateway.clone(), channel: ours };
     let lying = async {
-        for message in &messages {
-            theirs.send.send(message).await.unwrap();
+        for (at, message) in messages.iter().enumerate() {
+            let is_after_listing = at
+                .checked_sub(1)
+                .is_some_and(|before| matches!(messages[before], SourceMessage::ListingEnd { .. }));
+            if is_after_listing {
+                // What is said of files comes after they are wanted.
+                let _wants: Result<DestinationMessage, _> =
+                    theirs.recv.recv::<_, CONTROL_FRAME_BYTES_MAX>().await;
+            }
+            // The destination may have seen enough.
+            if theirs.send.send(message).await.is_err() {
+                break;
+            }
         }
         if !units.is_empty() {
             // Units come after they are wanted; a lie about what is wanted comes as early.
@@ -331,6 +342,56 @@ async fn a_patch_that_does_not_fit_ends_the_sync_and_one_that_does_not_match_fai
     let mut same = wants(10_000);
     same.push(SourceMessage::Same { index: 1, hash: [0; 32] });
     let (outcome, _) = lied_to_over(&before, (same, vec![])).await;
+    assert!(matches!(outcome.error, Some(SyncError::Protocol(_))), "{:?}", outcome.error);
+}
+
+/// A source calls files copies of others: only what is one in the end gets its name.
+#[tokio::test]
+async fn a_copy_is_believed_only_where_it_is_one() {
+    let listed = |sizes: [u64; 2]| {
+        let files = vec![file(b"a", sizes[0]), file(b"b", sizes[1]), entry(b"d", Kind::Directory)];
+        vec![top(), listing(0, files), end(4)]
+    };
+    let duplicate =
+        |index, of, hash: &[u8]| SourceMessage::Duplicate { index, of, hash: blake3::hash(hash).into() };
+    let content = vec![pack(1, b"hello")];
+
+    let mut honest = listed([5, 5]);
+    honest.push(duplicate(2, 1, b"hello"));
+    let (outcome, names) = lied_to((honest, content.clone())).await;
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!((outcome.report.entries_failed, names), (0, vec!["a".to_owned(), "b".into(), "d".into()]));
+
+    for (hash, what) in [(&b"hallo"[..], "another hash"), (b"", "that of nothing")] {
+        let mut lie = listed([5, 5]);
+        lie.push(duplicate(2, 1, hash));
+        let (outcome, names) = lied_to((lie, content.clone())).await;
+        assert!(outcome.error.is_none(), "{what}: {:?}", outcome.error);
+        let [failure] = outcome.report.failed.as_slice() else { panic!("{what}: {:?}", outcome.report) };
+        assert!(failure.reason.contains("copied from `a`"), "{what}: {}", failure.reason);
+        assert_eq!(names, ["a", "d"], "{what}");
+    }
+
+    // Of each other, so that nothing comes of either.
+    let mut ring = listed([5, 5]);
+    ring.extend([duplicate(1, 2, b"hello"), duplicate(2, 1, b"hello")]);
+    let (outcome, names) = lied_to((ring, vec![])).await;
+    assert_eq!((outcome.report.entries_failed, names), (2, vec!["d".to_owned()]), "{:?}", outcome.error);
+
+    for (sizes, index, of) in [([5, 6], 2, 1), ([5, 5], 2, 3), ([5, 5], 3, 1), ([5, 5], 2, 9), ([5, 5], 9, 1)]
+    {
+        let mut lie = listed(sizes);
+        lie.push(duplicate(index, of, b"hello"));
+        let (outcome, _) = lied_to((lie, vec![])).await;
+        assert!(
+            matches!(outcome.error, Some(SyncError::Protocol(_))),
+            "{index} of {of}: {:?}",
+            outcome.error
+        );
+    }
+    let mut twice = listed([5, 5]);
+    twice.extend([duplicate(2, 1, b"hello"), duplicate(2, 1, b"hello")]);
+    let (outcome, _) = lied_to((twice, vec![])).await;
     assert!(matches!(outcome.error, Some(SyncError::Protocol(_))), "{:?}", outcome.error);
 }
 

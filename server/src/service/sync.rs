@@ -7,6 +7,7 @@ use std::{
 
 use swarmwire_common::{
     filter::Selection,
+    hashes::HashStore,
     limits,
     path::RelPath,
     root::{Root, attributes::Namespaces},
@@ -30,19 +31,29 @@ enum Half {
     Destination(Destination),
 }
 
+impl Half {
+    fn remembering(self, hashes: Arc<HashStore>) -> Self {
+        match self {
+            Self::Source(source) => Self::Source(source.remembering(hashes)),
+            Self::Destination(destination) => Self::Destination(destination.remembering(hashes)),
+        }
+    }
+}
+
 pub(super) async fn serve(mut request: Request) -> Status {
     let Granted { asked, path, namespaces } = match granted(&request) {
         Ok(granted) => granted,
         Err(refusal) => return request.refuse(refusal).await,
     };
-    let root = Arc::clone(&request.gateway().root);
+    let gateway = request.gateway();
+    let (root, hashes) = (Arc::clone(&gateway.root), Arc::clone(&gateway.hashes));
     let (direction, options) = (asked.direction, asked.options.within_bounds(limits::PEER_JOBS_MAX));
     let opened = spawn_blocking({
         let path = path.clone();
         move || open(root, path, asked, namespaces)
     });
     let half = match opened.await {
-        Ok(Ok(half)) => half,
+        Ok(Ok(half)) => half.remembering(hashes),
         Ok(Err(refusal)) => return request.refuse(refusal).await,
         Err(err) => {
             tracing::error!(%err, "a place could not be looked at");

@@ -11,15 +11,17 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
+use swarmwire_client::home::hashes_path;
 use swarmwire_common::{
     escape::escape,
+    hashes::HashStore,
     path::{Name, RelPath},
     root::{Root, attributes::Namespaces, describe},
     sync::{Destination, Events, PlaceError, Source},
     wire::sync::Direction,
 };
 
-use super::job::Job;
+use super::{super::now, job::Job};
 use crate::place::means_contents;
 
 /// The half of the sync that runs here.
@@ -39,6 +41,15 @@ impl LocalEnd {
     }
 }
 
+impl LocalEnd {
+    fn remembering(self, hashes: Arc<HashStore>) -> Self {
+        match self {
+            Self::Source(source) => Self::Source(source.remembering(hashes)),
+            Self::Destination(destination) => Self::Destination(destination.remembering(hashes)),
+        }
+    }
+}
+
 /// Opens the local side of `job`.
 pub(super) async fn open(job: &Job) -> anyhow::Result<LocalEnd> {
     let (direction, path) = (job.direction, job.local.clone());
@@ -53,7 +64,12 @@ pub(super) async fn open(job: &Job) -> anyhow::Result<LocalEnd> {
             Ok(LocalEnd::Destination(destination.selecting(selection)))
         }
     };
-    tokio::task::spawn_blocking(open).await?
+    let end = tokio::task::spawn_blocking(open).await??;
+    // Without a place for hashes, files are read.
+    Ok(match hashes_path() {
+        Some(path) => end.remembering(Arc::new(HashStore::new(path, || now().into()))),
+        None => end,
+    })
 }
 
 fn open_source(typed: &Path) -> anyhow::Result<Source> {

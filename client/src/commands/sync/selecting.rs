@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use swarmwire_common::{
@@ -125,12 +125,5 @@ fn shown(option: &str, path: &Path) -> String {
 
 /// The time `age` before `now`, the earliest there is at most.
 fn timestamp(now: SystemTime, age: Duration) -> Timestamp {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let nanoseconds = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX);
-    let nanoseconds = nanoseconds.saturating_sub(i128::try_from(age.as_nanos()).unwrap_or(i128::MAX));
-    let (seconds, rest) = (nanoseconds.div_euclid(1_000_000_000), nanoseconds.rem_euclid(1_000_000_000));
-    Timestamp {
-        seconds: i64::try_from(seconds).unwrap_or(i64::MIN),
-        nanoseconds: u32::try_from(rest).expect("below a second"),
-    }
+    now.checked_sub(age).map_or(Timestamp { seconds: i64::MIN, nanoseconds: 0 }, Timestamp::from)
 }

@@ -240,12 +240,12 @@ impl Assembly {
         }
     }
 
-    /// Gives a complete file its size and, by `set_metadata`, its metadata; gives its temporary name and size.
+    /// Gives a complete file its size and, by `set_metadata`, its metadata; gives its temporary name, size and hash.
     pub(super) fn finish(
         &self,
         sync: bool,
         set_metadata: impl FnOnce(&File) -> io::Result<()>,
-    ) -> io::Result<(TempName, u64)> {
+    ) -> io::Result<(TempName, u64, [u8; 32])> {
         let state = self.state();
         let current = state.current.as_ref().expect("a complete file has a reading");
         current.file.end_at(current.reading.size)?;
@@ -253,7 +253,8 @@ impl Assembly {
         if sync {
             current.file.sync()?;
         }
-        Ok((self.temp, current.reading.size))
+        let (hash, _) = current.end.expect("a complete file has ended");
+        Ok((self.temp, current.reading.size, hash))
     }
 
     /// Gives back the room of a file that failed.
@@ -375,7 +376,7 @@ mod tests {
 
         /// What would get the file's name now.
         fn assert_content(&self) {
-            let (temp, size) = self.assembly.finish(false, |_| Ok(())).unwrap();
+            let (temp, size, _) = self.assembly.finish(false, |_| Ok(())).unwrap();
             assert_eq!(size, SIZE);
             let mut found = Vec::new();
             let dir = self.assembly.staging.dir();

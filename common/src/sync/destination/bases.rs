@@ -16,7 +16,7 @@ use crate::{
     delta::{Cuts, Signature, Signer},
     limits::{self, CHUNK_BYTES},
     path::{Name, RelPath},
-    root::{EntryType, File, descriptors, staging::PartialKey},
+    root::{EntryType, File, Stat, descriptors, staging::PartialKey},
     sync::Stage,
     wire::sync::{DestinationMessage, Run, WantWith},
 };
@@ -26,6 +26,8 @@ use crate::{
 pub(super) enum Candidate {
     /// The one whose place the new file takes.
     Own,
+    /// The same, by its hash alone: it is most likely what the source has.
+    OwnHash,
     /// Another one, by its path below the root.
     Other(RelPath),
     /// What an interrupted sync has left of the new file, and after it the old one, if it has one.
@@ -79,6 +81,8 @@ struct State {
     reading: usize,
     /// Candidates that are read, or cannot be, and of which the source has not been told.
     untold: usize,
+    /// Files of which the source was told the hash and has not said whether it has the same.
+    compared: usize,
     /// Nothing more will be asked for, or the sync is over.
     is_closed: bool,
 }
@@ -115,10 +119,23 @@ impl Bases {
         drop(self.changed.wait_while(self.state(), busy).expect("no holder panics"));
     }
 
+    /// The source has another hash of this file: it is asked for as any other. False if none was told.
+    pub(super) fn differs(&self, index: u32) -> bool {
+        let mut state = self.state();
+        let is_compared = state.told.get(&index).is_some_and(|basis| basis.candidate == Candidate::OwnHash);
+        if is_compared {
+            state.settle(index);
+            state.asked.push_back((index, Candidate::Own));
+            self.changed.notify_all();
+        }
+        is_compared
+    }
+
     /// The sync is over.
     pub(super) fn abort(&self) {
         let mut state = self.state();
         state.asked.clear();
+        state.compared = 0;
         state.is_closed = true;
         self.changed.notify_all();
     }
@@ -130,11 +147,7 @@ impl Bases {
 
     /// The file has come or will not: its basis is not needed any more.
     pub(super) fn settle(&self, index: u32) {
-        let mut state = self.state();
-        if let Some(basis) = state.told.remove(&index) {
-            state.chunks -= basis.chunks;
-            state.held -= basis.held();
-            state.large -= usize::from(basis.is_large);
+        if self.state().settle(index) {
             self.changed.notify_all();
         }
     }
@@ -151,7 +164,7 @@ impl Bases {
             if has_ready {
                 return Next::Tell;
             }
-            if state.is_closed && state.asked.is_empty() {
+            if state.is_closed && state.asked.is_empty() && state.compared == 0 {
                 return Next::End;
             }
             state = self.changed.wait(state).expect("no holder panics");
@@ -167,6 +180,7 @@ impl Bases {
             state.chunks += basis.chunks;
             state.held += basis.held();
             state.large += usize::from(basis.is_large);
+            state.compared += usize::from(basis.candidate == Candidate::OwnHash);
             state.told.insert(index, Arc::new(basis));
         }
     }
@@ -182,6 +196,17 @@ impl Bases {
 }
 
 impl State {
+    /// Forgets the basis of a file; false if there is none.
+    fn settle(&mut self, index: u32) -> bool {
+        let Some(basis) = self.told.remove(&index) else { return false };
+        self.chunks -= basis.chunks;
+        self.held -= basis.held();
+        self.large -= usize::from(basis.is_large);
+        // After an abort nobody waits for an answer.
+        self.compared = self.compared.saturating_sub(usize::from(basis.candidate == Candidate::OwnHash));
+        true
+    }
+
     /// Whether another candidate may be signed, which may turn out to have as many chunks as there can be.
     fn has_room(&self, open_max: usize) -> bool {
         self.chunks + (self.reading + 1) * limits::SIGNATURE_CHUNKS_MAX <= limits::SIGNATURE_CHUNKS_TOLD_MAX
@@ -212,6 +237,7 @@ pub(super) fn work(shared: &Shared) {
 #[derive(Default)]
 struct Ready {
     with: Vec<WantWith>,
+    unless: Vec<(u32, [u8; 32])>,
     /// Files whose candidate cannot be read.
     without: Vec<Run>,
     count: usize,
@@ -223,10 +249,15 @@ impl Ready {
         self.count == 0
     }
 
-    fn add(&mut self, index: u32, signed: io::Result<(Signature, Basis)>, bases: &Bases) {
+    fn add(&mut self, index: u32, signed: io::Result<(Option<Signature>, Basis)>, bases: &Bases) {
         self.count += 1;
         match signed {
-            Ok((signature, basis)) => {
+            Ok((None, basis)) => {
+                self.bytes += size_of::<(u32, [u8; 32])>();
+                self.unless.push((index, basis.hash));
+                bases.read(index, Some(basis));
+            }
+            Ok((Some(signature), basis)) => {
                 self.bytes += (1 + signature.chunks.len()) * size_of::<(u32, [u8; 16])>();
                 let Signature { cuts, chunks } = signature;
                 self.with.push(WantWith { index, average_log2: cuts.average_log2(), chunks });
@@ -242,10 +273,11 @@ impl Ready {
     }
 
     fn tell(&mut self, shared: &Shared) {
-        let Self { with, without, count, .. } = std::mem::take(self);
+        let Self { with, unless, without, count, .. } = std::mem::take(self);
         let with = (!with.is_empty()).then_some(DestinationMessage::WantWith(with));
         let without = (!without.is_empty()).then_some(DestinationMessage::Want(without));
-        for message in with.into_iter().chain(without) {
+        let unless = (!unless.is_empty()).then_some(DestinationMessage::WantUnless(unless));
+        for message in with.into_iter().chain(unless).chain(without) {
             // A closed channel means that the sync has ended, and then nobody waits for this.
             let _ended = shared.control.send_blocking(message);
         }
@@ -253,29 +285,53 @@ impl Ready {
     }
 }
 
-/// Reads a candidate to its end.
-fn sign(shared: &Shared, index: u32, candidate: Candidate) -> io::Result<(Signature, Basis)> {
+/// Reads a candidate to its end. There is no signature of one that is told by its hash.
+fn sign(shared: &Shared, index: u32, candidate: Candidate) -> io::Result<(Option<Signature>, Basis)> {
     let files = open(shared, index, &candidate)?;
-    let sizes: Vec<u64> = files.iter().map(|file| Ok(file.stat()?.size)).collect::<io::Result<_>>()?;
-    let size = sizes.iter().sum();
+    let stats: Vec<Stat> = files.iter().map(File::stat).collect::<io::Result<_>>()?;
+    let size = stats.iter().map(|stat| stat.size).sum();
+    if candidate == Candidate::OwnHash {
+        return Ok((None, Basis::by_hash(size, hash(shared, &files[0], &stats[0])?)));
+    }
     let mut signer = Signer::new(Cuts::for_size(size));
     let mut bytes = Vec::with_capacity(files.len());
     let mut read = 0;
     for file in &files {
-        read += read_all(shared, file, &mut signer)?;
+        read += read_all(shared, file, |bytes| signer.add(bytes))?;
         bytes.push(signer.end_file() - bytes.iter().sum::<u64>());
     }
     let (signature, hash) = signer.finish();
     let is_whole = files.len() == 1 && bytes[0] == read;
+    let hash = hash.into();
+    if is_whole && files[0].stat()? == stats[0] {
+        shared.landing.destination().remember(&stats[0], hash);
+    }
     let is_held = candidate != Candidate::Own || size > CHUNK_BYTES;
     let chunks = signature.chunks.len();
     let files = is_held.then_some(files);
     let is_large = shared.tree.read().expect("no holder panics").size(index) > CHUNK_BYTES;
-    let basis = Basis { candidate, hash: hash.into(), is_whole, bytes, files, chunks, is_large };
-    Ok((signature, basis))
+    let basis = Basis { candidate, hash, is_whole, bytes, files, chunks, is_large };
+    Ok((Some(signature), basis))
 }
 
-fn read_all(shared: &Shared, file: &File, signer: &mut Signer) -> io::Result<u64> {
+/// The hash of a file, remembered or read.
+fn hash(shared: &Shared, file: &File, stat: &Stat) -> io::Result<[u8; 32]> {
+    let destination = shared.landing.destination();
+    if let Some(hash) = destination.remembered(stat) {
+        return Ok(hash);
+    }
+    let mut hasher = blake3::Hasher::new();
+    read_all(shared, file, |bytes| {
+        hasher.update(bytes);
+    })?;
+    let hash = hasher.finalize().into();
+    if file.stat()? == *stat {
+        destination.remember(stat, hash);
+    }
+    Ok(hash)
+}
+
+fn read_all(shared: &Shared, file: &File, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
     let mut buffer = shared.pool.take();
     let step = usize::try_from(CHUNK_BYTES).expect("1 MiB");
     let mut offset = 0;
@@ -289,7 +345,7 @@ fn read_all(shared: &Shared, file: &File, signer: &mut Signer) -> io::Result<u64
         if shared.pending.is_over() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        shared.tally.timed(Stage::Hash, || signer.add(&buffer.bytes));
+        shared.tally.timed(Stage::Hash, || take(&buffer.bytes));
         offset += u64::try_from(read).expect("at most a chunk");
     }
 }
@@ -297,7 +353,7 @@ fn read_all(shared: &Shared, file: &File, signer: &mut Signer) -> io::Result<u64
 /// The files of a candidate, whose contents are laid end to end.
 fn open(shared: &Shared, index: u32, candidate: &Candidate) -> io::Result<Vec<File>> {
     let files = match candidate {
-        Candidate::Own => vec![open_own(shared, index)?],
+        Candidate::Own | Candidate::OwnHash => vec![open_own(shared, index)?],
         Candidate::Other(path) => {
             let (parent, name) = path.split_last().ok_or(io::ErrorKind::IsADirectory)?;
             vec![shared.landing.root().dir(&parent)?.open_file(name)?]
@@ -322,6 +378,12 @@ fn open_own(shared: &Shared, index: u32) -> io::Result<File> {
 }
 
 impl Basis {
+    /// A file in its own place of which only the hash is told.
+    fn by_hash(size: u64, hash: [u8; 32]) -> Self {
+        let candidate = Candidate::OwnHash;
+        Self { candidate, hash, is_whole: true, bytes: vec![size], files: None, chunks: 0, is_large: false }
+    }
+
     /// Bytes that were told.
     pub(super) fn len(&self) -> u64 {
         self.bytes.iter().sum()

@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_channel::{Receiver, Sender};
 use tokio::time::{interval, timeout};
 
-use super::{Shared, Work, attributes};
+use super::{Duplicate, Shared, Work, attributes, duplicates};
 use crate::{
     channel::{FrameError, FrameReceiver, FrameSender},
     limits,
@@ -61,6 +61,14 @@ pub(super) async fn read(
             SourceMessage::Same { index, hash } => {
                 let same = Work::Same(index, hash);
                 work.send(same).await.map_err(|_| shared.ended_by("it spoke after the end"))?;
+            }
+            SourceMessage::Duplicate { index, of, hash } => {
+                duplicates::note(shared, Duplicate { index, of, hash })?;
+            }
+            SourceMessage::Differs { index } => {
+                if !shared.bases.differs(index) {
+                    return Err(SyncError::Protocol("it compares a file of which no hash was told"));
+                }
             }
             SourceMessage::Alive => {}
             SourceMessage::Aborted { status, reason } => {

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::{Shared, attributes, extraneous, items, links};
+use super::{Shared, attributes, extraneous, fresh, items, links};
 use crate::{
     entry::Kind,
     limits,
@@ -186,6 +186,11 @@ impl Landing {
         self.changed.store(true, Relaxed);
     }
 
+    /// What it is all about.
+    pub(super) fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
     /// The root that everything lands in.
     pub(super) fn root(&self) -> &Root {
         &self.destination.root
@@ -250,6 +255,7 @@ pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     landing.remove_staging();
     extraneous::remove(shared);
     items::flush(shared);
+    fresh::remember(shared);
     if shared.options.dry_run {
         return Ok(());
     }

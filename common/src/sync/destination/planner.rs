@@ -262,11 +262,12 @@ impl Planner<'_> {
             Existing::File { size, .. } => Some(size),
             _ => None,
         };
-        if let (Action::Fetch | Action::FetchWithBasis, Some(stat)) = (action, &stat) {
+        let is_wanted = matches!(action, Action::Fetch | Action::FetchWithBasis | Action::FetchUnlessSame);
+        if let (true, Some(stat)) = (is_wanted, &stat) {
             shared.replaced.note(place.index, stat);
         }
         match kind {
-            Kind::File { size } if action == Action::Fetch || action == Action::FetchWithBasis => {
+            Kind::File { size } if is_wanted => {
                 self.fetch(place, (*size, has), action);
             }
             Kind::File { size } => self.file(place, *size, metadata, action),
@@ -277,6 +278,9 @@ impl Planner<'_> {
 
     /// Asks for a file's content at once, or puts it off until it is known what else is here: it may have been another file before.
     fn fetch(&mut self, place: &Place<'_>, (size, has): (u64, Option<u64>), action: Action) {
+        if action == Action::FetchUnlessSame {
+            return self.wants.push_with(self.shared, place.index, Candidate::OwnHash);
+        }
         let own = action == Action::FetchWithBasis;
         if let Some(key) = partial(self.shared, place.index, size) {
             let candidate = Candidate::Partial { key, own };

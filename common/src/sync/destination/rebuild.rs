@@ -17,6 +17,9 @@ use crate::{
 /// What an entry is told whose old version did not stay as it was.
 pub(super) const BASIS_CHANGED: &str = "what it was to be built from was changed meanwhile; sync again";
 
+/// What an entry is told that should be a copy of another one.
+const CHANGED: &str = "that has not come or was changed meanwhile; sync again";
+
 /// A patch that cannot be of what was told.
 pub(super) const MISFIT: SyncError = SyncError::Protocol("a patch does not fit what it was made for");
 
@@ -73,6 +76,31 @@ fn check(segments: &[Segment], literals: usize, size: usize, basis: Option<&Basi
     }
     let fits = u64::try_from(size) == Ok(all) && u64::try_from(literals) == Ok(literal);
     if fits { Ok(()) } else { Err(MISFIT) }
+}
+
+/// Copies a file of `size` bytes that has come and is in place to `out`, as long as it still has this hash.
+pub(super) fn copy(
+    shared: &Shared,
+    (from, size): (&File, u64),
+    hash: &[u8; 32],
+    out: &File,
+) -> io::Result<()> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = shared.pool.take();
+    for offset in (0..size).step_by(usize::try_from(CHUNK_BYTES).expect("1 MiB")) {
+        buffer.bytes.clear();
+        let due = usize::try_from(CHUNK_BYTES.min(size - offset)).expect("at most a chunk");
+        // The file may take an hour, and the sync may be over.
+        if shared.duplicates.is_aborted() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if from.read_at(offset, due, &mut buffer.bytes)? != due {
+            return Err(io::Error::other(CHANGED));
+        }
+        hasher.update(&buffer.bytes);
+        out.write_at(offset, &buffer.bytes)?;
+    }
+    if hasher.finalize() == *hash { Ok(()) } else { Err(io::Error::other(CHANGED)) }
 }
 
 /// Copies all that was told of a basis to `out`, as long as it still is what was told.

@@ -17,6 +17,7 @@ use super::{
     bases::{Basis, Candidate},
     commit::{Committer, Written},
     decoder::Decoder,
+    duplicates::Duplicate,
     items,
     rebuild::{self, BASIS_CHANGED, MISFIT},
 };
@@ -47,6 +48,10 @@ pub(super) fn write(shared: &Shared, queue: &Receiver<Work>, committer: &Committ
         let result = match work {
             Work::Unit(unit) => decoder.plain(unit).and_then(|unit| writer.unit(&unit)),
             Work::Same(index, hash) => writer.same(index, &hash),
+            Work::Copy(duplicate) => {
+                writer.duplicate(&duplicate);
+                Ok(())
+            }
         };
         if let Err(err) = result {
             shared.abort(err);
@@ -268,7 +273,10 @@ impl Writer<'_> {
             self.forget_partial(&basis);
         }
         match finished {
-            Ok((temp, bytes)) => self.committer.commit(self.shared, Written { index, temp, bytes }),
+            Ok((temp, bytes, hash)) => {
+                self.shared.fresh.note(index, hash);
+                self.committer.commit(self.shared, Written { index, temp, bytes });
+            }
             Err(err) => {
                 assembly.discard();
                 self.shared.fail_io(index, "cannot be written", &err);
@@ -288,7 +296,7 @@ impl Writer<'_> {
         if basis.hash != *hash {
             return Err(DAMAGED);
         }
-        if basis.candidate == Candidate::Own && basis.is_whole {
+        if matches!(basis.candidate, Candidate::Own | Candidate::OwnHash) && basis.is_whole {
             self.keep(index, basis.len());
         } else {
             self.copy(index, &basis);
@@ -349,6 +357,31 @@ impl Writer<'_> {
                 self.committer.commit(shared, written);
             }
             Err(err) => shared.fail_io(index, "cannot be copied from what is here", &err),
+        }
+    }
+
+    /// Makes a file of another one of this sync.
+    fn duplicate(&self, duplicate: &Duplicate) {
+        let shared = self.shared;
+        let &Duplicate { index, of, .. } = duplicate;
+        let (metadata, bytes) = (self.listed(index), shared.tree.read().expect("no holder panics").size(of));
+        let copied = shared.tally.timed(Stage::Write, || {
+            let name = shared.name_of(of);
+            let from = shared.parent_dir(of)?.open_file(Name::new(&name).expect("listed as a name"))?;
+            self.staged(index, metadata, bytes, |out| {
+                rebuild::copy(shared, (&from, bytes), &duplicate.hash, out)
+            })
+        });
+        match copied {
+            Ok(written) => {
+                shared.tally.received.fetch_add(1, Relaxed);
+                shared.tally.verified.fetch_add(1, Relaxed);
+                self.committer.commit(shared, written);
+            }
+            Err(err) => {
+                let doing = format!("cannot be copied from `{}`, which is the same", shared.path_of(of));
+                shared.fail_io(index, &doing, &err);
+            }
         }
     }
 

@@ -7,7 +7,9 @@
 mod large;
 mod pack;
 mod patch;
+mod same;
 mod sparse;
+mod twin;
 
 use std::{
     cell::RefCell,
@@ -18,7 +20,11 @@ use std::{
 use async_channel::Sender;
 use bytes::Bytes;
 
-use super::{Gone, Shared, encoder::Encoder, wanted::Want};
+use super::{
+    Gone, Shared,
+    encoder::Encoder,
+    wanted::{Has, Want},
+};
 use crate::{
     delta::Signature,
     entry::Metadata,
@@ -105,6 +111,9 @@ impl Reader<'_> {
     }
 
     fn file(&mut self, want: Want) -> Result<(), ReadError> {
+        if let Has::Hash(hash) = want.has {
+            return self.unless(want.index, hash);
+        }
         let listed = self.listed(want);
         let started = std::time::Instant::now();
         let file = self.open(listed.index)?;
@@ -112,6 +121,11 @@ impl Reader<'_> {
             && !self.shared.hard_links.is_as_listed(listed.index, &file.stat()?)
         {
             return Err(ReadError::Swapped);
+        }
+        if listed.basis.is_none()
+            && let Some((of, hash)) = self.original(listed.index, &file)
+        {
+            return Ok(self.shared.say(SourceMessage::Duplicate { index: listed.index, of, hash })?);
         }
         if listed.size > CHUNK_BYTES {
             return self.large(&listed, &file);
@@ -135,7 +149,8 @@ impl Reader<'_> {
 
     fn listed(&self, want: Want) -> Listed {
         let tree = self.shared.tree.read().expect("no holder panics");
-        let Want { index, basis } = want;
+        let index = want.index;
+        let basis = if let Has::Chunks(basis) = want.has { Some(basis) } else { None };
         Listed { index, size: tree.size(index), metadata: tree.metadata(index), basis }
     }
 

@@ -22,8 +22,17 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Want {
     pub(super) index: u32,
-    /// What the destination has that may be like it.
-    pub(super) basis: Option<Signature>,
+    pub(super) has: Has,
+}
+
+/// What the destination has that may be like a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Has {
+    Nothing,
+    /// Content of these chunks.
+    Chunks(Signature),
+    /// Content with this hash, and the file is wanted only if it has another.
+    Hash([u8; 32]),
 }
 
 /// The queue between the control reader and the reader threads.
@@ -36,8 +45,10 @@ pub(super) struct Wanted {
 #[derive(Debug, Default)]
 struct State {
     jobs: VecDeque<Job>,
-    /// One bit per entry: has been wanted.
-    known: Vec<u64>,
+    /// Which have been wanted.
+    known: Bits,
+    /// Which have been wanted unless they have a hash.
+    compared: Bits,
     /// Chunks of the signatures that are queued.
     chunks: usize,
     closed: bool,
@@ -76,10 +87,29 @@ impl Wanted {
             {
                 return Err(SyncError::Protocol("it tells more or larger chunks than it may"));
             }
-            state.jobs.push_back(Job::With(Want { index, basis: Some(Signature { cuts, chunks }) }));
+            state.jobs.push_back(Job::With(Want { index, has: Has::Chunks(Signature { cuts, chunks }) }));
         }
         self.changed.notify_all();
         Ok(())
+    }
+
+    pub(super) fn push_unless(&self, tree: &Tree, files: Vec<(u32, [u8; 32])>) -> Result<(), SyncError> {
+        let mut state = self.state();
+        for (index, hash) in files {
+            state.admit(tree, index, index.checked_add(1))?;
+            // Each costs reading a file, so it may be asked of it once.
+            if !state.compared.set(index) {
+                return Err(TWICE);
+            }
+            state.jobs.push_back(Job::With(Want { index, has: Has::Hash(hash) }));
+        }
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// The file has another hash, so it may be wanted again. To be called before the destination is told.
+    pub(super) fn reopen(&self, index: u32) {
+        self.state().known.clear(index);
     }
 
     /// Nothing more will be wanted.
@@ -123,14 +153,9 @@ impl State {
             if tree.node_type(index) != Some(NodeType::File) {
                 return Err(SyncError::Protocol("it wants the content of something that is no file"));
             }
-            let (word, bit) = (index as usize / 64, 1 << (index % 64));
-            if self.known.len() <= word {
-                self.known.resize(word + 1, 0);
+            if !self.known.set(index) {
+                return Err(TWICE);
             }
-            if self.known[word] & bit != 0 {
-                return Err(SyncError::Protocol("it wants an entry twice"));
-            }
-            self.known[word] |= bit;
         }
         Ok(())
     }
@@ -141,23 +166,50 @@ impl State {
                 let index = run.first;
                 run.first += 1;
                 run.count -= 1;
-                return Some(Want { index, basis: None });
+                return Some(Want { index, has: Has::Nothing });
             }
             _ => {}
         }
         match self.jobs.pop_front()? {
-            Job::Run(run) => Some(Want { index: run.first, basis: None }),
+            Job::Run(run) => Some(Want { index: run.first, has: Has::Nothing }),
             Job::With(want) => {
-                self.chunks -= want.basis.as_ref().map_or(0, |basis| basis.chunks.len());
+                if let Has::Chunks(basis) = &want.has {
+                    self.chunks -= basis.chunks.len();
+                }
                 Some(want)
             }
         }
     }
 }
 
+const TWICE: SyncError = SyncError::Protocol("it wants an entry twice");
+
+/// One bit per entry.
+#[derive(Debug, Default)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    /// Sets the bit; false if it was set.
+    fn set(&mut self, index: u32) -> bool {
+        let (word, bit) = (index as usize / 64, 1 << (index % 64));
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        let was_set = self.0[word] & bit != 0;
+        self.0[word] |= bit;
+        !was_set
+    }
+
+    fn clear(&mut self, index: u32) {
+        if let Some(word) = self.0.get_mut(index as usize / 64) {
+            *word &= !(1 << (index % 64));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Want, Wanted};
+    use super::{Has, Want, Wanted};
     use crate::{
         delta::{Cuts, Signature},
         entry::{Kind, Metadata},
@@ -185,10 +237,10 @@ mod tests {
         wanted.push_runs(&tree, &[Run { first: 2, count: 2 }]).unwrap();
         wanted.push_with(&tree, vec![with(1, 13, vec![5])]).unwrap();
         wanted.close();
-        let plain = |index| Some(Want { index, basis: None });
+        let plain = |index| Some(Want { index, has: Has::Nothing });
         assert_eq!([wanted.next(), wanted.try_next()], [plain(2), plain(3)]);
         let basis = Signature { cuts: Cuts::from_log2(13).unwrap(), chunks: vec![(5, [7; 16])] };
-        assert_eq!(wanted.next(), Some(Want { index: 1, basis: Some(basis) }));
+        assert_eq!(wanted.next(), Some(Want { index: 1, has: Has::Chunks(basis) }));
         assert_eq!(wanted.next(), None);
     }
 
@@ -220,6 +272,20 @@ mod tests {
         let closed = Wanted::default();
         closed.close();
         assert!(closed.push_runs(&tree, &[Run { first: 1, count: 1 }]).is_err());
+    }
+
+    #[test]
+    fn a_file_is_compared_once_and_wanted_again_only_if_it_differs() {
+        let (wanted, tree) = (Wanted::default(), tree(2));
+        let unless = || wanted.push_unless(&tree, vec![(1, [7; 32])]);
+        let run = || wanted.push_runs(&tree, &[Run { first: 1, count: 1 }]);
+        unless().unwrap();
+        assert_eq!(wanted.next(), Some(Want { index: 1, has: Has::Hash([7; 32]) }));
+        assert!(run().is_err());
+        wanted.reopen(1);
+        run().unwrap();
+        wanted.reopen(1);
+        assert!(unless().is_err(), "that would be a reading for each message");
     }
 
     #[test]

@@ -357,6 +357,12 @@ fn what_a_source_says() {
          05           # status
          04 66756c6c  # reason",
     );
+    golden(
+        &SourceMessage::Duplicate { index: 251, of: 7, hash: [0xaa; 32] },
+        "08              # Duplicate
+         fb fb00 07 $H   # index, of, hash",
+    );
+    golden(&SourceMessage::Differs { index: 251 }, "09 fb fb00");
 }
 
 #[test]
@@ -445,6 +451,12 @@ fn what_a_destination_says_of_changes_and_of_a_list() {
          01 ff",
     );
     golden(&DestinationMessage::SelectEnd, "0a");
+    golden(
+        &DestinationMessage::WantUnless(vec![(251, [0xaa; 32])]),
+        "0b           # WantUnless
+         01           # files
+         fb fb00 $H   # index, hash",
+    );
 }
 
 #[test]

@@ -203,6 +203,12 @@ pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
         (any::<u32>(), any::<u64>())
             .prop_map(|(entries, bytes)| SourceMessage::ListingEnd { entries, bytes }),
         (any::<u32>(), hash()).prop_map(|(index, hash)| SourceMessage::Same { index, hash }),
+        any::<u32>().prop_map(|index| SourceMessage::Differs { index }),
+        (any::<u32>(), any::<u32>(), hash()).prop_map(|(index, of, hash)| SourceMessage::Duplicate {
+            index,
+            of,
+            hash
+        }),
         Just(SourceMessage::Alive),
         (any::<u16>(), text())
             .prop_map(|(status, reason)| SourceMessage::Aborted { status: StatusCode(status), reason }),
@@ -245,6 +251,7 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
     prop_oneof![
         vec(run, 0..40).prop_map(DestinationMessage::Want),
         vec(with, 0..8).prop_map(DestinationMessage::WantWith),
+        vec((any::<u32>(), hash()), 0..8).prop_map(DestinationMessage::WantUnless),
         Just(DestinationMessage::PlanEnd),
         (any::<u32>(), text()).prop_map(|(index, reason)| DestinationMessage::Failed { index, reason }),
         counts().prop_map(DestinationMessage::Progress),

@@ -152,31 +152,21 @@ impl Reader<'_> {
 
     /// Whether what was read, with this hash, is what the file held at one moment.
     fn is_consistent(&self, file: &File, before: &Stat, hash: blake3::Hash) -> Result<bool, ReadError> {
-        let after = regular(file)?;
-        Ok(after.same_content(before) || self.hash_file(file, before.size)? == Some(hash))
-    }
-
-    /// The hash of the first `size` bytes; `None` if there are fewer.
-    fn hash_file(&self, file: &File, size: u64) -> Result<Option<blake3::Hash>, ReadError> {
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = self.shared.pool.take();
-        for number in 0..size.div_ceil(CHUNK_BYTES) {
-            buffer.bytes.clear();
-            let due = chunk_size(size, number);
-            if self.read_chunk(file, number * CHUNK_BYTES, due, &mut buffer.bytes)? != due {
-                return Ok(None);
-            }
-            // Nothing is sent here that would tell, and the file may take an hour.
-            if self.units.is_closed() {
-                return Err(ReadError::Gone);
-            }
-            self.shared.tally.timed(Stage::Hash, || hasher.update(&buffer.bytes));
+        if regular(file)?.same_content(before) {
+            self.shared.source.remember(before, hash.into());
+            return Ok(true);
         }
-        Ok(Some(hasher.finalize()))
+        Ok(self.hash_file(file, before.size)? == Some(hash))
     }
 
     /// Appends `due` bytes from `offset` on; says how many there were.
-    fn read_chunk(&self, file: &File, offset: u64, due: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    pub(super) fn read_chunk(
+        &self,
+        file: &File,
+        offset: u64,
+        due: usize,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<usize> {
         let started = Instant::now();
         let read = if self.shared.options.preserve.sparse {
             file.read_around_holes(offset, due, buffer)?
@@ -189,6 +179,6 @@ impl Reader<'_> {
 }
 
 /// Bytes of chunk `number` of a file of `size` bytes.
-fn chunk_size(size: u64, number: u64) -> usize {
+pub(super) fn chunk_size(size: u64, number: u64) -> usize {
     usize::try_from(CHUNK_BYTES.min(size - number * CHUNK_BYTES)).expect("at most a chunk")
 }

@@ -1,0 +1,97 @@
+//! Files that are the same as others of this sync. Of them only that comes; they are copied here when all else is in place.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use super::{Shared, UNWANTED};
+use crate::sync::{SyncError, tree::NodeType};
+
+/// A file that is to be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Duplicate {
+    pub(super) index: u32,
+    /// The file whose content has come.
+    pub(super) of: u32,
+    /// BLAKE3 of both.
+    pub(super) hash: [u8; 32],
+}
+
+/// By the index of the copy.
+#[derive(Debug, Default)]
+pub(super) struct Duplicates {
+    told: Mutex<BTreeMap<u32, Duplicate>>,
+    is_aborted: AtomicBool,
+}
+
+impl Duplicates {
+    /// All that were told, each of a file that is no duplicate itself.
+    pub(super) fn take(&self) -> Vec<Duplicate> {
+        let told = std::mem::take(&mut *self.told());
+        let origin = |duplicate: &Duplicate| {
+            let mut of = duplicate.of;
+            // A ring, of which nothing ever came, is left at some point.
+            for _ in 0..told.len() {
+                match told.get(&of) {
+                    Some(other) => of = other.of,
+                    None => break,
+                }
+            }
+            Duplicate { of, ..*duplicate }
+        };
+        told.values().map(origin).collect()
+    }
+
+    /// The sync is over: no more is copied.
+    pub(super) fn abort(&self) {
+        self.is_aborted.store(true, Relaxed);
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.is_aborted.load(Relaxed)
+    }
+
+    fn told(&self) -> MutexGuard<'_, BTreeMap<u32, Duplicate>> {
+        self.told.lock().expect("no holder panics")
+    }
+}
+
+/// Takes a file as settled for now.
+pub(super) fn note(shared: &Shared, duplicate: Duplicate) -> Result<(), SyncError> {
+    let Duplicate { index, of, .. } = duplicate;
+    {
+        let tree = shared.tree.read().expect("no holder panics");
+        let is_file = |index| tree.node_type(index) == Some(NodeType::File);
+        if !is_file(index) || !is_file(of) || tree.size(index) != tree.size(of) {
+            return Err(SyncError::Protocol("it calls something a copy that cannot be one"));
+        }
+    }
+    if !shared.pending.take(index) {
+        return Err(UNWANTED);
+    }
+    shared.duplicates.told().insert(index, duplicate);
+    shared.settled(index);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duplicate, Duplicates};
+
+    #[test]
+    fn a_copy_of_a_copy_is_one_of_what_has_come() {
+        let duplicates = Duplicates::default();
+        for (index, of) in [(1, 9), (2, 3), (3, 1), (5, 6), (6, 5)] {
+            duplicates.told().insert(index, Duplicate { index, of, hash: [7; 32] });
+        }
+        let taken = duplicates.take();
+        let pairs: Vec<_> = taken.iter().map(|duplicate| (duplicate.index, duplicate.of)).collect();
+        assert_eq!(pairs[..3], [(1, 9), (2, 9), (3, 9)]);
+        assert!(pairs[3..].iter().all(|(_, of)| [5, 6].contains(of)), "{pairs:?}");
+        assert!(duplicates.take().is_empty());
+    }
+}
