@@ -76,7 +76,8 @@ fn hard_links_and_holes_arrive_as_such_and_cost_what_they_hold() {
             assert!(told.starts_with("metadata  b\ncreate  c\n"), "{way:?} {option}: {told}");
         }
         let told = stdout(sides.sync("src/", "src", &["--hard-links", "--sparse", "-v"]));
-        assert_eq!(told, format!("{} 0 files (0 B) in 0.0 s; 4 unchanged\n", word(way)));
+        assert!(told.starts_with(&format!("{} 0 files (0 B) ", word(way))), "{told}");
+        assert!(told.ends_with("; 4 unchanged\n"), "{told}");
     }
 }
 
