@@ -1,5 +1,6 @@
 //! The command line of `swarm`, and nothing else: the doc comments are the help.
 
+mod preserving;
 mod selecting;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -12,6 +13,7 @@ use swarmwire_common::{
 };
 
 use crate::units::{ByteRate, parse_compress, parse_duration, parse_rate, parse_size};
+pub(crate) use preserving::PreservingArguments;
 pub(crate) use selecting::SelectingArguments;
 
 /// Moves directory trees to and from machines that run `swarmd`, encrypted and verified.
@@ -122,6 +124,8 @@ pub(crate) struct SyncArguments {
     pub(crate) checksum: bool,
     #[command(flatten)]
     pub(crate) selecting: SelectingArguments,
+    #[command(flatten)]
+    pub(crate) preserving: PreservingArguments,
     /// Remove what DST has and SRC does not, once all else is in place and if all of SRC could be listed
     #[arg(long)]
     pub(crate) delete: bool,

@@ -2,9 +2,13 @@
 //!
 //! Pure values. `root` fills them from a disk, `wire::sync` carries them, `sync::plan` compares them.
 
+mod attributes;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+pub use attributes::{Attributes, Owner, Xattr};
 
 /// A point in time as file systems keep it: seconds since 1970 and nanoseconds below a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,7 +40,7 @@ impl From<SystemTime> for Timestamp {
 /// Modification time and permission bits: what every entry carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Metadata {
-    /// Permission bits, `0o777` and below (POSIX `mode_t` without type, setuid, setgid and sticky).
+    /// Permission bits, `0o777` and below; with setuid, setgid and sticky (`0o7777`) where a sync keeps these.
     pub mode: u16,
     /// Time of the last modification of the content.
     pub mtime: Timestamp,

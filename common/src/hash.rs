@@ -21,7 +21,7 @@ pub fn chunk_chaining_value(number: u64, bytes: &[u8]) -> ChainingValue {
 
 /// Merges the chaining values of a file's chunks, which may come in any order, into the file's hash.
 ///
-/// Memory: a value for each power of two of chunks merged, and one for each chunk ahead of the first gap.
+/// Memory: a value for each power of two of chunks merged, and one for each complete subtree ahead of the first gap.
 #[derive(Debug)]
 pub struct TreeHasher {
     chunks: u64,
@@ -29,7 +29,15 @@ pub struct TreeHasher {
     merged: u64,
     /// Complete subtrees from the left, each of a smaller power of two chunks than the one before.
     stack: Vec<ChainingValue>,
-    ahead: BTreeMap<u64, ChainingValue>,
+    /// By their first chunk, which is never the file's first: so none of them is the root.
+    ahead: BTreeMap<u64, Subtree>,
+}
+
+/// An aligned power of two of chunks that have all come.
+#[derive(Clone, Copy, Debug)]
+struct Subtree {
+    chunks: u64,
+    value: ChainingValue,
 }
 
 impl TreeHasher {
@@ -43,17 +51,42 @@ impl TreeHasher {
         if number >= self.chunks {
             return Err(TreeHashError::OutOfRange);
         }
-        if number < self.merged || self.ahead.contains_key(&number) {
+        let before = self.ahead.range(..=number).next_back();
+        let has_come = before.is_some_and(|(&first, subtree)| number < first + subtree.chunks);
+        if number < self.merged || has_come {
             return Err(TreeHashError::Duplicate);
         }
-        if number != self.merged && self.ahead.len() >= CHUNKS_AHEAD_MAX {
-            return Err(TreeHashError::TooFarAhead);
+        let single = Subtree { chunks: 1, value };
+        if number != self.merged {
+            return self.keep(number, single);
         }
-        self.ahead.insert(number, value);
-        while let Some(value) = self.ahead.remove(&self.merged) {
-            self.push(value);
+        self.push(single);
+        while let Some(subtree) = self.ahead.remove(&self.merged) {
+            self.push(subtree);
         }
         Ok(())
+    }
+
+    /// Keeps a chunk ahead of the first gap, merged with its neighbours as far as they have come.
+    fn keep(&mut self, number: u64, single: Subtree) -> Result<(), TreeHashError> {
+        if self.ahead.len() >= CHUNKS_AHEAD_MAX {
+            return Err(TreeHashError::TooFarAhead);
+        }
+        let (mut first, mut subtree) = (number, single);
+        loop {
+            let is_left = first & subtree.chunks == 0;
+            let neighbour = if is_left { first + subtree.chunks } else { first - subtree.chunks };
+            let Some(other) = self.ahead.get(&neighbour).filter(|other| other.chunks == subtree.chunks)
+            else {
+                self.ahead.insert(first, subtree);
+                return Ok(());
+            };
+            let (left, right) =
+                if is_left { (&subtree.value, &other.value) } else { (&other.value, &subtree.value) };
+            let value = merge_subtrees_non_root(left, right, Mode::Hash);
+            self.ahead.remove(&neighbour);
+            (first, subtree) = (first.min(neighbour), Subtree { chunks: 2 * subtree.chunks, value });
+        }
     }
 
     /// Whether every chunk has come.
@@ -73,13 +106,12 @@ impl TreeHasher {
         Some(merge_subtrees_root(&self.stack.pop()?, &right, Mode::Hash))
     }
 
-    /// Appends the next chunk's value, merging equal subtrees, except for the last chunk: what it completes may be the root, which
-    /// is hashed differently.
-    fn push(&mut self, value: ChainingValue) {
-        self.merged += 1;
-        let mut value = value;
+    /// Appends the next subtree, merging equal ones, except at the end: what the last one completes may be the root, which is hashed
+    /// differently.
+    fn push(&mut self, Subtree { chunks, mut value }: Subtree) {
+        self.merged += chunks;
         if self.merged < self.chunks {
-            for _ in 0..self.merged.trailing_zeros() {
+            for _ in 0..(self.merged / chunks).trailing_zeros() {
                 let left = self.stack.pop().expect("a subtree of the same size stands to the left");
                 value = merge_subtrees_non_root(&left, &value, Mode::Hash);
             }
@@ -134,10 +166,15 @@ mod tests {
                 let mut order = values.clone();
                 order.rotate_left(rotation);
                 let mut tree = TreeHasher::new(values.len() as u64);
-                for (number, value) in order.into_iter().rev() {
+                for &(number, value) in order.iter().rev() {
                     tree.add(number, value).unwrap();
                 }
                 assert_eq!(tree.finish(), Some(blake3::hash(&bytes)), "{size} bytes, rotation {rotation}");
+                let mut tree = TreeHasher::new(values.len() as u64);
+                for (number, value) in order {
+                    tree.add(number, value).unwrap();
+                }
+                assert_eq!(tree.finish(), Some(blake3::hash(&bytes)), "{size} bytes, from {rotation} on");
             }
         }
     }
@@ -148,7 +185,12 @@ mod tests {
         assert_eq!(tree.add(1 << 40, [0; 32]), Err(TreeHashError::OutOfRange));
         assert_eq!(tree.add(0, [0; 32]), Ok(()));
         assert_eq!(tree.add(0, [0; 32]), Err(TreeHashError::Duplicate));
-        let ahead = (2..).find(|&number| tree.add(number, [0; 32]).is_err()).unwrap();
+        for number in 1000..200_000 {
+            assert_eq!(tree.add(number, [0; 32]), Ok(()), "what comes in a row is merged");
+        }
+        assert_eq!(tree.add(1234, [0; 32]), Err(TreeHashError::Duplicate));
+        let ahead =
+            (1..).map(|at| 300_000 + 2 * at).find(|&number| tree.add(number, [0; 32]).is_err()).unwrap();
         assert_eq!(tree.add(ahead, [0; 32]), Err(TreeHashError::TooFarAhead));
         assert_eq!(tree.add(1, [0; 32]), Ok(()), "the gap can still be filled");
         assert_eq!(tree.finish(), None);

@@ -303,7 +303,10 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{entry::Metadata, root::EntryType};
+    use crate::{
+        entry::{Metadata, Owner},
+        root::EntryType,
+    };
 
     fn now() -> Timestamp {
         Timestamp { seconds: 1_000_000, nanoseconds: 0 }
@@ -318,6 +321,8 @@ mod tests {
             ctime: time(8),
             device: 3,
             inode,
+            has_links: false,
+            owner: Owner::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What both ends of a swarm must agree on: names, messages, hashes, bounds, and the sync engine.
 //!
-//! The pure half (`path`, `entry`, `filter`, `hash`, `delta`, `codec`, `wire`, `limits`) turns bytes into values and decides; it knows no
+//! The pure half (`path`, `entry`, `filter`, `hash`, `delta`, `zeros`, `codec`, `wire`, `limits`) turns bytes into values and decides; it knows no
 //! clock, file system, socket or randomness. The other half acts: `root` is the only way to the disk, `transport` the
 //! only place that builds QUIC configuration, `channel` puts frames on a stream, and `sync` moves a tree.
 //!
@@ -20,3 +20,4 @@ pub mod root;
 pub mod sync;
 pub mod transport;
 pub mod wire;
+pub mod zeros;

@@ -35,6 +35,17 @@ pub const PATH_BYTES_MAX: usize = 4095;
 /// Bytes of a symbolic link's target: Linux `PATH_MAX` less the terminating NUL.
 pub const LINK_TARGET_BYTES_MAX: usize = 4095;
 
+/// Extended attributes of one entry that are told.
+pub const XATTRS_MAX: usize = 256;
+
+/// Bytes of all names and values of one entry: as long as Linux lets one value be. A listing block with one more entry than its target
+/// is still far below `CONTROL_FRAME_BYTES_MAX`.
+pub const XATTR_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the extended attributes of all entries of a sync, those that are alike counted once, and 64 for each that is not: a hash of
+/// its own for each of 1.5 million files. What a tree may take at most (`ENTRIES_MAX`) is five times as much.
+pub const XATTR_SETS_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// Patterns of one selection. With `PATTERN_BYTES_MAX`, `MATCH_BYTES_MAX`, `LISTED_INLINE_BYTES_MAX` and a path it fits the opening frame.
 pub const PATTERNS_MAX: usize = 1024;
 
@@ -130,8 +141,8 @@ pub const DIGEST_ENTRIES_AHEAD_MAX: usize = 65_536;
 /// Control messages waiting to be written.
 pub const CONTROL_QUEUED_MAX: usize = 64;
 
-/// Chunk hashes of one file that may be ahead of its first gap: twice the chunks that a signature can reach, which copies make so small
-/// that windows do not bound them. 3 MB.
+/// Subtrees of one file's hash that may be ahead of its first gap. What comes in a row is one or a few of them, however small copies and
+/// zeros make it on the wire; this is twice the chunks that a signature can reach. 3 MB.
 pub const CHUNKS_AHEAD_MAX: usize = 65_536;
 
 /// Large files that one sync receives at the same time: one per reading thread, and those whose last bytes are still on the way. While a

@@ -8,10 +8,12 @@
 //! All calls block; they belong on blocking threads. Calls that change the disk pass a [`gate::Gate`] first, through which tests
 //! watch their order and make any of them fail. No policy here: who may write is `server::grants`, what to write is `sync`.
 
+pub mod attributes;
 pub mod descriptors;
 pub mod dir;
 pub mod follow;
 pub mod gate;
+mod manner;
 mod resolve;
 pub mod staging;
 
@@ -26,6 +28,7 @@ use rustix::fs::{Mode, OFlags};
 pub use dir::{Dir, EntryType, File, Stat};
 pub use follow::FollowError;
 use gate::Gate;
+use manner::Manner;
 use resolve::Resolver;
 
 use crate::path::{Name, RelPath};
@@ -48,7 +51,15 @@ impl Root {
     pub fn open_gated(path: &Path, gate: Option<Arc<dyn Gate>>) -> io::Result<Self> {
         let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let resolver = Resolver::detect(&fd);
-        Ok(Self { top: Dir::new(fd, gate), path: path.to_owned(), resolver })
+        Ok(Self { top: Dir::new(fd, Manner { gate, ..Manner::default() }), path: path.to_owned(), resolver })
+    }
+
+    /// The same directory, where setuid, setgid and sticky bits are seen and set if `special_bits`, and zeros are left out of what is
+    /// written if `sparse`.
+    pub fn keeping(&self, special_bits: bool, sparse: bool) -> io::Result<Self> {
+        let manner = Manner { special_bits, sparse, ..self.top.manner() };
+        let fd = self.top.fd().try_clone_to_owned()?;
+        Ok(Self { top: Dir::new(fd, manner), path: self.path.clone(), resolver: self.resolver })
     }
 
     /// The directory at `path`. Fails with `ELOOP` where a component is a link, with `ENOTDIR` where one is something else.
@@ -56,7 +67,7 @@ impl Root {
         if path.is_root() {
             return self.top.try_clone();
         }
-        Ok(Dir::new(self.resolver.open_dir(self.top.fd(), path)?, self.top.gate()))
+        Ok(Dir::new(self.resolver.open_dir(self.top.fd(), path)?, self.top.manner()))
     }
 
     /// What is at `path`, without following a link there.

@@ -8,6 +8,7 @@
 //! Grants, dialling and retrying are not done here, and nothing is printed: a [`Tally`] counts while it runs and an [`Outcome`] tells
 //! what became of it.
 
+mod attributes;
 mod change;
 mod destination;
 mod events;

@@ -14,6 +14,7 @@
 
 pub mod change;
 pub mod data;
+pub mod extra;
 pub mod list;
 pub mod open;
 pub mod status;

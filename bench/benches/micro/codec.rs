@@ -48,6 +48,7 @@ fn entry(number: u32) -> ListingEntry {
             mode: 0o644,
             mtime: Timestamp { seconds: 1_795_132_800, nanoseconds: 123_456 * (number + 1) },
         },
+        extra: None,
     }
 }
 

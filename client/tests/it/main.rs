@@ -12,6 +12,7 @@ mod losses;
 mod many;
 mod mirrors;
 mod placement;
+mod preserving;
 mod relay;
 mod selecting;
 mod services;

@@ -10,7 +10,8 @@ impl Segments {
     /// Appends a segment, as part of the last one where it goes on from it.
     pub fn push(&mut self, segment: Segment) {
         let joined = match (self.0.last_mut(), segment) {
-            (Some(Segment::Literal { size }), Segment::Literal { size: more }) => Some((size, more)),
+            (Some(Segment::Literal { size }), Segment::Literal { size: more })
+            | (Some(Segment::Zeros { size }), Segment::Zeros { size: more }) => Some((size, more)),
             (Some(Segment::Copy { offset, size }), Segment::Copy { offset: next, size: more })
                 if offset.checked_add(u64::from(*size)) == Some(next) =>
             {
@@ -52,7 +53,7 @@ impl Segments {
 pub fn literal_bytes(segments: &[Segment]) -> u64 {
     let literal = |segment: &Segment| match segment {
         Segment::Literal { size } => u64::from(*size),
-        Segment::Copy { .. } => 0,
+        Segment::Copy { .. } | Segment::Zeros { .. } => 0,
     };
     segments.iter().map(literal).sum()
 }

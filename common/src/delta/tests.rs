@@ -35,6 +35,7 @@ fn literal(old: &[u8], new: &[u8]) -> u64 {
                 rebuilt.extend_from_slice(&old[usize::try_from(offset).unwrap()..][..size as usize]);
             }
             Segment::Literal { size } => rebuilt.extend_from_slice(&new[from..][..size as usize]),
+            Segment::Zeros { .. } => unreachable!("a matcher tells none"),
         }
         from += segment.size() as usize;
     }

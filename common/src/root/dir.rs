@@ -10,32 +10,30 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
-    sync::Arc,
 };
 
 use rustix::{
     buffer::spare_capacity,
-    fs::{AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, Timespec, Timestamps, UTIME_OMIT},
+    fs::{AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, SeekFrom, Timespec, Timestamps, UTIME_OMIT},
     io::{Errno, retry_on_intr},
 };
 
 use super::{
     gate::{DiskOp, Gate},
+    manner::Manner,
     resolve::{DIR_FLAGS, open_child, open_child_here},
 };
 use crate::{
-    entry::{Metadata, SpecialKind, Timestamp},
+    entry::{Metadata, Owner, SpecialKind, Timestamp},
     path::Name,
+    zeros,
 };
-
-/// Permission bits that are ours to carry; setuid, setgid and sticky are not.
-const PERMISSION_BITS: u32 = 0o777;
 
 /// An open directory.
 #[derive(Debug)]
 pub struct Dir {
     fd: OwnedFd,
-    gate: Option<Arc<dyn Gate>>,
+    manner: Manner,
 }
 
 /// What `fstatat` says of an entry, as far as it matters here.
@@ -53,6 +51,10 @@ pub struct Stat {
     pub device: u64,
     /// Number within the file system.
     pub inode: u64,
+    /// Whether it has more than one name; of a directory it says nothing.
+    pub has_links: bool,
+    /// Whose it is.
+    pub owner: Owner,
 }
 
 /// Type of an entry on disk.
@@ -69,31 +71,35 @@ pub enum EntryType {
 }
 
 impl Dir {
-    pub(super) fn new(fd: OwnedFd, gate: Option<Arc<dyn Gate>>) -> Self {
-        Self { fd, gate }
+    pub(super) fn new(fd: OwnedFd, manner: Manner) -> Self {
+        Self { fd, manner }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    pub(super) fn gate(&self) -> Option<Arc<dyn Gate>> {
-        self.gate.clone()
+    pub(super) fn manner(&self) -> Manner {
+        self.manner.clone()
+    }
+
+    pub(super) fn gate(&self) -> Option<&dyn Gate> {
+        self.manner.gate.as_deref()
     }
 
     /// A second handle to the same directory.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self::new(self.fd.try_clone()?, self.gate()))
+        Ok(Self::new(self.fd.try_clone()?, self.manner()))
     }
 
     /// The subdirectory `name`. Fails with `ELOOP` where that is a link, with `ENOTDIR` where it is something else.
     pub fn open_dir(&self, name: Name<'_>) -> io::Result<Self> {
-        Ok(Self::new(open_child(self.fd(), name)?, self.gate()))
+        Ok(Self::new(open_child(self.fd(), name)?, self.manner()))
     }
 
     /// As [`Self::open_dir`], but fails with `EXDEV` where something is mounted.
     pub fn open_dir_here(&self, name: Name<'_>) -> io::Result<Self> {
-        Ok(Self::new(open_child_here(self.fd(), name)?, self.gate()))
+        Ok(Self::new(open_child_here(self.fd(), name)?, self.manner()))
     }
 
     /// The file `name`, for reading. Does not wait on a FIFO; the caller checks the type by [`File::stat`].
@@ -104,7 +110,7 @@ impl Dir {
             .union(OFlags::NOCTTY)
             .union(OFlags::CLOEXEC);
         let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, name.as_os_str(), FLAGS, Mode::empty()))?;
-        Ok(File { fd, gate: self.gate() })
+        Ok(File { fd, manner: self.manner() })
     }
 
     /// A new file `name` with mode 0600; fails if anything has that name.
@@ -117,7 +123,7 @@ impl Dir {
         self.pass(DiskOp::CreateFile, name)?;
         let mode = Mode::RUSR | Mode::WUSR;
         let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, name.as_os_str(), FLAGS, mode))?;
-        Ok(File { fd, gate: self.gate() })
+        Ok(File { fd, manner: self.manner() })
     }
 
     /// A new subdirectory; the umask applies to `mode`.
@@ -136,12 +142,12 @@ impl Dir {
     pub fn stat(&self, name: Name<'_>) -> io::Result<Stat> {
         let stat =
             retry_on_intr(|| rustix::fs::statat(&self.fd, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW))?;
-        Ok(Stat::from_raw(&stat))
+        Ok(Stat::from_raw(&stat, &self.manner))
     }
 
     /// What the directory itself is.
     pub fn stat_self(&self) -> io::Result<Stat> {
-        Ok(Stat::from_raw(&retry_on_intr(|| rustix::fs::fstat(&self.fd))?))
+        Ok(Stat::from_raw(&retry_on_intr(|| rustix::fs::fstat(&self.fd))?, &self.manner))
     }
 
     /// The text of the symbolic link `name`.
@@ -229,6 +235,13 @@ impl Dir {
         }
     }
 
+    /// Gives the file `name` here a second name, `to_name` in `to`; fails if anything has that name.
+    pub fn hard_link(&self, name: Name<'_>, to: &Self, to_name: Name<'_>) -> io::Result<()> {
+        self.pass(DiskOp::HardLink, to_name)?;
+        let (from, onto) = (name.as_os_str(), to_name.as_os_str());
+        Ok(rustix::fs::linkat(&self.fd, from, &to.fd, onto, AtFlags::empty())?)
+    }
+
     /// Removes the file or link `name`.
     pub fn remove_file(&self, name: Name<'_>) -> io::Result<()> {
         self.pass(DiskOp::Remove, name)?;
@@ -250,18 +263,18 @@ impl Dir {
 
     /// Sets mode and modification time of the directory itself.
     pub fn set_metadata(&self, metadata: Metadata) -> io::Result<()> {
-        set_metadata(&self.fd, self.gate.as_deref(), metadata)
+        set_metadata(&self.fd, &self.manner, metadata)
     }
 
     /// Waits until the directory's entries are on the disk.
     pub fn sync(&self) -> io::Result<()> {
-        pass(self.gate.as_deref(), DiskOp::SyncDir, b"")?;
+        pass(self.gate(), DiskOp::SyncDir, b"")?;
         Ok(retry_on_intr(|| rustix::fs::fsync(&self.fd))?)
     }
 
     /// Waits until everything written to this directory's file system is on the disk.
     pub fn sync_file_system(&self) -> io::Result<()> {
-        pass(self.gate.as_deref(), DiskOp::SyncFileSystem, b"")?;
+        pass(self.gate(), DiskOp::SyncFileSystem, b"")?;
         Ok(retry_on_intr(|| rustix::fs::syncfs(&self.fd))?)
     }
 
@@ -274,8 +287,8 @@ impl Dir {
         }
     }
 
-    fn pass(&self, op: DiskOp, name: Name<'_>) -> io::Result<()> {
-        pass(self.gate.as_deref(), op, name.as_bytes())
+    pub(super) fn pass(&self, op: DiskOp, name: Name<'_>) -> io::Result<()> {
+        pass(self.gate(), op, name.as_bytes())
     }
 }
 
@@ -285,13 +298,21 @@ const LISTING_BUFFER_BYTES: usize = 32 * 1024;
 /// An open file below a root.
 pub struct File {
     fd: OwnedFd,
-    gate: Option<Arc<dyn Gate>>,
+    manner: Manner,
 }
 
 impl File {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(super) fn gate(&self) -> Option<&dyn Gate> {
+        self.manner.gate.as_deref()
+    }
+
     /// What the open file is now.
     pub fn stat(&self) -> io::Result<Stat> {
-        Ok(Stat::from_raw(&retry_on_intr(|| rustix::fs::fstat(&self.fd))?))
+        Ok(Stat::from_raw(&retry_on_intr(|| rustix::fs::fstat(&self.fd))?, &self.manner))
     }
 
     /// Appends up to `limit` bytes from `offset` on to `buffer`, fewer only at the end of the file; says how many.
@@ -311,9 +332,64 @@ impl File {
         Ok(buffer.len() - start)
     }
 
-    /// Writes all of `bytes` at `offset`.
+    /// Writes all of `bytes` at `offset`. Of a sparse root's files, zeros are left out; [`Self::end_at`] completes them.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        pass(self.gate.as_deref(), DiskOp::Write, b"")?;
+        pass(self.gate(), DiskOp::Write, b"")?;
+        if !self.manner.sparse {
+            return self.write_all_at(offset, bytes);
+        }
+        let mut at = offset;
+        for run in zeros::runs(bytes) {
+            if !run.is_zero {
+                self.write_all_at(at, run.bytes)?;
+            }
+            at += u64::try_from(run.bytes.len()).expect("usize has 64 bits or fewer");
+        }
+        Ok(())
+    }
+
+    /// Gives a file whose content is written its `size`, where zeros at its end may have been left out.
+    pub fn end_at(&self, size: u64) -> io::Result<()> {
+        if !self.manner.sparse {
+            return Ok(());
+        }
+        pass(self.gate(), DiskOp::Write, b"")?;
+        Ok(retry_on_intr(|| rustix::fs::ftruncate(&self.fd, size))?)
+    }
+
+    /// As [`Self::read_at`], but where holes are known their zeros are not read.
+    pub fn read_around_holes(&self, offset: u64, limit: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let start = buffer.len();
+        let size = retry_on_intr(|| rustix::fs::fstat(&self.fd))?.st_size;
+        let left = u64::try_from(size).unwrap_or_default().saturating_sub(offset);
+        let due = usize::try_from(left).unwrap_or(usize::MAX).min(limit);
+        while buffer.len() - start < due {
+            let done = u64::try_from(buffer.len() - start).expect("usize has 64 bits or fewer");
+            let left = due - (buffer.len() - start);
+            let is_data = |data: u64| usize::try_from(data - (offset + done)).unwrap_or(usize::MAX);
+            let hole = match retry_on_intr(|| rustix::fs::seek(&self.fd, SeekFrom::Data(offset + done))) {
+                Ok(data) => is_data(data.max(offset + done)),
+                // No data from here to the end.
+                Err(Errno::NXIO) => usize::MAX,
+                // The file system tells no holes.
+                Err(_) => 0,
+            };
+            if hole > 0 {
+                zeros::append(hole.min(left), buffer);
+                continue;
+            }
+            let data = match retry_on_intr(|| rustix::fs::seek(&self.fd, SeekFrom::Hole(offset + done))) {
+                Ok(hole) => usize::try_from(hole.saturating_sub(offset + done)).unwrap_or(usize::MAX),
+                Err(_) => usize::MAX,
+            };
+            if self.read_at(offset + done, data.clamp(1, left), buffer)? == 0 {
+                break;
+            }
+        }
+        Ok(buffer.len() - start)
+    }
+
+    fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut done = 0;
         while done < bytes.len() {
             let at = offset + u64::try_from(done).expect("usize has 64 bits or fewer");
@@ -327,12 +403,12 @@ impl File {
 
     /// Sets permission bits and modification time.
     pub fn set_metadata(&self, metadata: Metadata) -> io::Result<()> {
-        set_metadata(&self.fd, self.gate.as_deref(), metadata)
+        set_metadata(&self.fd, &self.manner, metadata)
     }
 
     /// Waits until the content is on the disk.
     pub fn sync(&self) -> io::Result<()> {
-        pass(self.gate.as_deref(), DiskOp::SyncFile, b"")?;
+        pass(self.gate(), DiskOp::SyncFile, b"")?;
         Ok(retry_on_intr(|| rustix::fs::fsync(&self.fd))?)
     }
 }
@@ -343,13 +419,13 @@ impl fmt::Debug for File {
     }
 }
 
-fn pass(gate: Option<&dyn Gate>, op: DiskOp, name: &[u8]) -> io::Result<()> {
+pub(super) fn pass(gate: Option<&dyn Gate>, op: DiskOp, name: &[u8]) -> io::Result<()> {
     gate.map_or(Ok(()), |gate| gate.pass(op, name))
 }
 
-fn set_metadata(fd: &OwnedFd, gate: Option<&dyn Gate>, metadata: Metadata) -> io::Result<()> {
-    pass(gate, DiskOp::SetMetadata, b"")?;
-    let mode = u32::from(metadata.mode) & PERMISSION_BITS;
+fn set_metadata(fd: &OwnedFd, manner: &Manner, metadata: Metadata) -> io::Result<()> {
+    pass(manner.gate.as_deref(), DiskOp::SetMetadata, b"")?;
+    let mode = u32::from(metadata.mode) & manner.mode_bits();
     rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
     Ok(rustix::fs::futimens(fd, &timestamps(metadata.mtime))?)
 }
@@ -361,8 +437,8 @@ fn timestamps(mtime: Timestamp) -> Timestamps {
 }
 
 impl Stat {
-    fn from_raw(raw: &rustix::fs::Stat) -> Self {
-        let mode = u16::try_from(raw.st_mode & PERMISSION_BITS).expect("nine bits fit");
+    fn from_raw(raw: &rustix::fs::Stat, manner: &Manner) -> Self {
+        let mode = u16::try_from(raw.st_mode & manner.mode_bits()).expect("twelve bits fit");
         let time = |seconds, nanoseconds| Timestamp {
             seconds,
             nanoseconds: u32::try_from(nanoseconds).unwrap_or_default(),
@@ -374,6 +450,8 @@ impl Stat {
             ctime: time(raw.st_ctime, raw.st_ctime_nsec),
             device: raw.st_dev,
             inode: raw.st_ino,
+            has_links: raw.st_nlink > 1,
+            owner: Owner { user: raw.st_uid, group: raw.st_gid },
         }
     }
 

@@ -13,8 +13,12 @@ pub enum DiskOp {
     CreateFile,
     /// `write` or `pwrite`
     Write,
-    /// `fchmod`, `fchmodat`, `utimensat`
+    /// `fchmod`, `fchmodat`, `fchown`, `fchownat`, `utimensat`
     SetMetadata,
+    /// `setxattr`, `removexattr`
+    SetXattr,
+    /// `linkat`
+    HardLink,
     /// `symlinkat`
     CreateSymlink,
     /// `renameat`

@@ -11,6 +11,7 @@
 //! been renamed; the staging place goes with it.
 
 mod assembly;
+mod attributes;
 mod bases;
 mod commit;
 mod control;
@@ -20,6 +21,7 @@ mod extraneous;
 mod fresh;
 mod items;
 mod landing;
+mod links;
 mod pending;
 mod planner;
 mod rebuild;
@@ -51,6 +53,7 @@ use crate::{
     wire::sync::{DestinationMessage, SyncOptions},
 };
 use assembly::{Assemblies, Withdrawn};
+use attributes::Told;
 use bases::Bases;
 use commit::Committer;
 use duplicates::{Duplicate, Duplicates};
@@ -58,6 +61,7 @@ use extraneous::Extraneous;
 use fresh::Fresh;
 use items::Items;
 use landing::Landing;
+use links::Links;
 use pending::Pending;
 use replaced::Replaced;
 
@@ -89,6 +93,8 @@ struct Shared {
     fresh: Fresh,
     replaced: Replaced,
     extraneous: Extraneous,
+    told: Told,
+    links: Links,
     items: Items,
     control: Sender<DestinationMessage>,
     tally: Arc<Tally>,
@@ -101,6 +107,12 @@ struct Shared {
 impl Shared {
     /// Notes an entry that cannot be put in place and tells the source. Blocks while the control stream is behind.
     fn fail(&self, index: u32, reason: &str) {
+        self.note_absent(index);
+        self.flaw(index, reason);
+    }
+
+    /// As [`Self::fail`], of an entry that is in place with its content, but not with all that belongs to it.
+    fn flaw(&self, index: u32, reason: &str) {
         self.named.failed(&self.tally, self.path_of(index), reason);
         // A closed channel means that the sync has ended, and then nobody waits for this.
         let _ended =
@@ -109,6 +121,17 @@ impl Shared {
 
     fn fail_io(&self, index: u32, doing: &str, err: &io::Error) {
         self.fail(index, &format!("{doing}: {}", describe(err)));
+    }
+
+    fn flaw_io(&self, index: u32, doing: &str, err: &io::Error) {
+        self.flaw(index, &format!("{doing}: {}", describe(err)));
+    }
+
+    /// An entry is not what the source has, so nothing may become another name of it.
+    fn note_absent(&self, index: u32) {
+        if self.options.preserve.hard_links {
+            self.links.note_absent(index);
+        }
     }
 
     fn path_of(&self, index: u32) -> RelPath {
@@ -180,6 +203,10 @@ pub(super) async fn run(
     tally: Arc<Tally>,
 ) -> Outcome {
     let (control, outgoing) = async_channel::bounded(limits::CONTROL_QUEUED_MAX);
+    let destination = match destination.prepared(options.preserve) {
+        Ok(destination) => destination,
+        Err(err) => return Outcome::failed(SyncError::Disk(describe(&err))),
+    };
     let shared = Arc::new(Shared {
         items: Items::new(destination.events.clone()),
         selection: Arc::clone(&destination.selection),
@@ -193,6 +220,8 @@ pub(super) async fn run(
         fresh: Fresh::default(),
         replaced: Replaced::default(),
         extraneous: Extraneous::default(),
+        told: Told::default(),
+        links: Links::default(),
         control,
         tally: tally.clone(),
         named: Named::default(),

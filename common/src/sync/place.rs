@@ -8,8 +8,8 @@ use crate::{
     filter::{Selection, Subject},
     hashes::HashStore,
     path::{Name, PathError, RelPath},
-    root::{self, Dir, EntryType, Root, Stat},
-    wire::status::Status,
+    root::{self, Dir, EntryType, Root, Stat, attributes::Namespaces},
+    wire::{extra::Preserve, status::Status},
 };
 
 /// A file or directory to sync from.
@@ -23,6 +23,7 @@ pub struct Source {
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
     pub(super) compares: bool,
+    pub(super) namespaces: Namespaces,
     hashes: Option<Arc<HashStore>>,
 }
 
@@ -65,6 +66,7 @@ impl Source {
             events: None,
             selection: Arc::default(),
             compares: false,
+            namespaces: Namespaces::default(),
             hashes: None,
         })
     }
@@ -83,6 +85,20 @@ impl Source {
     pub fn telling(mut self, events: Events) -> Self {
         self.events = Some(events);
         self
+    }
+
+    /// Tells extended attributes of these namespaces, where the options ask for them.
+    pub fn carrying(mut self, namespaces: Namespaces) -> Self {
+        self.namespaces = namespaces;
+        self
+    }
+
+    /// Sees of modes what the options ask for.
+    pub(super) fn prepared(mut self, preserve: Preserve) -> io::Result<Self> {
+        if preserve.special_bits {
+            self.root = Arc::new(self.root.keeping(true, false)?);
+        }
+        Ok(self)
     }
 
     /// Only what is selected takes part.
@@ -136,6 +152,7 @@ pub struct Destination {
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
     compares: bool,
+    pub(super) namespaces: Namespaces,
     hashes: Option<Arc<HashStore>>,
     asked: Option<Asked>,
 }
@@ -179,6 +196,7 @@ impl Destination {
             events: None,
             selection: Arc::default(),
             compares: false,
+            namespaces: Namespaces::default(),
             hashes: None,
             asked: None,
         })
@@ -206,6 +224,20 @@ impl Destination {
     /// Whether it has agreed to that.
     pub fn compares(&self) -> bool {
         self.compares
+    }
+
+    /// Takes extended attributes of these namespaces, where the options ask for them.
+    pub fn carrying(mut self, namespaces: Namespaces) -> Self {
+        self.namespaces = namespaces;
+        self
+    }
+
+    /// Sets of modes and writes of zeros what the options ask for.
+    pub(super) fn prepared(mut self, preserve: Preserve) -> io::Result<Self> {
+        if preserve.special_bits || preserve.sparse {
+            self.root = Arc::new(self.root.keeping(preserve.special_bits, preserve.sparse)?);
+        }
+        Ok(self)
     }
 
     /// Only what is selected takes part: the source is told, and what it leaves out is left alone here.

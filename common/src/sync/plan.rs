@@ -29,7 +29,7 @@ pub enum Existing {
 pub enum Action {
     /// It is as it should be.
     Keep,
-    /// The content is right; mode or, of an empty file, modification time is set.
+    /// The content is right; mode or, of an empty file, modification time is set, or what else is kept of the entry.
     SetMetadata,
     /// Ask for the content. A directory in the way goes when it has come.
     Fetch,
@@ -93,7 +93,7 @@ pub fn decide(kind: &Kind, metadata: Metadata, existing: &Existing, options: Syn
 }
 
 /// Whether what is there stays, however it differs.
-fn is_kept(kind: &Kind, metadata: Metadata, existing: &Existing, keep: Keep) -> bool {
+pub(super) fn is_kept(kind: &Kind, metadata: Metadata, existing: &Existing, keep: Keep) -> bool {
     match keep {
         Keep::None => false,
         Keep::Newer => matches!(

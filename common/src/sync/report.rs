@@ -16,6 +16,13 @@ pub struct Outcome {
     pub error: Option<SyncError>,
 }
 
+impl Outcome {
+    /// It failed before anything was done.
+    pub(super) fn failed(err: SyncError) -> Self {
+        Self { report: Report::default(), error: Some(err) }
+    }
+}
+
 /// What was listed, moved, skipped and failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {

@@ -13,6 +13,7 @@ mod changes;
 mod compression;
 mod digests;
 mod encoder;
+mod hard_links;
 mod places;
 mod reader;
 mod scan;
@@ -41,12 +42,14 @@ use crate::{
     channel::{FrameReceiver, FrameSender},
     limits,
     path::RelPath,
+    root::describe,
     wire::{
         status::Status,
         sync::{Counts, DestinationMessage, SourceMessage, SyncOptions},
     },
 };
 use digests::Digests;
+use hard_links::HardLinks;
 use places::Places;
 use streams::Pace;
 use twins::Twins;
@@ -62,6 +65,7 @@ struct Shared {
     tree: RwLock<Tree>,
     places: Places,
     digests: Digests,
+    hard_links: HardLinks,
     wanted: Wanted,
     twins: Twins,
     control: Sender<SourceMessage>,
@@ -125,6 +129,10 @@ impl Drop for CloseOnDrop {
 
 pub(super) async fn run(link: Link, source: Source, options: SyncOptions, tally: Arc<Tally>) -> Outcome {
     let (control, outgoing) = async_channel::bounded(limits::CONTROL_QUEUED_MAX);
+    let source = match source.prepared(options.preserve) {
+        Ok(source) => source,
+        Err(err) => return Outcome::failed(SyncError::Disk(describe(&err))),
+    };
     let shared = Arc::new(Shared {
         digests: Digests::new(source.compares),
         source,
@@ -133,6 +141,7 @@ pub(super) async fn run(link: Link, source: Source, options: SyncOptions, tally:
         pace: options.rate_bytes.map(|rate| Pace::new(rate, Instant::now())),
         tree: RwLock::default(),
         places: Places::default(),
+        hard_links: HardLinks::default(),
         wanted: Wanted::default(),
         twins: Twins::default(),
         control,

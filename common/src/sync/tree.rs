@@ -37,6 +37,8 @@ pub(super) enum NodeType {
     File,
     Directory,
     Symlink,
+    /// Another name of a file that was listed before, whose index stands in the place of the size.
+    HardLink,
 }
 
 impl Tree {
@@ -62,6 +64,24 @@ impl Tree {
         Some(index)
     }
 
+    /// Makes the file that was listed last another name of `first`; false if that is no file before it, or itself such a name.
+    pub(super) fn link_last(&mut self, first: u32) -> bool {
+        let Some((last, before)) = self.nodes.split_last_mut() else { return false };
+        let is_file = |node: &Node| node.node_type == NodeType::File;
+        if !is_file(last) || !before.get(first as usize).is_some_and(is_file) {
+            return false;
+        }
+        (last.node_type, last.size) = (NodeType::HardLink, first.into());
+        true
+    }
+
+    /// The file that an entry is another name of, if it is one.
+    pub(super) fn link(&self, index: u32) -> Option<u32> {
+        let node = self.known(index);
+        let first = || u32::try_from(node.size).expect("put there as an index");
+        (node.node_type == NodeType::HardLink).then(first)
+    }
+
     /// How many entries there are.
     pub(super) fn len(&self) -> u32 {
         u32::try_from(self.nodes.len()).expect("bounded by ENTRIES_MAX")
@@ -76,16 +96,21 @@ impl Tree {
     pub(super) fn entry(&self, index: u32) -> ListingEntry {
         let node = self.known(index);
         let kind = match node.node_type {
-            NodeType::File => Kind::File { size: node.size },
+            NodeType::File | NodeType::HardLink => Kind::File { size: node.size },
             NodeType::Directory => Kind::Directory,
             NodeType::Symlink => Kind::Symlink { target: Vec::new() },
         };
-        ListingEntry { name: self.name_bytes(node).to_vec(), kind, metadata: self.metadata(index) }
+        ListingEntry {
+            name: self.name_bytes(node).to_vec(),
+            kind,
+            metadata: self.metadata(index),
+            extra: None,
+        }
     }
 
     /// The listed size of a file.
     pub(super) fn size(&self, index: u32) -> u64 {
-        self.known(index).size
+        self.known(self.link(index).unwrap_or(index)).size
     }
 
     /// Mode and modification time as listed.
@@ -195,6 +220,24 @@ mod tests {
         };
         assert!(has(0, "a") && has(0, "b") && has(0, "d") && has(1, "c") && has(3, "f"));
         assert!(!has(0, "c") && !has(0, "A") && !has(0, "e") && !has(1, "b") && !has(3, "g"));
+    }
+
+    #[test]
+    fn a_hard_link_leads_to_a_file_before_it_that_is_none() {
+        let mut tree = Tree::default();
+        let metadata = Metadata::default();
+        tree.push(0, b"", &Kind::Directory, metadata);
+        assert!(!tree.link_last(0), "the top is no file");
+        tree.push(0, b"a", &Kind::File { size: 7 }, metadata);
+        assert!(!tree.link_last(1), "a file is no link to itself");
+        tree.push(0, b"b", &Kind::File { size: 9 }, metadata);
+        assert!(!tree.link_last(0) && !tree.link_last(2) && !tree.link_last(9));
+        assert!(tree.link_last(1));
+        assert_eq!((tree.link(1), tree.link(2), tree.size(2)), (None, Some(1), 7));
+        tree.push(0, b"c", &Kind::File { size: 9 }, metadata);
+        assert!(!tree.link_last(2), "a link to a link");
+        tree.push(0, b"d", &Kind::Directory, metadata);
+        assert!(!tree.link_last(1), "a directory is no link");
     }
 
     /// Each entry of the chain asks for its path when it fails, which took a hostile source a few megabytes to make minutes of.

@@ -82,7 +82,7 @@ pub struct PackFile {
     pub patch: Option<Patch>,
 }
 
-/// A file that is built from what the destination has told in a `WantWith`.
+/// A file that is built from what the destination has told in a `WantWith`, and from zeros.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patch {
     /// BLAKE3 of the whole content.
@@ -106,13 +106,18 @@ pub enum Segment {
         /// How many.
         size: u32,
     },
+    /// They are zeros.
+    Zeros {
+        /// How many.
+        size: u32,
+    },
 }
 
 impl Segment {
     /// Bytes of new content.
     pub fn size(self) -> u32 {
         match self {
-            Self::Copy { size, .. } | Self::Literal { size } => size,
+            Self::Copy { size, .. } | Self::Literal { size } | Self::Zeros { size } => size,
         }
     }
 
@@ -121,6 +126,7 @@ impl Segment {
         match self {
             Self::Copy { offset, .. } => Self::Copy { offset: offset.saturating_add(start.into()), size },
             Self::Literal { .. } => Self::Literal { size },
+            Self::Zeros { .. } => Self::Zeros { size },
         }
     }
 }

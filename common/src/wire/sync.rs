@@ -11,7 +11,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{change::Item, status::StatusCode};
+use super::{
+    change::Item,
+    extra::{Extra, Preserve},
+    status::StatusCode,
+};
 use crate::{
     codec,
     delta::ChunkHash,
@@ -76,6 +80,8 @@ pub struct SyncOptions {
     pub dry_run: bool,
     /// Which files and links that are there already stay as they are.
     pub keep: Keep,
+    /// What else of entries is kept.
+    pub preserve: Preserve,
 }
 
 impl Default for SyncOptions {
@@ -90,11 +96,19 @@ impl Default for SyncOptions {
             itemize: false,
             dry_run: false,
             keep: Keep::default(),
+            preserve: Preserve::default(),
         }
     }
 }
 
 impl SyncOptions {
+    /// Whether listing blocks may be told by their digests: the destination puts in place what it compares, and that is all there is to
+    /// an entry.
+    pub fn compares_listings(&self) -> bool {
+        let Preserve { owner, xattrs, hard_links, .. } = self.preserve;
+        !self.dry_run && !owner && !xattrs && !hard_links
+    }
+
     /// These options with every number brought within its bound, and at most `jobs_max` threads.
     pub fn within_bounds(self, jobs_max: u8) -> Self {
         Self {
@@ -228,6 +242,8 @@ pub enum SourceMessage {
         entry: Kind,
         /// Mode and modification time.
         metadata: Metadata,
+        /// What else is told of it.
+        extra: Option<Extra>,
     },
     /// Entries of one directory. A directory with many has several blocks, in a row.
     Listing {
@@ -324,6 +340,8 @@ pub struct ListingEntry {
     pub kind: Kind,
     /// Mode and modification time.
     pub metadata: Metadata,
+    /// What else is told of it.
+    pub extra: Option<Extra>,
 }
 
 /// One frame from the destination.

@@ -79,11 +79,11 @@ async fn with_source(
 }
 
 fn top(name: &str, entry: Kind) -> SourceMessage {
-    SourceMessage::Top { name: name.as_bytes().to_vec(), entry, metadata: Metadata::default() }
+    SourceMessage::Top { name: name.as_bytes().to_vec(), entry, metadata: Metadata::default(), extra: None }
 }
 
 fn entry(name: &[u8], kind: Kind) -> ListingEntry {
-    ListingEntry { name: name.to_vec(), kind, metadata: Metadata::default() }
+    ListingEntry { name: name.to_vec(), kind, metadata: Metadata::default(), extra: None }
 }
 
 fn files(directory: u32, numbers: std::ops::Range<u32>) -> SourceMessage {

@@ -13,6 +13,7 @@ mod goodbye;
 mod mirroring;
 mod pair;
 mod peers;
+mod preserving;
 mod rehearsing;
 mod remembering;
 mod selection;

@@ -198,7 +198,7 @@ fn metadata() -> Metadata {
 }
 
 fn top() -> SourceMessage {
-    SourceMessage::Top { name: vec![], entry: Kind::Directory, metadata: metadata() }
+    SourceMessage::Top { name: vec![], entry: Kind::Directory, metadata: metadata(), extra: None }
 }
 
 fn directories(parent: u32, names: &[&str]) -> SourceMessage {
@@ -206,6 +206,7 @@ fn directories(parent: u32, names: &[&str]) -> SourceMessage {
         name: name.as_bytes().to_vec(),
         kind: Kind::Directory,
         metadata: metadata(),
+        extra: None,
     };
     SourceMessage::Listing { directory: parent, entries: names.iter().map(entry).collect() }
 }

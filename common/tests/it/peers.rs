@@ -11,8 +11,9 @@ use swarmwire_common::{
     sync::{Link, Outcome, Router, SyncError, Tally, receive, send},
     wire::{
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
+        extra::Preserve,
         status::Status,
-        sync::{Counts, DestinationMessage, Durability, ListingEntry, Run, SourceMessage},
+        sync::{Counts, DestinationMessage, Durability, ListingEntry, Run, SourceMessage, SyncOptions},
     },
 };
 
@@ -24,6 +25,7 @@ use crate::{
 /// The engine as the source of `from`; `script` plays the destination from the end of the listing on.
 async fn with_source<T>(
     from: &Path,
+    options: SyncOptions,
     script: impl AsyncFnOnce(&mut Channel, &quinn::Connection) -> T,
 ) -> (Outcome, T) {
     let pair = Pair::connect().await;
@@ -39,7 +41,7 @@ async fn with_source<T>(
         }
         script(&mut theirs, &pair.gateway).await
     };
-    let sending = send(link, source(from, None), options(Durability::Batch), Arc::new(Tally::default()));
+    let sending = send(link, source(from, None), options, Arc::new(Tally::default()));
     tokio::join!(sending, playing)
 }
 
@@ -96,7 +98,7 @@ async fn fetch_changed(before: &[u8], change: impl FnOnce(&Path)) -> (Vec<PackFi
     let from = tempfile::tempdir().unwrap();
     let path = from.path().join("a.log");
     fs::write(&path, before).unwrap();
-    let (_, units) = with_source(from.path(), async |channel, connection| {
+    let (_, units) = with_source(from.path(), options(Durability::Batch), async |channel, connection| {
         change(&path);
         fetch(channel, connection).await
     })
@@ -140,11 +142,34 @@ async fn a_file_that_is_gone_or_no_file_any_more_is_named_and_nothing_hangs() {
     }
 }
 
+/// Its other names would come to be links to what never was the same.
+#[tokio::test]
+async fn a_file_with_other_names_that_is_replaced_after_its_listing_is_not_sent() {
+    let preserve = Preserve { hard_links: true, ..Preserve::default() };
+    for (preserve, is_sent) in [(preserve, false), (Preserve::default(), true)] {
+        let from = tempfile::tempdir().unwrap();
+        let path = from.path().join("a");
+        fs::write(&path, b"shared").unwrap();
+        fs::hard_link(&path, from.path().join("b")).unwrap();
+        let options = SyncOptions { preserve, ..options(Durability::Batch) };
+        let (_, units) = with_source(from.path(), options, async |channel, connection| {
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, b"another").unwrap();
+            fetch(channel, connection).await
+        })
+        .await;
+        let [(UnitHeader::Pack { files, .. }, bytes)] = units.as_slice() else { panic!("{units:?}") };
+        assert_eq!(files.len(), usize::from(is_sent));
+        let told = String::from_utf8_lossy(bytes);
+        assert!(told.contains(if is_sent { "another" } else { "was replaced under this one" }), "{told}");
+    }
+}
+
 /// What a lying source sends, beside its listing.
 pub(crate) type Lie = (Vec<SourceMessage>, Vec<(Unit, Vec<u8>)>);
 
 pub(crate) fn top() -> SourceMessage {
-    SourceMessage::Top { name: vec![], entry: Kind::Directory, metadata: metadata() }
+    SourceMessage::Top { name: vec![], entry: Kind::Directory, metadata: metadata(), extra: None }
 }
 
 fn metadata() -> Metadata {
@@ -152,7 +177,7 @@ fn metadata() -> Metadata {
 }
 
 pub(crate) fn entry(name: &[u8], kind: Kind) -> ListingEntry {
-    ListingEntry { name: name.to_vec(), kind, metadata: metadata() }
+    ListingEntry { name: name.to_vec(), kind, metadata: metadata(), extra: None }
 }
 
 pub(crate) fn file(name: &[u8], size: u64) -> ListingEntry {
@@ -188,11 +213,24 @@ pub(crate) fn chunk(size: u64, number: u64, content: &[u8]) -> (Unit, Vec<u8>) {
 
 /// The engine as destination against a source that says `lie`; gives how it ended and what is in the destination.
 pub(crate) async fn lied_to(lie: Lie) -> (Outcome, Vec<String>) {
-    lied_to_over(&[], lie).await
+    lied_to_with(options(Durability::None), lie).await
+}
+
+/// As [`lied_to`], with these options.
+pub(crate) async fn lied_to_with(options: SyncOptions, lie: Lie) -> (Outcome, Vec<String>) {
+    lied_to_about(&[], options, lie).await
 }
 
 /// As [`lied_to`], where `a` has this content, if any.
-pub(crate) async fn lied_to_over(before: &[u8], (messages, units): Lie) -> (Outcome, Vec<String>) {
+pub(crate) async fn lied_to_over(before: &[u8], lie: Lie) -> (Outcome, Vec<String>) {
+    lied_to_about(before, options(Durability::None), lie).await
+}
+
+async fn lied_to_about(
+    before: &[u8],
+    options: SyncOptions,
+    (messages, units): Lie,
+) -> (Outcome, Vec<String>) {
     let pair = Pair::connect().await;
     let [mut theirs, ours] = pair.channel().await;
     let to = tempfile::tempdir().unwrap();
@@ -239,7 +277,7 @@ pub(crate) async fn lied_to_over(before: &[u8], (messages, units): Lie) -> (Outc
         theirs.send.finish();
     };
     let place = destination(to.path(), "").comparing(b"");
-    let receiving = receive(link, place, options(Durability::None), Arc::new(Tally::default()));
+    let receiving = receive(link, place, options, Arc::new(Tally::default()));
     let both = async { tokio::join!(receiving, lying).0 };
     let outcome = tokio::select! {
         outcome = both => outcome,
@@ -384,7 +422,12 @@ async fn a_listing_that_breaks_the_rules_ends_the_sync() {
         ],
         vec![top(), top()],
         vec![listing(0, vec![file(b"a", 1)])],
-        vec![SourceMessage::Top { name: b"../up".to_vec(), entry: Kind::Directory, metadata: metadata() }],
+        vec![SourceMessage::Top {
+            name: b"../up".to_vec(),
+            entry: Kind::Directory,
+            metadata: metadata(),
+            extra: None,
+        }],
         vec![SourceMessage::Skipped { path: b"../x".to_vec(), kind: SpecialKind::Fifo }],
         vec![top(), SourceMessage::Failed { index: Some(3), path: b"a".to_vec(), reason: String::new() }],
         vec![top(), end(1), SourceMessage::Same { index: 0, hash: [0; 32] }],
@@ -451,7 +494,7 @@ async fn content_that_was_not_asked_for_or_is_not_what_it_says_ends_the_sync() {
 async fn a_destination_that_has_enough_may_break_streams_off_before_it_says_so() {
     let from = tempfile::tempdir().unwrap();
     fs::File::create(from.path().join("large.log")).unwrap().set_len(256 * CHUNK_BYTES).unwrap();
-    let (outcome, ()) = with_source(from.path(), async |channel, connection| {
+    let (outcome, ()) = with_source(from.path(), options(Durability::Batch), async |channel, connection| {
         channel.send.send(&DestinationMessage::Want(vec![Run { first: 1, count: 1 }])).await.unwrap();
         channel.send.send(&DestinationMessage::PlanEnd).await.unwrap();
         let mut stream = connection.accept_uni().await.unwrap();

@@ -10,7 +10,7 @@ use swarmwire_common::{
     hashes::HashStore,
     limits,
     path::RelPath,
-    root::Root,
+    root::{Root, attributes::Namespaces},
     sync::{self, Destination, Link, Outcome, PlaceError, Source, Tally},
     wire::{
         status::Status,
@@ -45,7 +45,7 @@ impl Half {
 }
 
 pub(super) async fn serve(mut request: Request) -> Status {
-    let (asked, path) = match granted(&request) {
+    let Granted { asked, path, namespaces } = match granted(&request) {
         Ok(granted) => granted,
         Err(refusal) => return request.refuse(refusal).await,
     };
@@ -54,7 +54,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
     let (direction, options) = (asked.direction, asked.options.within_bounds(limits::PEER_JOBS_MAX));
     let opened = spawn_blocking({
         let path = path.clone();
-        move || open(root, path, asked)
+        move || open(root, path, asked, namespaces)
     });
     let half = match opened.await {
         Ok(Ok(half)) => half.remembering(hashes),
@@ -90,7 +90,15 @@ pub(super) async fn serve(mut request: Request) -> Status {
 }
 
 /// What is asked for, once the grant has allowed it.
-fn granted(request: &Request) -> Result<(SyncRequest, RelPath), Refusal> {
+struct Granted {
+    asked: SyncRequest,
+    path: RelPath,
+    /// Which extended attributes are read or set for this identity.
+    namespaces: Namespaces,
+}
+
+/// What is asked for, if the grant allows it.
+fn granted(request: &Request) -> Result<Granted, Refusal> {
     let asked: SyncRequest = request.decode()?;
     let path = RelPath::from_wire(asked.path.clone())
         .map_err(|err| Refusal::new(Status::Invalid, err.to_string()))?;
@@ -103,18 +111,30 @@ fn granted(request: &Request) -> Result<(SyncRequest, RelPath), Refusal> {
     if asked.direction == Direction::Push && asked.options.delete.is_asked() {
         grant.require_at(&Operation::Delete, &path)?;
     }
-    Ok((asked, path))
+    // A program that is root's and setuid, or has capabilities, does whatever its sender wants on this machine.
+    if asked.direction == Direction::Push
+        && (asked.options.preserve.owner || asked.options.preserve.special_bits)
+    {
+        grant.require_at(&Operation::Admin, &path)?;
+    }
+    let is_admin = grant.allow.allows(&Operation::Admin);
+    let namespaces = if is_admin { Namespaces::permitted() } else { Namespaces::User };
+    Ok(Granted { asked, path, namespaces })
 }
 
-fn open(root: Arc<Root>, path: RelPath, asked: SyncRequest) -> Result<Half, Refusal> {
+fn open(root: Arc<Root>, path: RelPath, asked: SyncRequest, namespaces: Namespaces) -> Result<Half, Refusal> {
     let selection = Selection::from_wire(asked.selection)
         .map_err(|err| Refusal::new(Status::Invalid, err.to_string()))?;
     let fail = |err: PlaceError| Refusal::new(err.status, err.to_string());
-    let half = open_half(root, path, (asked.direction, asked.trailing_slash), Arc::new(selection));
-    Ok(match half.map_err(fail)? {
-        Half::Source(source) => Half::Source(source.comparing(asked.compares)),
-        Half::Destination(destination) if asked.options.dry_run => Half::Destination(destination),
-        Half::Destination(destination) => Half::Destination(destination.comparing(&asked.top)),
+    let half =
+        open_half(root, path, (asked.direction, asked.trailing_slash), Arc::new(selection)).map_err(fail)?;
+    Ok(match half {
+        Half::Source(source) => Half::Source(source.carrying(namespaces).comparing(asked.compares)),
+        Half::Destination(destination) => {
+            let destination = destination.carrying(namespaces);
+            let compares = asked.options.compares_listings();
+            Half::Destination(if compares { destination.comparing(&asked.top) } else { destination })
+        }
     })
 }
 

@@ -87,6 +87,7 @@ fn options(arguments: &SyncArguments) -> SyncOptions {
         itemize: arguments.verbose || arguments.dry_run,
         dry_run: arguments.dry_run,
         keep,
+        preserve: arguments.preserving.preserve(),
     }
 }
 

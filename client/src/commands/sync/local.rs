@@ -16,7 +16,7 @@ use swarmwire_common::{
     escape::escape,
     hashes::HashStore,
     path::{Name, RelPath},
-    root::{Root, describe},
+    root::{Root, attributes::Namespaces, describe},
     sync::{Destination, Events, PlaceError, Source},
     wire::sync::Direction,
 };
@@ -56,10 +56,13 @@ pub(super) async fn open(job: &Job) -> anyhow::Result<LocalEnd> {
     let selection = Arc::clone(&job.selection);
     let open = move || match direction {
         Direction::Push => {
-            let source = open_source(&path)?.selecting(selection);
+            let source = open_source(&path)?.carrying(Namespaces::permitted()).selecting(selection);
             source.map(LocalEnd::Source).map_err(|err| anyhow!("{} {}", shown("SRC", &path), err.reason))
         }
-        Direction::Pull => Ok(LocalEnd::Destination(open_destination(&path)?.selecting(selection))),
+        Direction::Pull => {
+            let destination = open_destination(&path)?.carrying(Namespaces::permitted());
+            Ok(LocalEnd::Destination(destination.selecting(selection)))
+        }
     };
     let end = tokio::task::spawn_blocking(open).await??;
     // Without a place for hashes, files are read.

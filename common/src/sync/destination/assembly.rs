@@ -240,11 +240,16 @@ impl Assembly {
         }
     }
 
-    /// Gives a complete file its metadata; gives its temporary name, size and hash.
-    pub(super) fn finish(&self, metadata: Metadata, sync: bool) -> io::Result<(TempName, u64, [u8; 32])> {
+    /// Gives a complete file its size and, by `set_metadata`, its metadata; gives its temporary name, size and hash.
+    pub(super) fn finish(
+        &self,
+        sync: bool,
+        set_metadata: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<(TempName, u64, [u8; 32])> {
         let state = self.state();
         let current = state.current.as_ref().expect("a complete file has a reading");
-        current.file.set_metadata(metadata)?;
+        current.file.end_at(current.reading.size)?;
+        set_metadata(&current.file)?;
         if sync {
             current.file.sync()?;
         }
@@ -371,7 +376,7 @@ mod tests {
 
         /// What would get the file's name now.
         fn assert_content(&self) {
-            let (temp, size, _) = self.assembly.finish(Metadata::default(), false).unwrap();
+            let (temp, size, _) = self.assembly.finish(false, |_| Ok(())).unwrap();
             assert_eq!(size, SIZE);
             let mut found = Vec::new();
             let dir = self.assembly.staging.dir();

@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_channel::{Receiver, Sender};
 use tokio::time::{interval, timeout};
 
-use super::{Duplicate, Shared, Work, duplicates};
+use super::{Duplicate, Shared, Work, attributes, duplicates};
 use crate::{
     channel::{FrameError, FrameReceiver, FrameSender},
     limits,
@@ -40,13 +40,17 @@ pub(super) async fn read(
             | SourceMessage::Listing { .. }
             | SourceMessage::ListingDigest { .. }
             | SourceMessage::ListingEnd { .. } => {
+                check_extras(&message, shared)?;
                 blocks.send(message).await.map_err(|_| shared.ended_by("it lists entries after the end"))?;
             }
             SourceMessage::Failed { index, path, reason } => {
                 let path =
                     RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;
                 match index {
-                    Some(index) => shared.withdraw(index)?,
+                    Some(index) => {
+                        shared.withdraw(index)?;
+                        shared.note_absent(index);
+                    }
                     None => shared.extraneous.note_incomplete(),
                 }
                 shared.named.failed(&shared.tally, path, &reason);
@@ -74,6 +78,19 @@ pub(super) async fn read(
                 return Err(SyncError::aborted(Status::from(status), &reason));
             }
         }
+    }
+}
+
+/// Refuses what is told of entries beyond what was asked for, before it is queued.
+fn check_extras(message: &SourceMessage, shared: &Shared) -> Result<(), SyncError> {
+    let preserve = shared.options.preserve;
+    match message {
+        SourceMessage::Top { extra: Some(extra), .. } => attributes::check(extra, preserve),
+        SourceMessage::Listing { entries, .. } => entries
+            .iter()
+            .filter_map(|entry| entry.extra.as_ref())
+            .try_for_each(|extra| attributes::check(extra, preserve)),
+        _ => Ok(()),
     }
 }
 

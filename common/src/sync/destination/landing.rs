@@ -12,13 +12,14 @@ use std::{
     },
 };
 
-use super::{Shared, extraneous, fresh, items};
+use super::{Shared, attributes, extraneous, fresh, items, links};
 use crate::{
     entry::Kind,
     limits,
     path::{Name, RelPath},
     root::{
         Dir, File, Root,
+        attributes::Namespaces,
         staging::{self, PartialKey, Staging},
     },
     sync::{Destination, PlaceError, Stage, SyncError, tree::Tree},
@@ -195,6 +196,11 @@ impl Landing {
         &self.destination.root
     }
 
+    /// Which extended attributes may be set here.
+    pub(super) fn namespaces(&self) -> Namespaces {
+        self.destination.namespaces
+    }
+
     /// Where an entry of this path below the top is, below the root.
     pub(super) fn path_below(&self, path: &RelPath) -> io::Result<RelPath> {
         crate::sync::join(self.base(), path)
@@ -244,6 +250,7 @@ impl Handles {
 /// Removes the staging place and what the source does not have, gives the directories their metadata, children first, and makes all of it durable. Blocks.
 pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     let landing = &shared.landing;
+    links::make(shared);
     landing.forget_partials();
     landing.remove_staging();
     extraneous::remove(shared);
@@ -265,16 +272,18 @@ pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     let landed = || landing.staging_parent()?.sync_file_system();
     shared.tally.timed(Stage::Sync, landed).map_err(|err| {
         SyncError::Disk(format!("the destination cannot be made durable: {}", crate::root::describe(&err)))
-    })
+    })?;
+    shared.tally.durable.fetch_add(shared.links.made(), Relaxed);
+    Ok(())
 }
 
 fn set_directory_metadata(shared: &Shared, index: u32) -> io::Result<()> {
     let tree = shared.tree.read().expect("no holder panics");
     let wanted = tree.metadata(index);
     let dir = shared.landing.dir(&tree, index)?;
-    if dir.stat_self()?.metadata == wanted {
-        return Ok(());
+    drop(tree);
+    if attributes::set_directory(shared, index, &dir, wanted)? {
+        shared.landing.note_change();
     }
-    shared.landing.note_change();
-    dir.set_metadata(wanted)
+    Ok(())
 }

@@ -17,17 +17,18 @@ use std::{
 
 use async_channel::{Receiver, RecvError};
 
-use super::{Shared, bases::Candidate, items};
+use super::{Shared, attributes, bases::Candidate, items};
 use crate::{
     entry::{Kind, Metadata},
     limits::CHUNK_BYTES,
     path::Name,
-    root::{Dir, staging::PartialKey},
+    root::{Dir, File, Stat, staging::PartialKey},
     sync::{
         Stage, SyncError,
         change::change,
-        plan::{Action, Existing, decide},
+        plan::{Action, Existing, decide, is_kept},
     },
+    wire::extra::Extra,
     wire::sync::{Deletion, DestinationMessage, ListingEntry, SourceMessage, SyncOptions},
 };
 use digests::Comparing;
@@ -122,7 +123,11 @@ enum More {
 impl Planner<'_> {
     fn message(&mut self, message: SourceMessage) -> Result<More, SyncError> {
         match message {
-            SourceMessage::Top { name, entry, metadata } => self.top(&name, &entry, metadata)?,
+            SourceMessage::Top { name, entry, metadata, extra } => {
+                let attributes = extra.map(|extra| extra.attributes).unwrap_or_default();
+                self.shared.told.put(0, &attributes)?;
+                self.top(&name, &entry, metadata)?;
+            }
             SourceMessage::Listing { directory, entries } => self.block(directory, entries)?,
             SourceMessage::ListingEnd { entries, .. } => {
                 if entries != self.shared.tree.read().expect("no holder panics").len() || entries == 0 {
@@ -181,14 +186,18 @@ impl Planner<'_> {
         if self.current.as_ref().is_none_or(|current| current.index != directory) {
             self.current = Some(self.enter(directory)?);
         }
-        let mut current = self.current.take().expect("just set");
+        let (mut current, shared) = (self.current.take().expect("just set"), self.shared);
         for (entry, found) in entries {
             let name = Name::new(&entry.name)
                 .ok()
                 .filter(|name| !name.is_reserved() && name.as_bytes() > current.last_name.as_slice())
                 .ok_or(SyncError::Protocol("an entry has an invalid name, or stands out of order"))?;
             let index = self.record(directory, name.as_bytes(), &entry.kind, entry.metadata)?;
+            let is_link = self.record_extra(index, &entry.kind, entry.extra.as_ref())?;
             match &current.dir {
+                dir if is_link && (dir.is_some() || self.is_rehearsal(None, current.surroundings)) => {
+                    shared.links.add(index);
+                }
                 dir if self.is_rehearsal(dir.as_deref(), current.surroundings) => {
                     self.rehearse((dir.as_deref(), name), index, &entry.kind, entry.metadata);
                 }
@@ -242,6 +251,20 @@ impl Planner<'_> {
         tree.push(parent, name, kind, metadata).ok_or(SyncError::TooManyEntries)
     }
 
+    /// Takes what else is told of an entry that was just recorded; whether it is another name of a file.
+    fn record_extra(&self, index: u32, kind: &Kind, extra: Option<&Extra>) -> Result<bool, SyncError> {
+        let Some(Extra { link, attributes }) = extra else { return Ok(false) };
+        self.shared.told.put(index, attributes)?;
+        let Some(first) = *link else { return Ok(false) };
+        if !self.shared.tree.write().expect("no holder panics").link_last(first) {
+            return Err(SyncError::Protocol("it lists a link to something that is no file before it"));
+        }
+        if let Kind::File { size } = kind {
+            self.shared.tally.bytes_listed.fetch_sub(*size, Relaxed);
+        }
+        Ok(true)
+    }
+
     /// An entry whose directory is not in place.
     fn orphan(&mut self, index: u32, kind: &Kind) {
         if *kind == Kind::Directory {
@@ -263,6 +286,7 @@ impl Planner<'_> {
             }
         };
         let action = decide_here(shared, place.index, (kind, metadata), &existing);
+        let action = with_attributes(shared, place, (kind, metadata), (&existing, stat.as_ref()), action);
         items::planned(shared, place.index, change(kind, metadata, &existing, action));
         let has = match existing {
             Existing::File { size, .. } => Some(size),
@@ -308,7 +332,8 @@ impl Planner<'_> {
         let (shared, index) = (self.shared, place.index);
         match action {
             Action::SetMetadata => {
-                match place.dir.open_file(place.name).and_then(|file| file.set_metadata(metadata)) {
+                let set = |file: File| attributes::set_file(shared, index, &file, metadata);
+                match place.dir.open_file(place.name).and_then(set) {
                     Ok(()) => {
                         shared.landing.note_change();
                         unchanged(shared, size);
@@ -334,7 +359,8 @@ impl Planner<'_> {
                 shared.fail(index, reason);
                 DirState::Failed
             }
-            Action::Keep => match make_writable(place) {
+            // The rest of its metadata comes in the end.
+            Action::Keep | Action::SetMetadata => match make_writable(place) {
                 Ok(()) => DirState::Existing,
                 Err(err) => {
                     shared.fail_io(index, "the directory cannot be opened", &err);
@@ -363,6 +389,10 @@ impl Planner<'_> {
         match action {
             Action::Refuse(reason) => shared.fail(place.index, reason),
             Action::Keep => {}
+            Action::SetMetadata => match attributes::set_link(shared, place.index, (place.dir, place.name)) {
+                Ok(()) => shared.landing.note_change(),
+                Err(err) => shared.fail_io(place.index, "its owner cannot be set", &err),
+            },
             _ => match shared
                 .tally
                 .timed(Stage::Write, || make_symlink(shared, place, (target, metadata), action))
@@ -388,6 +418,26 @@ fn decide_here(
     // Where the top lands was typed by somebody: nothing in its way is ever removed.
     let delete = if index == 0 { Deletion::None } else { shared.options.delete };
     decide(kind, metadata, existing, SyncOptions { delete, ..shared.options })
+}
+
+/// The action for an entry that is as it should be, but perhaps for its owner and attributes. Notes one that is not what others may be links to.
+fn with_attributes(
+    shared: &Shared,
+    place: &Place<'_>,
+    (kind, metadata): (&Kind, Metadata),
+    (existing, stat): (&Existing, Option<&Stat>),
+    action: Action,
+) -> Action {
+    let (Action::Keep, Some(stat)) = (action, stat) else { return action };
+    if is_kept(kind, metadata, existing, shared.options.keep) {
+        let is_listed = |size: u64| stat.size == size && stat.metadata.mtime == metadata.mtime;
+        if !matches!((kind, existing), (Kind::File { size }, Existing::File { .. }) if is_listed(*size)) {
+            shared.note_absent(place.index);
+        }
+        return Action::Keep;
+    }
+    let differ = attributes::differ(shared, place.index, (place.dir, place.name), stat);
+    if differ { Action::SetMetadata } else { Action::Keep }
 }
 
 /// The key of what an interrupted sync has left of a large file.

@@ -1,4 +1,4 @@
-//! New content from old: what a patch copies, and what came with it.
+//! New content from old: what a patch copies, what came with it, and zeros.
 //!
 //! A patch that reaches beyond what was told, or does not add up, is the source's fault and ends the sync. One that adds up to something else than
 //! the hash says is most likely nobody's: somebody has written to the old file since it was told. Then that entry fails.
@@ -11,6 +11,7 @@ use crate::{
     root::File,
     sync::{SyncError, unit::Buffer},
     wire::data::Segment,
+    zeros,
 };
 
 /// What an entry is told whose old version did not stay as it was.
@@ -30,8 +31,13 @@ pub(super) fn content(
     mut literals: &[u8],
     size: usize,
 ) -> Result<io::Result<Buffer>, SyncError> {
-    let basis = shared.bases.get(index).ok_or(UNWANTED)?;
-    check(segments, literals.len(), size, &basis)?;
+    let basis = shared.bases.get(index);
+    check(segments, literals.len(), size, basis.as_deref())?;
+    if !shared.options.preserve.sparse
+        && segments.iter().any(|segment| matches!(segment, Segment::Zeros { .. }))
+    {
+        return Err(SyncError::Protocol("it tells zeros though nobody asked for holes"));
+    }
     let mut out = shared.pool.take();
     out.bytes.reserve(size);
     for segment in segments {
@@ -41,7 +47,9 @@ pub(super) fn content(
                 (bytes, literals) = literals.split_at(size as usize);
                 out.bytes.extend_from_slice(bytes);
             }
+            Segment::Zeros { size } => zeros::append(size as usize, &mut out.bytes),
             Segment::Copy { offset, size } => {
+                let basis = basis.as_deref().ok_or(UNWANTED)?;
                 if let Err(err) = basis.read(shared, index, (offset, size), &mut out.bytes) {
                     return Ok(Err(err));
                 }
@@ -51,13 +59,15 @@ pub(super) fn content(
     Ok(Ok(out))
 }
 
-fn check(segments: &[Segment], literals: usize, size: usize, basis: &Basis) -> Result<(), SyncError> {
+fn check(segments: &[Segment], literals: usize, size: usize, basis: Option<&Basis>) -> Result<(), SyncError> {
     let (mut all, mut literal) = (0_u64, 0_u64);
     for segment in segments {
         all += u64::from(segment.size());
         match *segment {
             Segment::Literal { size } => literal += u64::from(size),
+            Segment::Zeros { .. } => {}
             Segment::Copy { offset, size } => {
+                let basis = basis.ok_or(UNWANTED)?;
                 if offset.checked_add(size.into()).is_none_or(|end| end > basis.len()) {
                     return Err(MISFIT);
                 }

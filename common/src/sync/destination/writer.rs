@@ -13,6 +13,7 @@ use async_channel::Receiver;
 use super::{
     Shared, UNWANTED, Work,
     assembly::{Assembly, Step},
+    attributes,
     bases::{Basis, Candidate},
     commit::{Committer, Written},
     decoder::Decoder,
@@ -118,6 +119,7 @@ impl Writer<'_> {
             Ok(content) if *blake3::hash(&content.bytes).as_bytes() == patch.hash => {
                 self.verified(file, &content.bytes);
             }
+            Ok(_) if shared.bases.get(file.index).is_none() => return Err(DAMAGED),
             Ok(_) => shared.fail(file.index, BASIS_CHANGED),
             Err(err) => shared.fail_io(file.index, BASIS_UNREADABLE, &err),
         }
@@ -156,7 +158,8 @@ impl Writer<'_> {
         let written = || {
             let out = staging.dir().create_file(temp.as_name())?;
             fill(&out)?;
-            out.set_metadata(metadata)?;
+            out.end_at(bytes)?;
+            attributes::set_file(self.shared, index, &out, metadata)?;
             if self.shared.options.durability == Durability::File {
                 self.shared.tally.timed(Stage::Sync, || out.sync())?;
             }
@@ -186,6 +189,7 @@ impl Writer<'_> {
             Ok(content) if chunk_chaining_value(number, &content.bytes) == *value => {
                 return self.chunk(file, number, &content.bytes, value);
             }
+            Ok(_) if self.shared.bases.get(file.index).is_none() => return Err(DAMAGED),
             Ok(_) => BASIS_CHANGED.to_owned(),
             Err(err) => format!("{BASIS_UNREADABLE}: {}", describe(&err)),
         };
@@ -262,7 +266,9 @@ impl Writer<'_> {
         tally.received.fetch_add(1, Relaxed);
         tally.verified.fetch_add(1, Relaxed);
         let is_durable = self.shared.options.durability == Durability::File;
-        let finished = tally.timed(Stage::Write, || assembly.finish(metadata, is_durable));
+        let finished = tally.timed(Stage::Write, || {
+            assembly.finish(is_durable, |file| attributes::set_file(self.shared, index, file, metadata))
+        });
         if let Some(basis) = self.shared.bases.get(index) {
             self.forget_partial(&basis);
         }
@@ -311,10 +317,11 @@ impl Writer<'_> {
             if !shared.replaced.is_as_planned(index, &stat) {
                 return Err(io::Error::other(BASIS_CHANGED));
             }
-            let differs = stat.metadata != metadata;
+            let name = Name::new(&name).expect("listed as a name");
+            let differs = stat.metadata != metadata || attributes::differ(shared, index, (&dir, name), &stat);
             if differs {
                 shared.landing.note_change();
-                file.set_metadata(metadata)?;
+                attributes::set_file(shared, index, &file, metadata)?;
             }
             Ok(differs)
         };

@@ -91,7 +91,7 @@ impl<'a> Encoder<'a> {
         // What does not fit the buffer is larger than what it was made from.
         self.policy.learn(level, payload.len(), result.unwrap_or(payload.len()), took);
         result?;
-        pad(&mut buffer.bytes, wire_bytes_min(header, payload.len()));
+        pad(&mut buffer.bytes, wire_bytes_min(header, payload.len(), self.shared.options.preserve.sparse));
         (buffer.bytes.len() < payload.len()).then(|| buffer.into_bytes())
     }
 }
@@ -108,8 +108,13 @@ fn ready<'a>(zstd: &'a mut Option<Compressor<'static>>, level: u8) -> Option<&'a
 
 /// Bytes that a compressed unit takes at least: what is on the way is bounded by windows of bytes, and what the destination holds
 /// open meanwhile by numbers of files and chunks.
-fn wire_bytes_min(header: &UnitHeader, size: usize) -> usize {
+///
+/// Where zeros are told, the chunks after the first may have no bytes at all.
+fn wire_bytes_min(header: &UnitHeader, size: usize, sparse: bool) -> usize {
     let ratio_max = match header {
+        UnitHeader::Chunk { number: 0, .. } if sparse => {
+            return usize::try_from(FILE_WIRE_BYTES_MIN).expect("128 KiB");
+        }
         UnitHeader::Pack { .. } | UnitHeader::FileEnd { .. } => return 0,
         UnitHeader::Chunk { file, .. } => (file.size / FILE_WIRE_BYTES_MIN).clamp(1, CHUNK_RATIO_MAX),
     };

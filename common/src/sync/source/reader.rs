@@ -8,6 +8,7 @@ mod large;
 mod pack;
 mod patch;
 mod same;
+mod sparse;
 mod twin;
 
 use std::{
@@ -68,6 +69,8 @@ enum ReadError {
     Changing,
     /// It is no regular file any more.
     Replaced,
+    /// It is another file, and what is listed as a link to it is not.
+    Swapped,
     Gone,
 }
 
@@ -114,6 +117,11 @@ impl Reader<'_> {
         let listed = self.listed(want);
         let started = std::time::Instant::now();
         let file = self.open(listed.index)?;
+        if self.shared.options.preserve.hard_links
+            && !self.shared.hard_links.is_as_listed(listed.index, &file.stat()?)
+        {
+            return Err(ReadError::Swapped);
+        }
         if listed.basis.is_none()
             && let Some((of, hash)) = self.original(listed.index, &file)
         {
@@ -198,6 +206,12 @@ impl Reader<'_> {
                 self.shared.tally.timed(Stage::Hash, matching)
             }
         };
+        let told = match told {
+            Told::Whole if self.shared.options.preserve.sparse => {
+                patch::sparse(&mut self.pack.buffer.bytes, start)
+            }
+            told => told,
+        };
         let patch = match told {
             Told::Same(hash) => return Ok(Small::Same(hash)),
             Told::Patch(patch) => Some(patch),
@@ -279,6 +293,9 @@ impl ReadError {
             Self::Io(err) => format!("cannot be read: {}", describe(err)),
             Self::Changing => "changed each time it was read".to_owned(),
             Self::Replaced => "is no regular file any more".to_owned(),
+            Self::Swapped => {
+                "has several names, and was replaced under this one since it was listed".to_owned()
+            }
             Self::Gone => "the sync ended".to_owned(),
         }
     }

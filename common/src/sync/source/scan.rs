@@ -3,8 +3,9 @@
 //! A directory is opened by its path from the root, listed, and its entries looked at relative to the handle. What cannot be listed is
 //! named and the walk goes on; what vanishes between listing and looking was never there.
 //!
-//! What each entry is, and whether it takes part, is found out in `look`.
+//! What each entry is, and whether it takes part, is found out in `look`; what else is told of it in `extra`.
 
+mod extra;
 mod look;
 
 use std::{io, sync::atomic::Ordering::Relaxed};
@@ -16,14 +17,15 @@ use crate::{
     limits,
     path::Name,
     root::{Dir, describe},
-    sync::{Stage, SyncError},
+    sync::{Stage, SyncError, attributes::AttributeSets},
     wire::sync::{ListingEntry, Run, SourceMessage, block_digest},
 };
 
 /// Walks the tree as far as it is selected. Blocks. Ends quietly when the sync is over.
 pub(super) fn scan(shared: &Shared, selection: &Selection) -> Result<(), SyncError> {
     let met = vec![false; selection.list().map_or(0, |list| list.paths().len())];
-    match (Scan { shared, selection, met, bytes: 0 }).run() {
+    let scan = Scan { shared, selection, met, bytes: 0, told: AttributeSets::default() };
+    match scan.run() {
         Err(Stop::Sync(err)) => Err(err),
         Ok(()) | Err(Stop::Gone) => Ok(()),
     }
@@ -46,6 +48,8 @@ struct Scan<'a> {
     /// Which of the paths that are listed were there.
     met: Vec<bool>,
     bytes: u64,
+    /// What was told of owners and attributes.
+    told: AttributeSets,
 }
 
 /// A listing block that is being filled.
@@ -61,13 +65,11 @@ struct Block {
 impl Scan<'_> {
     fn run(mut self) -> Result<(), Stop> {
         let source = &self.shared.source;
-        let metadata = source.top.metadata;
-        self.record(0, &ListingEntry { name: Vec::new(), kind: source.kind.clone(), metadata })?;
-        self.shared.say(SourceMessage::Top {
-            name: source.name.clone(),
-            entry: source.kind.clone(),
-            metadata,
-        })?;
+        let (metadata, extra) = self.top()?;
+        let entry = ListingEntry { name: Vec::new(), kind: source.kind.clone(), metadata, extra };
+        self.record(0, &entry)?;
+        let (name, ListingEntry { kind: entry, extra, .. }) = (source.name.clone(), entry);
+        self.shared.say(SourceMessage::Top { name, entry, metadata, extra })?;
 
         let mut directories = Vec::new();
         if source.kind == Kind::Directory {
@@ -106,7 +108,8 @@ impl Scan<'_> {
         for name in &names {
             let name = Name::new(name).expect("listed as a name");
             let Some(found) = self.look(&dir, name, (index, &path))? else { continue };
-            let entry = found.entry;
+            let extra = self.extra((&dir, name), &path, &found)?;
+            let entry = ListingEntry { extra, ..found.entry };
             let entry_index = self.record(index, &entry)?;
             if let Some(place) = found.place {
                 shared.places.note(entry_index, place);
@@ -182,14 +185,18 @@ impl Scan<'_> {
     fn record(&mut self, parent: u32, entry: &ListingEntry) -> Result<u32, Stop> {
         let tally = &self.shared.tally;
         tally.entries_listed.fetch_add(1, Relaxed);
+        let first = entry.extra.as_ref().and_then(|extra| extra.link);
         if let Kind::File { size } = entry.kind {
             tally.files_listed.fetch_add(1, Relaxed);
+            let size = if first.is_some() { 0 } else { size };
             tally.bytes_listed.fetch_add(size, Relaxed);
             self.bytes = self.bytes.saturating_add(size);
         }
         let mut tree = self.shared.tree.write().expect("no holder panics");
-        tree.push(parent, &entry.name, &entry.kind, entry.metadata)
-            .ok_or(Stop::Sync(SyncError::TooManyEntries))
+        let index = tree
+            .push(parent, &entry.name, &entry.kind, entry.metadata)
+            .ok_or(Stop::Sync(SyncError::TooManyEntries))?;
+        first.is_none_or(|first| tree.link_last(first)).then_some(index).ok_or(Stop::Sync(SyncError::Worker))
     }
 }
 
@@ -204,7 +211,11 @@ impl Block {
         }
         let target = if let Kind::Symlink { target } = &entry.kind { target.len() } else { 0 };
         // Kind, size, mode and time take at most 32 bytes beside the names.
-        self.bytes += 32 + entry.name.len() + target;
+        let extra = entry.extra.as_ref().map_or(0, |extra| {
+            let count = extra.attributes.xattrs.as_ref().map_or(0, Vec::len);
+            24 + 6 * count + extra.attributes.xattr_bytes()
+        });
+        self.bytes += 32 + entry.name.len() + target + extra;
         self.entries.push(entry);
     }
 }

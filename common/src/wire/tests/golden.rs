@@ -9,11 +9,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{from_hex, to_hex};
 use crate::{
     codec::{decode, encode},
-    entry::{Kind, Metadata, SpecialKind, Timestamp},
+    entry::{Attributes, Kind, Metadata, Owner, SpecialKind, Timestamp, Xattr},
     limits::CONTROL_FRAME_BYTES_MAX,
     wire::{
         change::{Change, Difference, Item, Subject},
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
+        extra::{Extra, Preserve},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::Status,
@@ -175,6 +176,7 @@ fn opening_a_sync() {
                      02            # jobs
                      00            # delete
                      00 00 00      # itemize, dry_run, keep
+                     00 00 00 00 00  # preserve
 
                      00            # selection: no rules
                      00 00         # no expression, all paths
@@ -198,10 +200,43 @@ fn opening_a_sync() {
                  01 fc 00001000  # rate_bytes
                  40              # jobs
                  00              # delete
-                 00 00 00        # itemize, dry_run, keep"
+                 00 00 00        # itemize, dry_run, keep
+                 00 00 00 00 00  # preserve"
             ),
         );
     }
+}
+
+#[test]
+fn what_else_of_entries_is_kept() {
+    let preserve = Preserve::default();
+    for (preserve, hex) in [
+        (Preserve { owner: true, ..preserve }, "01 00 00 00 00"),
+        (Preserve { xattrs: true, ..preserve }, "00 01 00 00 00"),
+        (Preserve { hard_links: true, ..preserve }, "00 00 01 00 00"),
+        (Preserve { sparse: true, ..preserve }, "00 00 00 01 00"),
+        (Preserve { special_bits: true, ..preserve }, "00 00 00 00 01"),
+    ] {
+        golden(&preserve, hex);
+    }
+    let xattr = |name: &[u8], value: &[u8]| Xattr { name: name.to_vec(), value: value.to_vec() };
+    let attributes = Attributes {
+        owner: Some(Owner { user: 0, group: 1000 }),
+        xattrs: Some(vec![xattr(b"user.a", b""), xattr(b"user.b", &[0xff])]),
+    };
+    golden(
+        &Extra { link: None, attributes },
+        "00                    # link
+         01 00 fb e803         # owner: user, group
+         01 02                 # xattrs
+         06 757365722e61 00    # name, value
+         06 757365722e62 01 ff # name, value",
+    );
+    golden(
+        &Extra { link: Some(300), attributes: Attributes::default() },
+        "01 fb 2c01  # link
+         00 00       # owner, xattrs",
+    );
 }
 
 #[test]
@@ -248,15 +283,22 @@ fn selecting_what_is_synced() {
 }
 
 #[test]
-fn what_a_source_says() {
+fn what_a_source_lists() {
     golden(
-        &SourceMessage::Top { name: b"logs".to_vec(), entry: Kind::Directory, metadata: METADATA },
+        &SourceMessage::Top {
+            name: b"logs".to_vec(),
+            entry: Kind::Directory,
+            metadata: METADATA,
+            extra: None,
+        },
         "00           # Top
          04 6c6f6773  # name
          01           # Directory
-         $M           # metadata",
+         $M           # metadata
+         00           # extra",
     );
-    let entry = |name: &[u8], kind| ListingEntry { name: name.to_vec(), kind, metadata: METADATA };
+    let entry =
+        |name: &[u8], kind| ListingEntry { name: name.to_vec(), kind, metadata: METADATA, extra: None };
     golden(
         &SourceMessage::Listing {
             directory: 0,
@@ -264,15 +306,24 @@ fn what_a_source_says() {
                 entry(b"a", Kind::File { size: 1 << 40 }),
                 entry(b"b", Kind::Directory),
                 entry(b"c", Kind::Symlink { target: b"../x".to_vec() }),
+                ListingEntry {
+                    extra: Some(Extra { link: Some(1), attributes: Attributes::default() }),
+                    ..entry(b"d", Kind::File { size: 1 })
+                },
             ],
         },
         "01                               # Listing
          00                               # directory
-         03                               # entries
-         01 61  00 fd 0000000000010000 $M # name, File size, metadata
-         01 62  01                     $M # name, Directory, metadata
-         01 63  02 04 2e2e2f78         $M # name, Symlink target, metadata",
+         04                               # entries
+         01 61  00 fd 0000000000010000 $M 00 # name, File size, metadata, extra
+         01 62  01                     $M 00 # name, Directory, metadata, extra
+         01 63  02 04 2e2e2f78         $M 00 # name, Symlink target, metadata, extra
+         01 64  00 01 $M  01 01 01 00 00     # name, File size, metadata, extra: link, no owner, no xattrs",
     );
+}
+
+#[test]
+fn what_a_source_says() {
     golden(
         &SourceMessage::Failed { index: Some(7), path: b"a".to_vec(), reason: "gone".into() },
         "02           # Failed
@@ -467,7 +518,7 @@ fn what_a_data_stream_carries() {
                 number: 1,
                 size: 1_048_576,
                 chaining_value: [0xaa; 32],
-                segments: vec![Segment::Literal { size: 1_048_576 }],
+                segments: vec![Segment::Literal { size: 576 }, Segment::Zeros { size: 1_048_000 }],
             },
             encoding: Encoding::Zstd { bytes: 300 },
         },
@@ -476,7 +527,8 @@ fn what_a_data_stream_carries() {
          01                 # number
          fc 00001000        # size
          $H                 # chaining_value
-         01 01 fc 00001000  # segments: Literal size
+         02 01 fb 4002      # segments: Literal size
+         02 fc c0fd0f00     # Zeros size
          01 fb 2c01         # Zstd, bytes",
     );
     golden(

@@ -7,10 +7,11 @@ use proptest::{collection::vec, prelude::*, sample::Index, test_runner::RngSeed}
 use super::strategies;
 use crate::{
     codec::{DecodeError, decode, encode},
-    entry::{Kind, Metadata, Timestamp},
+    entry::{Attributes, Kind, Metadata, Owner, Timestamp, Xattr},
     limits::{self, CONTROL_FRAME_BYTES_MAX, OPEN_FRAME_BYTES_MAX, UNIT_HEADER_BYTES_MAX},
     wire::{
         data::{Encoding, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
+        extra::Extra,
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         sync::{DestinationMessage, ListingEntry, SourceMessage, SyncRequest, WantWith},
@@ -138,8 +139,18 @@ fn the_largest_messages_of_an_honest_peer_fit_their_frames() {
 
     // A writer closes a block once it has reached the target, so one entry may stand across it.
     let link = Kind::Symlink { target: vec![b'x'; limits::LINK_TARGET_BYTES_MAX] };
-    let entry =
-        ListingEntry { name: vec![b'x'; limits::NAME_BYTES_MAX], kind: link.clone(), metadata: LONGEST };
+    let xattr = |value| Xattr { name: vec![b'x'; limits::NAME_BYTES_MAX], value: vec![b'x'; value] };
+    let left = limits::XATTR_BYTES_MAX - limits::XATTRS_MAX * limits::NAME_BYTES_MAX;
+    let mut xattrs = vec![xattr(0); limits::XATTRS_MAX - 1];
+    xattrs.push(xattr(left));
+    let owner = Some(Owner { user: u32::MAX, group: u32::MAX });
+    let extra = Some(Extra { link: Some(u32::MAX), attributes: Attributes { owner, xattrs: Some(xattrs) } });
+    let entry = ListingEntry {
+        name: vec![b'x'; limits::NAME_BYTES_MAX],
+        kind: link.clone(),
+        metadata: LONGEST,
+        extra,
+    };
     assert!(limits::LISTING_BLOCK_BYTES_TARGET + encode(&entry).len() + 16 <= CONTROL_FRAME_BYTES_MAX);
     let path = vec![b'x'; limits::PATH_BYTES_MAX];
     let entry = ListEntry {

@@ -6,10 +6,11 @@
 use proptest::{array::uniform32, collection::vec, option, prelude::*};
 
 use crate::{
-    entry::{Kind, Metadata, SpecialKind, Timestamp},
+    entry::{Attributes, Kind, Metadata, Owner, SpecialKind, Timestamp, Xattr},
     wire::{
         change::{Change, Difference, Item, Subject},
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
+        extra::{Extra, Preserve},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
@@ -107,17 +108,21 @@ fn sync_options() -> impl Strategy<Value = SyncOptions> {
         prop_oneof![Just(Compress::Never), Just(Compress::Auto), any::<u8>().prop_map(Compress::Level)];
     let keep = prop_oneof![Just(Keep::None), Just(Keep::Newer), Just(Keep::Existing)];
     let rate = option::of(any::<u64>());
-    (any::<[bool; 3]>(), durability, compress, rate, any::<u8>(), deletion(), keep).prop_map(
-        |([checksum, itemize, dry_run], durability, compress, rate_bytes, jobs, delete, keep)| SyncOptions {
-            checksum,
-            durability,
-            compress,
-            rate_bytes,
-            jobs,
-            delete,
-            itemize,
-            dry_run,
-            keep,
+    (any::<[bool; 8]>(), durability, compress, rate, any::<u8>(), deletion(), keep).prop_map(
+        |(flags, durability, compress, rate_bytes, jobs, delete, keep)| {
+            let [checksum, itemize, dry_run, owner, xattrs, hard_links, sparse, special_bits] = flags;
+            SyncOptions {
+                checksum,
+                durability,
+                compress,
+                rate_bytes,
+                jobs,
+                delete,
+                itemize,
+                dry_run,
+                keep,
+                preserve: Preserve { owner, xattrs, hard_links, sparse, special_bits },
+            }
         },
     )
 }
@@ -174,16 +179,21 @@ pub(crate) fn selection() -> impl Strategy<Value = Selection> {
 }
 
 fn listing_entry() -> impl Strategy<Value = ListingEntry> {
-    (bytes(), kind(), metadata()).prop_map(|(name, kind, metadata)| ListingEntry { name, kind, metadata })
+    (bytes(), kind(), metadata(), option::of(extra()))
+        .prop_map(|(name, kind, metadata, extra)| ListingEntry { name, kind, metadata, extra })
+}
+
+fn extra() -> impl Strategy<Value = Extra> {
+    let owner = any::<(u32, u32)>().prop_map(|(user, group)| Owner { user, group });
+    let xattr = (bytes(), bytes()).prop_map(|(name, value)| Xattr { name, value });
+    (option::of(any::<u32>()), option::of(owner), option::of(vec(xattr, 0..4)))
+        .prop_map(|(link, owner, xattrs)| Extra { link, attributes: Attributes { owner, xattrs } })
 }
 
 pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
     prop_oneof![
-        (bytes(), kind(), metadata()).prop_map(|(name, entry, metadata)| SourceMessage::Top {
-            name,
-            entry,
-            metadata
-        }),
+        (bytes(), kind(), metadata(), option::of(extra()))
+            .prop_map(|(name, entry, metadata, extra)| SourceMessage::Top { name, entry, metadata, extra }),
         (any::<u32>(), vec(listing_entry(), 0..8))
             .prop_map(|(directory, entries)| SourceMessage::Listing { directory, entries }),
         (option::of(any::<u32>()), bytes(), text()).prop_map(|(index, path, reason)| SourceMessage::Failed {
@@ -273,6 +283,7 @@ fn segment() -> impl Strategy<Value = Segment> {
     prop_oneof![
         any::<(u64, u32)>().prop_map(|(offset, size)| Segment::Copy { offset, size }),
         any::<u32>().prop_map(|size| Segment::Literal { size }),
+        any::<u32>().prop_map(|size| Segment::Zeros { size }),
     ]
 }
 

@@ -194,7 +194,7 @@ fn look_at(dir: &Dir, names: &[Vec<u8>]) -> io::Result<Vec<(ListingEntry, Found)
             }
             _ => continue,
         };
-        let entry = ListingEntry { name: name.clone(), kind, metadata: stat.metadata };
+        let entry = ListingEntry { name: name.clone(), kind, metadata: stat.metadata, extra: None };
         entries.push((entry, (existing, Some(stat))));
     }
     Ok(entries)

@@ -9,7 +9,7 @@ use crate::{
     root::{Dir, EntryType, Stat},
     sync::{
         Stage,
-        destination::{Shared, extraneous::clear_way},
+        destination::{Shared, attributes, extraneous::clear_way},
         plan::{Action, Existing},
     },
 };
@@ -58,7 +58,7 @@ pub(super) fn make_directory(
         Action::ReplaceFileByDirectory => clear_way(shared, place.index, (place.dir, place.name))?,
         _ => {}
     }
-    match place.dir.create_dir(place.name, u32::from(metadata.mode | OWNER_BITS)) {
+    match place.dir.create_dir(place.name, u32::from(metadata.mode & 0o777 | OWNER_BITS)) {
         // Since it was looked for, another sync into this place has made it.
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
             make_writable(place).map(|()| DirState::Existing)
@@ -86,6 +86,7 @@ pub(super) fn make_symlink(
     let staging = shared.landing.staging()?;
     let temp = staging.next_name();
     staging.dir().create_symlink(temp.as_name(), target)?;
+    attributes::set_link(shared, place.index, (staging.dir(), temp.as_name()))?;
     staging.dir().set_link_mtime(temp.as_name(), metadata.mtime)?;
     if action == Action::ReplaceDirectoryBySymlink {
         clear_way(shared, place.index, (place.dir, place.name))?;

@@ -1,6 +1,6 @@
 //! The dry run of one entry: looked at, decided and told, with nothing done about it.
 
-use super::{DirState, Place, Planner, Surroundings, decide_here, look, unchanged};
+use super::{DirState, Place, Planner, Surroundings, decide_here, look, unchanged, with_attributes};
 use crate::{
     entry::{Kind, Metadata},
     path::Name,
@@ -24,14 +24,18 @@ impl Planner<'_> {
         let shared = self.shared;
         let found =
             dir.map_or(Ok((Existing::Nothing, None)), |dir| look(shared, &Place { dir, name, index }));
-        let existing = match found {
-            Ok((existing, _)) => existing,
+        let (existing, stat) = match found {
+            Ok(found) => found,
             Err(err) => {
                 shared.fail_io(index, "what is there cannot be looked at", &err);
                 return self.unreachable(index, kind);
             }
         };
         let action = decide_here(shared, index, (kind, metadata), &existing);
+        let action = dir.map_or(action, |dir| {
+            let place = Place { dir, name, index };
+            with_attributes(shared, &place, (kind, metadata), (&existing, stat.as_ref()), action)
+        });
         if let Some(dir) = dir.filter(|_| clears(action, &existing))
             && let Err(err) = clear_way(shared, index, (dir, name))
         {
@@ -44,12 +48,13 @@ impl Planner<'_> {
                 shared.fail(index, reason);
                 self.unreachable(index, kind);
             }
-            (Kind::Directory, Action::Keep) => {
+            (Kind::Directory, Action::Keep | Action::SetMetadata) => {
                 self.states.insert(index, DirState::Existing);
                 shared.landing.add_directory(index);
             }
             (Kind::Directory, _) => drop(self.states.insert(index, DirState::New)),
             (Kind::File { size }, Action::Keep | Action::SetMetadata) => unchanged(shared, *size),
+            (Kind::File { .. }, _) if shared.options.preserve.hard_links => shared.links.note_replaced(index),
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     Listed, ReadError, Reader,
     patch::{Patcher, is_identity, literals},
-    regular,
+    regular, sparse,
 };
 use crate::{
     delta::Signature,
@@ -64,6 +64,13 @@ impl Reader<'_> {
             if buffer.bytes.len() != size {
                 return Ok(Read::Cut);
             }
+            if self.shared.options.preserve.sparse {
+                let segments = sparse::chunk(number, &buffer.bytes);
+                let (header, payload) =
+                    self.patched_chunk(reading, number, &buffer.bytes, segments, &mut tree);
+                self.send(header, payload)?;
+                continue;
+            }
             let header = self.chunk(reading, number, &buffer.bytes, &mut tree, Vec::new());
             self.send(header, buffer.into_bytes())?;
         }
@@ -87,6 +94,11 @@ impl Reader<'_> {
             }
             read_bytes += u64::try_from(read).expect("usize has 64 bits or fewer");
             let (content, segments) = self.shared.tally.timed(Stage::Hash, || patcher.next(size));
+            let segments = if self.shared.options.preserve.sparse {
+                sparse::tell_zeros(content, segments)
+            } else {
+                segments
+            };
             let is_held = held.len() as u64 == number && is_identity(&segments, number * CHUNK_BYTES, size);
             let unit = self.patched_chunk(reading, number, content, segments, &mut tree);
             held.push(unit);
@@ -156,7 +168,11 @@ impl Reader<'_> {
         buffer: &mut Vec<u8>,
     ) -> io::Result<usize> {
         let started = Instant::now();
-        let read = file.read_at(offset, due, buffer)?;
+        let read = if self.shared.options.preserve.sparse {
+            file.read_around_holes(offset, due, buffer)?
+        } else {
+            file.read_at(offset, due, buffer)?
+        };
         self.shared.tally.charge(Stage::Read, started.elapsed());
         Ok(read)
     }

@@ -2,6 +2,7 @@
 //!
 //! A small file is matched in the pack's buffer, a large one as it is read, a chunk and what the matcher must see ahead of it at a time.
 
+use super::sparse::tell_zeros;
 use crate::{
     delta::{Matcher, Segments, Signature, literal_bytes},
     wire::data::{Patch, Segment},
@@ -29,6 +30,21 @@ pub(super) fn small(buffer: &mut Vec<u8>, start: usize, basis: &Signature) -> To
     if literal_bytes(&segments) > as_u64(size - size / 8) || size == 0 {
         return Told::Whole;
     }
+    Told::Patch(patch(buffer, start, segments))
+}
+
+/// Tells the zeros of the content that stands in `buffer` from `start` on, if there are some; then only the rest stays there.
+pub(super) fn sparse(buffer: &mut Vec<u8>, start: usize) -> Told {
+    let content = &buffer[start..];
+    let segments = tell_zeros(content, vec![Segment::Literal { size: as_u32(content.len()) }]);
+    if literal_bytes(&segments) == as_u64(content.len()) {
+        return Told::Whole;
+    }
+    Told::Patch(patch(buffer, start, segments))
+}
+
+/// Leaves of the content from `start` on the literals in `buffer`.
+fn patch(buffer: &mut Vec<u8>, start: usize, segments: Vec<Segment>) -> Patch {
     let hash = blake3::hash(&buffer[start..]).into();
     let (mut from, mut to) = (start, start);
     for segment in &segments {
@@ -40,7 +56,7 @@ pub(super) fn small(buffer: &mut Vec<u8>, start: usize, basis: &Signature) -> To
         from += size;
     }
     buffer.truncate(to);
-    Told::Patch(Patch { hash, segments })
+    Patch { hash, segments }
 }
 
 fn match_all(content: &[u8], basis: &Signature) -> Vec<Segment> {
@@ -51,7 +67,7 @@ fn match_all(content: &[u8], basis: &Signature) -> Vec<Segment> {
         segments.push(segment);
         at += segment.size() as usize;
     }
-    segments.take(u32::try_from(content.len()).expect("at most a chunk"))
+    segments.take(as_u32(content.len()))
 }
 
 /// Whether the segments of the `size` bytes from `offset` on are just these bytes of the old file.
@@ -86,7 +102,7 @@ impl<'a> Patcher<'a> {
             self.segments.push(segment);
             self.matched += segment.size() as usize;
         }
-        let segments = self.segments.take(u32::try_from(size).expect("at most a chunk"));
+        let segments = self.segments.take(as_u32(size));
         (&self.ahead[..size], segments)
     }
 
@@ -107,6 +123,10 @@ pub(super) fn literals(content: &[u8], segments: &[Segment], out: &mut Vec<u8>) 
         }
         from += size;
     }
+}
+
+pub(super) fn as_u32(size: usize) -> u32 {
+    u32::try_from(size).expect("at most a chunk")
 }
 
 fn as_u64(size: usize) -> u64 {

@@ -19,6 +19,7 @@ pub(super) struct Found {
     pub(super) is_entered: bool,
     /// Where it is, if that is not where its path says.
     pub(super) place: Option<RelPath>,
+    pub(super) stat: Stat,
 }
 
 /// What was seen under a name, or behind it.
@@ -87,8 +88,9 @@ impl Scan<'_> {
         };
         let is_here = !self.selection.one_file_system() || stat.device == self.shared.source.top.device;
         let is_entered = kind == Kind::Directory && is_here;
-        let entry = ListingEntry { name: name.as_bytes().to_vec(), kind, metadata: stat.metadata };
-        Ok(Some(Found { entry, is_entered, place }))
+        let entry =
+            ListingEntry { name: name.as_bytes().to_vec(), kind, metadata: stat.metadata, extra: None };
+        Ok(Some(Found { entry, is_entered, place, stat }))
     }
 
     fn stat(&self, dir: &Dir, name: Name<'_>) -> io::Result<(Stat, Vec<u8>)> {
