@@ -1,0 +1,504 @@
+//! One sequence: the two trees, the steps, and what must hold after each.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use swarmwire_common::limits::CHUNK_BYTES;
+use swarmwire_server::{grants::Grant, invitations, state::State};
+use tempfile::TempDir;
+
+use super::{
+    edits::edit,
+    expect::{Expected, expect},
+    gateway::Running,
+    options::{Options, one_in, pick},
+    tree::{Kind, RESERVED, Tree, difference, read},
+};
+use crate::{
+    placement::Way,
+    world::{ControllerHome, last_event, now, text},
+};
+
+/// What no sync of these trees takes; then it hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(super) fn run(seed: u64, steps: &Mutex<Vec<String>>) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut world = World::new(steps);
+    let side = pick(&mut rng, &[Side::Left, Side::Right]);
+    for _ in 0..rng.usize(3..15) {
+        world.edit(&mut rng, side);
+    }
+    for _ in 0..rng.usize(5..14) {
+        match rng.u32(..10) {
+            0..5 => {
+                let side = pick(&mut rng, &[Side::Left, Side::Right]);
+                (0..rng.usize(1..6)).for_each(|_| world.edit(&mut rng, side));
+            }
+            5..8 => {
+                let way = pick(&mut rng, &[Way::Push, Way::Pull]);
+                let options = Options::random(&mut rng, &world.trees(way).0);
+                world.sync(way, &options);
+            }
+            _ => world.crash(&mut rng),
+        }
+    }
+    let way = pick(&mut rng, &[Way::Push, Way::Pull]);
+    let options = Options::mirror(&mut rng);
+    world.sync(way, &options);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    /// The controller's.
+    Left,
+    /// The gateway's.
+    Right,
+}
+
+struct World<'a> {
+    temp: TempDir,
+    home: ControllerHome,
+    gateway: Option<Running>,
+    /// How long the last sync took that nobody disturbed.
+    usual: Duration,
+    steps: &'a Mutex<Vec<String>>,
+}
+
+/// Who is killed.
+#[derive(Clone, Copy, Debug)]
+enum Victim {
+    /// `swarm`; of a push the gateway as well, which would go on with what it has.
+    Controller,
+    /// `swarm` in a push, while the gateway lives on and has to notice.
+    ControllerAlone,
+    Gateway,
+    /// The gateway, which is there again before the controller gives up.
+    GatewayForAMoment,
+}
+
+/// When.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    AfterStart(Duration),
+    /// After the destination has begun to write.
+    AfterBegin(Duration),
+}
+
+impl<'a> World<'a> {
+    fn new(steps: &'a Mutex<Vec<String>>) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        for directory in ["left", "gateway/root/right", "gateway/root/beside"] {
+            fs::create_dir_all(temp.path().join(directory)).unwrap();
+        }
+        fs::write(temp.path().join("gateway/root/beside/file"), "stays").unwrap();
+        let mut world = Self {
+            temp,
+            home: ControllerHome::new(),
+            gateway: None,
+            usual: Duration::from_millis(100),
+            steps,
+        };
+        world.start_gateway();
+        let state = State::open(&world.gateway_home().join("state")).unwrap();
+        let token = swarmwire_certs::Token::random().unwrap();
+        let allow = "list,pull,push,delete".parse().unwrap();
+        let grant = Grant { allow, path: swarmwire_common::path::RelPath::root() };
+        invitations::create(&state, &token, &grant, now(), now() + PATIENCE).unwrap();
+        let gateway = world.gateway.as_ref().unwrap();
+        let (host, port) = (gateway.address.ip().to_string(), gateway.address.port());
+        let uri = swarmwire_certs::JoinUri { host, port, gateway: gateway.fingerprint, token };
+        world.home.swarm(["join", &uri.to_string_with_secret(), "--name", "gw"]).success();
+        world
+    }
+
+    /// Starts the gateway, where it was if it was there before.
+    fn start_gateway(&mut self) {
+        let home = self.gateway_home();
+        let Some(before) = self.gateway.take().map(|running| running.address) else {
+            self.gateway = Some(Running::start(&home));
+            return;
+        };
+        let running = Running::start_at(&home, before);
+        self.home.pin("gw", running.address, running.fingerprint);
+        self.gateway = Some(running);
+    }
+
+    fn edit(&self, rng: &mut fastrand::Rng, side: Side) {
+        let told = edit(rng, &self.tree(side));
+        self.note(format!("{side:?}: {told}"));
+    }
+
+    /// Syncs, checks what came of it, and does it again.
+    fn sync(&mut self, way: Way, options: &Options) {
+        let (source, before) = self.trees(way);
+        let expected = expect(&source, &before, options);
+        let arguments = self.arguments(way, options, "0s");
+        self.note(format!("sync {}", arguments.join(" ")));
+        let start = Instant::now();
+        let output = self.finish(self.spawn(&arguments));
+        self.usual = start.elapsed();
+        self.check(way, options, (&source, &before, &expected), &output);
+        self.check_told(options, &expected, &output);
+        if output.code != Some(0) || options.dry_run {
+            return;
+        }
+        self.note("the same again".to_owned());
+        let settled = self.trees(way).1;
+        let again = expect(&source, &settled, options);
+        let output = self.finish(self.spawn(&arguments));
+        self.check(way, options, (&source, &settled, &again), &output);
+        let told = output.summary();
+        assert!(told["bytes_sent"] == 0 && told["files_sent"] == 0, "sent again: {told}");
+        assert_eq!(difference(&settled, &self.trees(way).1), [""; 0], "changed by doing it again");
+    }
+
+    /// What must hold after a sync that has come to its end.
+    fn check(
+        &self,
+        way: Way,
+        options: &Options,
+        (source, before, expected): (&Tree, &Tree, &Expected),
+        output: &Output,
+    ) {
+        let (source_now, found) = self.trees(way);
+        assert_eq!(difference(source, &source_now), [""; 0], "the source has changed");
+        let told = output.summary();
+        let is_limited = options.max_delete.is_some_and(|limit| expected.deleted > limit);
+        let is_done = expected.failed.is_empty() && !is_limited;
+        assert_eq!(output.code, Some(if is_done { 0 } else { 3 }), "{expected:?}\n{output}");
+        if options.dry_run {
+            assert_eq!(difference(before, &found), [""; 0], "a dry run has changed something");
+        } else if is_limited {
+            check_limited(options, before, expected, &found);
+        } else {
+            let mut expected_tree = expected.tree.clone();
+            for path in &expected.touched {
+                expected_tree.get_mut(path).unwrap().mtime = found.get(path).map_or(0, |node| node.mtime);
+            }
+            assert_eq!(difference(&expected_tree, &found), [""; 0], "{output}");
+        }
+        if !is_limited {
+            let failed = told["failed"].as_array().unwrap().iter();
+            let failed: BTreeSet<_> =
+                failed.map(|failed| failed["path"].as_str().unwrap().to_owned()).collect();
+            assert_eq!(failed, expected.failed, "{output}");
+        }
+        self.check_surroundings();
+        self.check_leftovers(way, (&source_now, &found, expected));
+    }
+
+    /// What must be told of a sync that nobody disturbed.
+    fn check_told(&self, options: &Options, expected: &Expected, output: &Output) {
+        let told = output.summary();
+        assert_eq!(told["entries_total"], expected.listed, "{output}");
+        let is_limited = options.max_delete.is_some_and(|limit| expected.deleted > limit);
+        if is_limited {
+            return;
+        }
+        assert_eq!(told["entries_deleted"], expected.deleted, "{output}");
+        if expected.is_in_the_way {
+            return;
+        }
+        let mut changes = output.changes();
+        let mut wanted: Vec<_> =
+            expected.changes.iter().map(|(path, action)| (path.clone(), (*action).to_owned())).collect();
+        if !options.dry_run {
+            // Whether a file that is the same already is found out or sent is the engine's business.
+            changes.retain(|(path, _)| !expected.same_content.contains(path));
+            wanted.retain(|(path, _)| !expected.same_content.contains(path));
+        }
+        // A directory in the way is told twice, as what goes and as what comes; the model has the latter.
+        changes.retain(|(path, action)| {
+            action != "delete" || expected.changes.get(path).is_none_or(|change| *change == "delete")
+        });
+        changes.sort();
+        assert_eq!(changes, wanted, "{output}");
+    }
+
+    fn check_surroundings(&self) {
+        let names = |path: PathBuf| -> BTreeSet<String> {
+            let names =
+                fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| !name.starts_with(RESERVED)).collect()
+        };
+        assert_eq!(names(self.gateway_home().join("root")), ["beside", "right"].map(str::to_owned).into());
+        let file = self.gateway_home().join("root/beside/file");
+        assert_eq!(fs::read_to_string(file).unwrap(), "stays");
+    }
+
+    /// No staging place is left, nor an unfinished file of one that is complete.
+    fn check_leftovers(&self, way: Way, (source, found, expected): (&Tree, &Tree, &Expected)) {
+        let reserved = self.reserved(way);
+        let places: Vec<_> = reserved.iter().filter(|name| !name.starts_with(PARTIAL)).collect();
+        assert!(places.is_empty(), "{places:?} are left");
+        for (path, node) in found
+            .iter()
+            .filter(|(path, node)| source.get(*path) == Some(*node) && node.size() > Some(CHUNK_BYTES))
+        {
+            let below = if matches!(way, Way::Push) { format!("right/{path}") } else { path.clone() };
+            let name = format!("{PARTIAL}{}", &blake3::hash(below.as_bytes()).to_hex()[..15]);
+            let was_synced = expected.changes.contains_key(path);
+            assert!(
+                !was_synced || !reserved.contains(&name),
+                "{name} of {path:?} is left, which is complete"
+            );
+            let _ = node;
+        }
+    }
+
+    /// A sync that is killed.
+    fn crash(&mut self, rng: &mut fastrand::Rng) {
+        let way = pick(rng, &[Way::Push, Way::Pull]);
+        let (source, before) = self.trees(way);
+        let options = Options { dry_run: false, ..Options::random(rng, &source) };
+        let expected = expect(&source, &before, &options);
+        let mut victim = pick(rng, &[Victim::Controller, Victim::Gateway, Victim::GatewayForAMoment]);
+        if one_in(rng, 20) && matches!(way, Way::Push) {
+            victim = Victim::ControllerAlone;
+        }
+        let moment = if one_in(rng, 3) {
+            Moment::AfterStart(self.usual.mul_f64(rng.f64()))
+        } else {
+            // As many soon after the beginning as late.
+            Moment::AfterBegin(self.usual.mul_f64(rng.f64().powi(4)))
+        };
+        let retry = if matches!(victim, Victim::GatewayForAMoment) { "20s" } else { "0s" };
+        let arguments = self.arguments(way, &options, retry);
+        self.note(format!("sync {}, {victim:?} killed {moment:?}", arguments.join(" ")));
+        let mut running = self.spawn(&arguments);
+        self.wait_until(way, moment, &mut running.child);
+        let (ended, address) = (running.child.try_wait().unwrap(), self.gateway.as_ref().unwrap().address);
+        let output = match victim {
+            Victim::Controller | Victim::ControllerAlone => {
+                running.child.kill().unwrap();
+                let output = self.finish(running);
+                if matches!((victim, way), (Victim::Controller, Way::Push)) {
+                    self.start_gateway_anew();
+                }
+                output
+            }
+            Victim::Gateway => {
+                self.gateway.as_mut().unwrap().kill();
+                let output = self.finish(running);
+                self.start_gateway();
+                output
+            }
+            Victim::GatewayForAMoment => {
+                self.start_gateway_anew();
+                self.finish(running)
+            }
+        };
+        if matches!(victim, Victim::ControllerAlone) {
+            self.wait_for_the_handler(way);
+        }
+        self.note(format!("it ended with {:?}", output.code));
+        self.check_crashed(way, (&source, &before, &expected), &output);
+        let was_there_again =
+            matches!(victim, Victim::GatewayForAMoment) && self.gateway.as_ref().unwrap().address == address;
+        if ended.is_some() || was_there_again && output.code != Some(4) {
+            self.check(way, &options, (&source, &before, &expected), &output);
+        }
+    }
+
+    /// What must hold after a sync that was killed: whatever is visible is old or new.
+    fn check_crashed(
+        &self,
+        way: Way,
+        (source, before, expected): (&Tree, &Tree, &Expected),
+        output: &Output,
+    ) {
+        let (source_now, found) = self.trees(way);
+        assert_eq!(difference(source, &source_now), [""; 0], "the source has changed");
+        for (path, node) in &found {
+            let either = [before.get(path), expected.tree.get(path)];
+            let mut either = either.iter().flatten().filter(|other| match &node.kind {
+                Kind::Directory => other.is_directory(),
+                kind => kind == &other.kind,
+            });
+            assert!(
+                either.next().is_some(),
+                "{path:?} is neither old nor new: {node:?}; old {:?}, new {:?}\n{output}",
+                before.get(path),
+                expected.tree.get(path)
+            );
+        }
+        for (path, node) in before.iter().filter(|(path, _)| !found.contains_key(*path)) {
+            let new = expected.tree.get(path);
+            let may_be_missing = new.is_none_or(|new| new.is_directory() != node.is_directory());
+            assert!(may_be_missing, "{path:?} is lost: it was {node:?}\n{output}");
+        }
+        self.check_surroundings();
+    }
+
+    fn wait_until(&self, way: Way, moment: Moment, child: &mut Child) {
+        let mut start = Instant::now();
+        let mut is_over = || child.try_wait().unwrap().is_some();
+        let pause = match moment {
+            Moment::AfterStart(pause) => pause,
+            Moment::AfterBegin(pause) => {
+                let has_begun = || self.reserved(way).iter().any(|name| !name.starts_with(PARTIAL));
+                while !is_over() && !has_begun() {
+                    std::thread::yield_now();
+                }
+                start = Instant::now();
+                pause
+            }
+        };
+        while start.elapsed() < pause && !is_over() {
+            std::thread::yield_now();
+        }
+    }
+
+    /// The gateway gives up a lost controller, and its staging place goes.
+    fn wait_for_the_handler(&self, way: Way) {
+        let start = Instant::now();
+        while self.reserved(way).iter().any(|name| !name.starts_with(PARTIAL)) {
+            assert!(start.elapsed() < PATIENCE, "the gateway does not notice that its controller is lost");
+            std::thread::yield_now();
+        }
+    }
+
+    fn start_gateway_anew(&mut self) {
+        self.gateway.as_mut().unwrap().kill();
+        self.start_gateway();
+    }
+
+    fn arguments(&self, way: Way, options: &Options, retry: &str) -> Vec<String> {
+        let (left, right) = (format!("{}/", text(&self.tree(Side::Left))), "gw:right/".to_owned());
+        let places = match way {
+            Way::Push => [left, right],
+            Way::Pull => [right, left],
+        };
+        let mut arguments: Vec<_> = ["sync", "--json"].map(str::to_owned).into();
+        arguments.extend(places);
+        if !options.dry_run {
+            arguments.push("-v".to_owned());
+        }
+        arguments.push(format!("--retry={retry}"));
+        arguments.extend(options.arguments(&self.temp.path().join("list")));
+        arguments
+    }
+
+    fn spawn(&self, arguments: &[String]) -> Started {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
+        for name in ["LOG", "RETRY", "DURABILITY", "KEY_EXCHANGE", "COMPRESS", "BWLIMIT", "JOBS"] {
+            command.env_remove(format!("SWARMWIRE_{name}"));
+        }
+        let files = ["out", "err"].map(|name| self.temp.path().join(name));
+        let child = command
+            .args(arguments)
+            .env("SWARMWIRE_HOME", self.home.path())
+            .stdin(Stdio::null())
+            .stdout(File::create(&files[0]).unwrap())
+            .stderr(File::create(&files[1]).unwrap())
+            .spawn()
+            .unwrap();
+        Started { child, files }
+    }
+
+    /// Waits for the end. A process that hangs is killed, which fails the test.
+    fn finish(&self, mut started: Started) -> Output {
+        let pid = rustix::process::Pid::from_child(&started.child);
+        let (ended, has_ended) = std::sync::mpsc::sync_channel::<()>(1);
+        let watch = std::thread::spawn(move || {
+            let hangs = has_ended.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+            if hangs {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            hangs
+        });
+        let status = started.child.wait().unwrap();
+        drop(ended);
+        let [out, err] = started.files.map(|file| fs::read(file).unwrap());
+        let output = Output { code: status.code(), out, err };
+        assert!(!watch.join().unwrap(), "it hangs: {output}");
+        output
+    }
+
+    /// The source's tree and the destination's.
+    fn trees(&self, way: Way) -> (Tree, Tree) {
+        let [left, right] = [Side::Left, Side::Right].map(|side| read(&self.tree(side)).0);
+        if matches!(way, Way::Push) { (left, right) } else { (right, left) }
+    }
+
+    /// Reserved names where a sync this way stages.
+    fn reserved(&self, way: Way) -> Vec<String> {
+        let parent = match way {
+            Way::Push => self.gateway_home().join("root"),
+            Way::Pull => self.tree(Side::Left),
+        };
+        let names = fs::read_dir(parent).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with(RESERVED)).collect()
+    }
+
+    fn tree(&self, side: Side) -> PathBuf {
+        match side {
+            Side::Left => self.temp.path().join("left"),
+            Side::Right => self.gateway_home().join("root/right"),
+        }
+    }
+
+    fn gateway_home(&self) -> PathBuf {
+        self.temp.path().join("gateway")
+    }
+
+    fn note(&self, step: String) {
+        self.steps.lock().unwrap().push(step);
+    }
+}
+
+const PARTIAL: &str = ".swarmwire-part-";
+
+/// Where only so many may be deleted, anything may be left: but each entry is old or new, and no more is gone.
+fn check_limited(options: &Options, before: &Tree, expected: &Expected, found: &Tree) {
+    for (path, node) in found {
+        let is_known = |tree: &Tree| {
+            tree.get(path).is_some_and(|other| other == node || other.is_directory() && node.is_directory())
+        };
+        assert!(is_known(before) || is_known(&expected.tree), "{path:?} is neither old nor new: {node:?}");
+    }
+    let gone = before.keys().filter(|path| !found.contains_key(*path)).count();
+    assert!(u64::try_from(gone).unwrap() <= options.max_delete.unwrap(), "{gone} are gone");
+}
+
+struct Started {
+    child: Child,
+    files: [PathBuf; 2],
+}
+
+struct Output {
+    code: Option<i32>,
+    out: Vec<u8>,
+    err: Vec<u8>,
+}
+
+impl Output {
+    fn summary(&self) -> Value {
+        last_event(&self.out)
+    }
+
+    /// Changes as they were told, by path.
+    fn changes(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let lines = self.out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let events = lines.map(|line| serde_json::from_slice::<Value>(line).unwrap());
+        let entries = events.filter(|event| event["event"] == "entry");
+        entries.map(|event| (text(&event["path"]), text(&event["action"]))).collect()
+    }
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [out, err] = [&self.out, &self.err].map(|bytes| String::from_utf8_lossy(bytes));
+        write!(f, "exit code {:?}\n{out}{err}", self.code)
+    }
+}
