@@ -4,6 +4,7 @@
 
 mod arrival;
 mod compressing;
+mod damage;
 #[path = "../../../server/tests/shared/disks.rs"]
 mod disks;
 mod hindrances;

@@ -313,12 +313,13 @@ fn content(rng: &mut fastrand::Rng) -> Vec<u8> {
         36..39 => pick(rng, &[2 * mib, 2 * mib + 1, 4 * mib - 1, 5 * mib]),
         _ => rng.usize(6 * mib..24 * mib),
     };
-    let mut bytes = vec![0; size];
     if one_in(rng, 3) {
         let line = format!("{} something happened\n", rng.u64(..));
-        bytes.iter_mut().zip(line.bytes().cycle()).for_each(|(byte, text)| *byte = text);
-    } else {
-        rng.fill(&mut bytes);
+        let mut bytes = line.repeat(size / line.len() + 1).into_bytes();
+        bytes.truncate(size);
+        return bytes;
     }
+    let mut bytes = vec![0; size];
+    rng.fill(&mut bytes);
     bytes
 }
