@@ -8,12 +8,19 @@
 //! A few sequences run with the other tests. `SWARMWIRE_MODEL_SEQUENCES=1000` runs so many more, from `SWARMWIRE_MODEL_SEED` on. A failure
 //! prints the seed, the steps that led to it and the command that does them again; only the moments of the kills are the machine's.
 
+mod arguments;
+#[path = "../../../common/tests/shared/model/edits.rs"]
 mod edits;
+#[path = "../../../common/tests/shared/model/expect.rs"]
 mod expect;
 mod gateway;
+#[path = "../../../common/tests/shared/model/options.rs"]
 mod options;
 mod sequence;
+#[path = "../../../common/tests/shared/model/tree.rs"]
 mod tree;
+#[path = "../../../common/tests/shared/model/verdict.rs"]
+mod verdict;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

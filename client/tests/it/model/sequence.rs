@@ -15,11 +15,13 @@ use swarmwire_server::{grants::Grant, invitations, state::State};
 use tempfile::TempDir;
 
 use super::{
+    arguments::arguments,
     edits::edit,
     expect::{Expected, expect},
     gateway::Running,
     options::{Options, one_in, pick},
-    tree::{Kind, Node, RESERVED, Tree, difference, read},
+    tree::{RESERVED, Tree, difference, read},
+    verdict::{check_broken_off, check_done, check_told, is_limited},
 };
 use crate::{
     placement::Way,
@@ -146,7 +148,9 @@ impl<'a> World<'a> {
         let output = self.finish(self.spawn(&arguments));
         self.usual = start.elapsed();
         self.check(way, options, (&source, &before, &expected), &output);
-        self.check_told(options, &expected, &output);
+        let told = output.summary();
+        let counts = ["entries_total", "entries_deleted"].map(|name| told[name].as_u64().unwrap());
+        check_told(options, &expected, output.changes(), counts.into());
         if output.code != Some(0) || options.dry_run {
             return;
         }
@@ -170,60 +174,22 @@ impl<'a> World<'a> {
     ) {
         let (source_now, found) = self.trees(way);
         assert_eq!(difference(source, &source_now), [""; 0], "the source has changed");
-        let told = output.summary();
-        let is_limited = options.max_delete.is_some_and(|limit| expected.deleted > limit);
+        let is_limited = is_limited(options, expected);
         let is_done = expected.failed.is_empty() && !is_limited;
-        assert_eq!(output.code, Some(if is_done { 0 } else { 3 }), "{expected:?}\n{output}");
-        if options.dry_run {
-            assert_eq!(difference(before, &found), [""; 0], "a dry run has changed something");
-        } else if is_limited {
-            check_limited(options, before, expected, &found);
-        } else {
-            let mut expected_tree = expected.tree.clone();
-            for path in &expected.touched {
-                expected_tree.get_mut(path).unwrap().mtime = found.get(path).map_or(0, |node| node.mtime);
-            }
-            assert_eq!(difference(&expected_tree, &found), [""; 0], "{output}");
-        }
+        assert_eq!(output.code, Some(if is_done { 0 } else { 3 }));
+        check_done(options, before, expected, &found);
         if !is_limited {
+            let told = output.summary();
             let failed = told["failed"].as_array().unwrap().iter();
             let failed: BTreeSet<_> =
                 failed.map(|failed| failed["path"].as_str().unwrap().to_owned()).collect();
-            assert_eq!(failed, expected.failed, "{output}");
+            assert_eq!(failed, expected.failed);
         }
         self.check_surroundings();
         // A dry run touches nothing, not even what a crash has left.
         if !options.dry_run {
             self.check_leftovers(way, (&source_now, &found, expected));
         }
-    }
-
-    /// What must be told of a sync that nobody disturbed.
-    fn check_told(&self, options: &Options, expected: &Expected, output: &Output) {
-        let told = output.summary();
-        assert_eq!(told["entries_total"], expected.listed, "{output}");
-        let is_limited = options.max_delete.is_some_and(|limit| expected.deleted > limit);
-        if is_limited {
-            return;
-        }
-        assert_eq!(told["entries_deleted"], expected.deleted, "{output}");
-        if expected.is_in_the_way {
-            return;
-        }
-        let mut changes = output.changes();
-        let mut wanted: Vec<_> =
-            expected.changes.iter().map(|(path, action)| (path.clone(), (*action).to_owned())).collect();
-        if !options.dry_run {
-            // Whether a file that is the same already is found out or sent is the engine's business.
-            changes.retain(|(path, _)| !expected.same_content.contains(path));
-            wanted.retain(|(path, _)| !expected.same_content.contains(path));
-        }
-        // A directory in the way is told twice, as what goes and as what comes; the model has the latter.
-        changes.retain(|(path, action)| {
-            action != "delete" || expected.changes.get(path).is_none_or(|change| *change == "delete")
-        });
-        changes.sort();
-        assert_eq!(changes, wanted, "{output}");
     }
 
     fn check_surroundings(&self) {
@@ -242,17 +208,14 @@ impl<'a> World<'a> {
         let reserved = self.reserved(way);
         let places: Vec<_> = reserved.iter().filter(|name| !name.starts_with(PARTIAL)).collect();
         assert!(places.is_empty(), "{places:?} are left");
-        for (path, node) in found
-            .iter()
-            .filter(|(path, node)| source.get(*path) == Some(*node) && node.size() > Some(CHUNK_BYTES))
-        {
+        for (path, node) in found {
+            let is_whole = source.get(path) == Some(node) && node.size() > Some(CHUNK_BYTES);
+            if !is_whole || !expected.changes.contains_key(path) {
+                continue;
+            }
             let below = if matches!(way, Way::Push) { format!("right/{path}") } else { path.clone() };
             let name = format!("{PARTIAL}{}", &blake3::hash(below.as_bytes()).to_hex()[..15]);
-            let was_synced = expected.changes.contains_key(path);
-            assert!(
-                !was_synced || !reserved.contains(&name),
-                "{name} of {path:?} is left, which is complete"
-            );
+            assert!(!reserved.contains(&name), "{name} of {path:?} is left, which is complete");
         }
     }
 
@@ -301,43 +264,15 @@ impl<'a> World<'a> {
         if matches!(victim, Victim::ControllerAlone) {
             self.wait_for_the_handler(way);
         }
-        self.note(format!("it ended with {:?}", output.code));
-        self.check_crashed(way, (&source, &before, &expected), &output);
+        let (source_now, found) = self.trees(way);
+        assert_eq!(difference(&source, &source_now), [""; 0], "the source has changed");
+        check_broken_off(&before, &expected, &found);
+        self.check_surroundings();
         let was_there_again =
             matches!(victim, Victim::GatewayForAMoment) && self.gateway.as_ref().unwrap().address == address;
         if ended.is_some() || was_there_again && output.code != Some(4) {
             self.check(way, &options, (&source, &before, &expected), &output);
         }
-    }
-
-    /// What must hold after a sync that was killed: whatever is visible is old or new.
-    fn check_crashed(
-        &self,
-        way: Way,
-        (source, before, expected): (&Tree, &Tree, &Expected),
-        output: &Output,
-    ) {
-        let (source_now, found) = self.trees(way);
-        assert_eq!(difference(source, &source_now), [""; 0], "the source has changed");
-        for (path, node) in &found {
-            let either = [before.get(path), expected.tree.get(path)];
-            let mut either = either.iter().flatten().filter(|other| match &node.kind {
-                Kind::Directory => other.is_directory(),
-                kind => kind == &other.kind,
-            });
-            assert!(
-                either.next().is_some(),
-                "{path:?} is neither old nor new: {node:?}; old {:?}, new {:?}\n{output}",
-                before.get(path),
-                expected.tree.get(path)
-            );
-        }
-        for (path, node) in before.iter().filter(|(path, _)| !found.contains_key(*path)) {
-            let new = expected.tree.get(path);
-            let may_be_missing = new.is_none_or(|new| new.is_directory() != node.is_directory());
-            assert!(may_be_missing, "{path:?} is lost: it was {node:?}\n{output}");
-        }
-        self.check_surroundings();
     }
 
     fn wait_until(&self, way: Way, moment: Moment, child: &mut Child) {
@@ -379,14 +314,11 @@ impl<'a> World<'a> {
             Way::Push => [left, right],
             Way::Pull => [right, left],
         };
-        let mut arguments: Vec<_> = ["sync", "--json"].map(str::to_owned).into();
-        arguments.extend(places);
-        if !options.dry_run {
-            arguments.push("-v".to_owned());
-        }
-        arguments.push(format!("--retry={retry}"));
-        arguments.extend(options.arguments(&self.temp.path().join("list")));
-        arguments
+        let mut typed: Vec<_> = ["sync", "--json"].map(str::to_owned).into();
+        typed.extend(places);
+        typed.push(format!("--retry={retry}"));
+        typed.extend(arguments(options, &self.temp.path().join("list")));
+        typed
     }
 
     fn spawn(&self, arguments: &[String]) -> Started {
@@ -421,6 +353,7 @@ impl<'a> World<'a> {
         drop(ended);
         let [out, err] = started.files.map(|file| fs::read(file).unwrap());
         let output = Output { code: status.code(), out, err };
+        self.note(format!("it ended: {output}"));
         assert!(!watch.join().unwrap(), "it hangs: {output}");
         output
     }
@@ -459,18 +392,6 @@ impl<'a> World<'a> {
 }
 
 const PARTIAL: &str = ".swarmwire-part-";
-
-/// Where only so many may be deleted, anything may be left: but each entry is old or new, and no more is gone.
-fn check_limited(options: &Options, before: &Tree, expected: &Expected, found: &Tree) {
-    for (path, node) in found {
-        let is_known = |tree: &Tree| {
-            tree.get(path).is_some_and(|other| other == node || other.is_directory() && node.is_directory())
-        };
-        assert!(is_known(before) || is_known(&expected.tree), "{path:?} is neither old nor new: {node:?}");
-    }
-    let gone = before.keys().filter(|path| !found.contains_key(*path)).count();
-    assert!(u64::try_from(gone).unwrap() <= options.max_delete.unwrap(), "{gone} are gone");
-}
 
 struct Started {
     child: Child,

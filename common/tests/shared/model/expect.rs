@@ -22,7 +22,7 @@ pub(super) struct Expected {
     /// Files that are told as changed and have the content already.
     pub(super) same_content: BTreeSet<String>,
     /// Entries that the source lists or names as skipped, its top among them.
-    pub(super) listed: usize,
+    pub(super) listed: u64,
     /// Entries that are removed, where no limit ends that.
     pub(super) deleted: u64,
     /// Something in the way of an entry is to be kept. Then what has been told before it was found is not said here.
@@ -33,7 +33,7 @@ pub(super) fn expect(source: &Tree, destination: &Tree, options: &Options) -> Ex
     let expected = Expected { tree: destination.clone(), ..Expected::default() };
     let mut model = Model { source, options, listed: BTreeSet::new(), skipped: BTreeSet::new(), expected };
     model.list();
-    model.expected.listed = model.listed.len() + model.skipped.len();
+    model.expected.listed = u64::try_from(model.listed.len() + model.skipped.len()).expect("a few");
     let missing = model.missing();
     let in_place = model.put_in_place();
     if !missing.is_empty() && options.delete {

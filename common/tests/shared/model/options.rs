@@ -1,9 +1,7 @@
-//! The options of a sync: how they are drawn, typed, and which entries they mean.
+//! The options of a sync: how they are drawn, and which entries they mean.
 //!
 //! Which entries take part is decided here once more, from the README and without the code of `common`. A new option gets a field, a line in
-//! [`Options::random`], one in [`Options::arguments`], and its meaning in `expect`.
-
-use std::path::Path;
+//! [`Options::random`], its meaning in `expect`, and a line where each of the tests makes of it what it needs: the command line or a message.
 
 use super::tree::{Kind, Node, Tree, parent};
 
@@ -19,8 +17,23 @@ pub(super) struct Options {
     pub(super) listed: Option<Vec<String>>,
     pub(super) min_size: Option<u64>,
     pub(super) max_size: Option<u64>,
-    /// What says how it is done, and changes nothing of what is done.
-    pub(super) manner: Vec<String>,
+    pub(super) manner: Manner,
+}
+
+/// How it is done, which changes nothing of what is done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Manner {
+    /// 0 is never.
+    pub(super) compress: Option<u8>,
+    pub(super) jobs: Option<u8>,
+    pub(super) durability: Option<Durability>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Durability {
+    None,
+    Batch,
+    File,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +67,8 @@ impl Pattern {
         }
     }
 
-    fn typed(self) -> String {
+    /// As it is typed.
+    pub(super) fn typed(self) -> String {
         match self {
             Self::Ending(text) => format!("*{text}"),
             Self::Anchored(text) => format!("/{text}"),
@@ -122,45 +136,13 @@ impl Options {
     }
 
     fn with_manner(rng: &mut fastrand::Rng) -> Self {
-        let mut manner = Vec::new();
-        if one_in(rng, 2) {
-            manner.push(format!("--compress={}", pick(rng, &["auto", "never", "1", "3", "7"])));
-        }
-        if one_in(rng, 2) {
-            manner.push(format!("--jobs={}", pick(rng, &[1, 2, 3, 8])));
-        }
-        if one_in(rng, 2) {
-            manner.push(format!("--durability={}", pick(rng, &["none", "batch", "file"])));
-        }
+        let manner = Manner {
+            compress: one_in(rng, 2).then(|| pick(rng, &[0, 1, 3, 7])),
+            jobs: one_in(rng, 2).then(|| pick(rng, &[1, 2, 3, 8])),
+            durability: one_in(rng, 2)
+                .then(|| pick(rng, &[Durability::None, Durability::Batch, Durability::File])),
+        };
         Self { manner, ..Self::default() }
-    }
-
-    /// The command line. A list of paths is written to `list_file`.
-    pub(super) fn arguments(&self, list_file: &Path) -> Vec<String> {
-        let mut arguments = self.manner.clone();
-        let flags = [
-            (self.checksum, "--checksum"),
-            (self.delete, "--delete"),
-            (self.dry_run, "--dry-run"),
-            (self.keep == Keep::Newer, "--update"),
-            (self.keep == Keep::Existing, "--ignore-existing"),
-        ];
-        arguments.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| (*flag).to_owned()));
-        for (option, value) in
-            [("max-delete", self.max_delete), ("min-size", self.min_size), ("max-size", self.max_size)]
-        {
-            arguments.extend(value.map(|value| format!("--{option}={value}")));
-        }
-        for (takes, pattern) in &self.rules {
-            let option = if *takes { "include" } else { "exclude" };
-            arguments.push(format!("--{option}={}", pattern.typed()));
-        }
-        arguments.extend(self.matching.map(|matching| format!("--match={matching}")));
-        if let Some(listed) = &self.listed {
-            std::fs::write(list_file, listed.join("\0")).unwrap();
-            arguments.extend(["--from0".to_owned(), format!("--files-from={}", list_file.display())]);
-        }
-        arguments
     }
 
     /// Whether an entry takes part whose directory does.
