@@ -21,5 +21,6 @@ mod syncing;
 #[path = "../../../server/tests/shared/trees.rs"]
 mod trees;
 mod trust;
+mod unreadable;
 mod usage;
 mod world;

@@ -184,7 +184,11 @@ impl Planner<'_> {
                 let tree = self.shared.tree.read().expect("no holder panics");
                 let dir = self.shared.landing.dir(&tree, directory);
                 drop(tree);
-                dir.map_err(|err| self.shared.fail_io(directory, "the directory cannot be opened", &err)).ok()
+                dir.map_err(|err| {
+                    self.shared.landing.remove_directory(directory);
+                    self.shared.fail_io(directory, "the directory cannot be opened", &err);
+                })
+                .ok()
             }
         };
         if directory == 0 {
