@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, Permissions},
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use crate::{
@@ -15,6 +15,8 @@ use crate::{
 };
 
 const LARGE_BYTES: usize = 3 << 20;
+
+const SOON: Duration = Duration::from_secs(30);
 
 /// What may lie where an interrupted sync leaves what it has of a large file.
 const UNFINISHED: [&str; 8] =
@@ -140,16 +142,23 @@ fn a_damaged_list_of_clients_is_no_reason_to_join_again() {
     let home = world.joined("list");
     let path = world.beside("state/clients.toml");
     let good = fs::read(&path).unwrap();
-    fs::write(&path, "garbage {{").unwrap();
-    loop {
-        let assert = home.swarm(["ls", "gw:"]);
-        if assert.get_output().status.code() == Some(4) {
-            refused(assert, 4, &["unknown_identity", "the log of the gateway"]);
-            break;
+    let until = |part: &str| {
+        let start = Instant::now();
+        loop {
+            let output = home.command(["ls", "gw:"]).output().unwrap();
+            let told = format!("{:?} {}", output.status.code(), String::from_utf8_lossy(&output.stderr));
+            if told.contains(part) {
+                return told;
+            }
+            // The gateway looks at the file four times a second.
+            assert!(start.elapsed() < SOON, "{part:?} is not in {told:?}");
         }
-    }
+    };
+    fs::write(&path, "garbage {{").unwrap();
+    let told = until("the log of the gateway");
+    assert!(told.starts_with("Some(4) swarm: unknown_identity: "), "{told}");
     fs::write(&path, good).unwrap();
-    while !home.swarm(["ls", "gw:"]).get_output().status.success() {}
+    until("Some(0)");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
     ffi::OsStr,
     fmt, io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     sync::Arc,
@@ -225,6 +225,26 @@ impl Dir {
         self.pass(DiskOp::SetMetadata, name)?;
         let times = timestamps(mtime);
         Ok(rustix::fs::utimensat(&self.fd, name.as_os_str(), &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Sets mode and modification time of the file `name`, which its owner need not be able to read.
+    pub fn set_file_metadata(&self, name: Name<'_>, metadata: Metadata) -> io::Result<()> {
+        match self.open_file(name) {
+            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {}
+            file => return file?.set_metadata(metadata),
+        }
+        const FLAGS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+        let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, name.as_os_str(), FLAGS, Mode::empty()))?;
+        if Stat::from_raw(&rustix::fs::fstat(&fd)?).entry_type != EntryType::File {
+            return Err(Errno::LOOP.into());
+        }
+        self.pass(DiskOp::SetMetadata, name)?;
+        // A handle without permission to read takes no `fchmod`; the kernel's link to it leads to the very file that was opened.
+        let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let mode = u32::from(metadata.mode) & PERMISSION_BITS;
+        rustix::fs::chmod(&link, Mode::from_raw_mode(mode))?;
+        let times = timestamps(metadata.mtime);
+        Ok(rustix::fs::utimensat(rustix::fs::CWD, &link, &times, AtFlags::empty())?)
     }
 
     /// Sets mode and modification time of the directory itself.

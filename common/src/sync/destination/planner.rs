@@ -277,15 +277,13 @@ impl Planner<'_> {
     fn file(&self, place: &Place<'_>, size: u64, metadata: Metadata, action: Action) {
         let (shared, index) = (self.shared, place.index);
         match action {
-            Action::SetMetadata => {
-                match place.dir.open_file(place.name).and_then(|file| file.set_metadata(metadata)) {
-                    Ok(()) => {
-                        shared.landing.note_change();
-                        unchanged(shared, size);
-                    }
-                    Err(err) => shared.fail_io(index, "its mode cannot be set", &err),
+            Action::SetMetadata => match place.dir.set_file_metadata(place.name, metadata) {
+                Ok(()) => {
+                    shared.landing.note_change();
+                    unchanged(shared, size);
                 }
-            }
+                Err(err) => shared.fail_io(index, "its mode cannot be set", &err),
+            },
             Action::Refuse(reason) => shared.fail(index, reason),
             _ => {
                 // Its handler may have lived on, when the sync that it was of was done again.
