@@ -27,6 +27,7 @@ use std::{
 
 use rustix::io::Errno;
 use swarmwire_common::{
+    entry::Timestamp,
     filter::Selection,
     path::RelPath,
     root::{
@@ -237,6 +238,8 @@ fn message(options: &Options) -> SyncOptions {
 }
 
 fn selecting(options: &Options) -> Selecting {
+    let bound =
+        |age| (options.age == Some(age)).then_some(Timestamp { seconds: options::AGE_BOUND, nanoseconds: 0 });
     let rule = |(takes, pattern): &(bool, options::Pattern)| Rule { takes: *takes, pattern: pattern.typed() };
     Selecting {
         rules: options.rules.iter().map(rule).collect(),
@@ -246,6 +249,8 @@ fn selecting(options: &Options) -> Selecting {
         }),
         size_min: options.min_size,
         size_max: options.max_size,
+        mtime_min: bound(options::Age::Newer),
+        mtime_max: bound(options::Age::Older),
         ..Selecting::default()
     }
 }

@@ -1,8 +1,9 @@
 //! The command line of the options.
 
-use std::path::Path;
+use std::{path::Path, time::UNIX_EPOCH};
 
-use super::options::{Durability, Keep, Manner, Options};
+use super::options::{AGE_BOUND, Age, Durability, Keep, Manner, Options};
+use crate::world::now;
 
 /// What is typed beside the places. A list of paths is written to `list_file`.
 pub(super) fn arguments(options: &Options, list_file: &Path) -> Vec<String> {
@@ -24,6 +25,11 @@ pub(super) fn arguments(options: &Options, list_file: &Path) -> Vec<String> {
     for (takes, pattern) in &options.rules {
         let option = if *takes { "include" } else { "exclude" };
         arguments.push(format!("--{option}={}", pattern.typed()));
+    }
+    if let Some(age) = options.age {
+        let option = if age == Age::Older { "older" } else { "newer" };
+        let seconds = now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        arguments.push(format!("--{option}-than={}s", seconds - u64::try_from(AGE_BOUND).unwrap()));
     }
     arguments.extend(options.matching.map(|matching| format!("--match={matching}")));
     if let Some(listed) = &options.listed {

@@ -17,8 +17,19 @@ pub(super) struct Options {
     pub(super) listed: Option<Vec<String>>,
     pub(super) min_size: Option<u64>,
     pub(super) max_size: Option<u64>,
+    pub(super) age: Option<Age>,
     pub(super) manner: Manner,
 }
+
+/// A bound on the age. The trees have times of now, and others that are years away from [`AGE_BOUND`] in the one or other direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    Older,
+    Newer,
+}
+
+/// Seconds since the epoch: in July 2024.
+pub(super) const AGE_BOUND: i64 = 1_720_000_000;
 
 /// How it is done, which changes nothing of what is done.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,6 +138,9 @@ impl Options {
         if one_in(rng, 8) {
             options.max_size = Some(pick(rng, &[4096, 1 << 20, 2 << 20]));
         }
+        if one_in(rng, 12) {
+            options.age = Some(pick(rng, &[Age::Older, Age::Newer]));
+        }
         options
     }
 
@@ -148,8 +162,11 @@ impl Options {
     /// Whether an entry takes part whose directory does.
     pub(super) fn takes(&self, path: &str, node: &Node) -> bool {
         let is_directory = node.is_directory();
+        let is_old = node.mtime < i128::from(AGE_BOUND) * 1_000_000_000;
         let in_bounds = node.size().is_none_or(|size| {
-            self.min_size.is_none_or(|min| size >= min) && self.max_size.is_none_or(|max| size <= max)
+            self.min_size.is_none_or(|min| size >= min)
+                && self.max_size.is_none_or(|max| size <= max)
+                && self.age.is_none_or(|age| (age == Age::Older) == is_old)
         });
         self.rule(path, is_directory) != Some(false)
             && (self.covers(path) || is_directory && self.leads_to(path))
@@ -160,7 +177,8 @@ impl Options {
     /// Whether something at the destination that was not listed must stay, since the source may have left it out.
     pub(super) fn protects(&self, path: &str, node: &Node) -> bool {
         let is_directory = node.is_directory();
-        let is_bounded = self.min_size.or(self.max_size).is_some() && !is_directory;
+        let has_bounds = self.min_size.or(self.max_size).is_some() || self.age.is_some();
+        let is_bounded = has_bounds && !is_directory;
         is_bounded
             || !self.covers(path)
             || !is_directory && !self.matches(path)
