@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use swarmwire_common::limits::CHUNK_BYTES;
 use swarmwire_server::{grants::Grant, invitations, state::State};
@@ -81,6 +82,8 @@ enum Victim {
     Controller,
     /// `swarm` in a push, while the gateway lives on and has to notice.
     ControllerAlone,
+    /// `swarm`, by SIGINT, after which it puts its things in order.
+    ControllerAsked,
     Gateway,
     /// The gateway, which is there again before the controller gives up.
     GatewayForAMoment,
@@ -225,7 +228,9 @@ impl<'a> World<'a> {
         let (source, before) = self.trees(way);
         let options = Options { dry_run: false, ..Options::random(rng, &source) };
         let expected = expect(&source, &before, &options);
-        let mut victim = pick(rng, &[Victim::Controller, Victim::Gateway, Victim::GatewayForAMoment]);
+        let victims =
+            [Victim::Controller, Victim::ControllerAsked, Victim::Gateway, Victim::GatewayForAMoment];
+        let mut victim = pick(rng, &victims);
         if one_in(rng, 20) && matches!(way, Way::Push) {
             victim = Victim::ControllerAlone;
         }
@@ -245,9 +250,18 @@ impl<'a> World<'a> {
             Victim::Controller | Victim::ControllerAlone => {
                 running.child.kill().unwrap();
                 let output = self.finish(running);
-                if matches!((victim, way), (Victim::Controller, Way::Push)) {
-                    self.start_gateway_anew();
+                match (victim, way) {
+                    (Victim::ControllerAlone, _) => self.wait_for_the_handler(way),
+                    (_, Way::Push) => self.start_gateway_anew(),
+                    (_, Way::Pull) => {}
                 }
+                output
+            }
+            Victim::ControllerAsked => {
+                let pid = Pid::from_child(&running.child);
+                let _over = ended.is_none().then(|| kill_process(pid, Signal::INT));
+                let output = self.finish(running);
+                self.wait_for_the_handler(way);
                 output
             }
             Victim::Gateway => {
@@ -261,9 +275,6 @@ impl<'a> World<'a> {
                 self.finish(running)
             }
         };
-        if matches!(victim, Victim::ControllerAlone) {
-            self.wait_for_the_handler(way);
-        }
         let (source_now, found) = self.trees(way);
         assert_eq!(difference(&source, &source_now), [""; 0], "the source has changed");
         check_broken_off(&before, &expected, &found);
@@ -294,13 +305,15 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The gateway gives up a lost controller, and its staging place goes.
-    fn wait_for_the_handler(&self, way: Way) {
+    /// The gateway gives up a lost controller, and its staging place goes. It ends then itself, since a handler that was all but done might
+    /// be at its last directories still.
+    fn wait_for_the_handler(&mut self, way: Way) {
         let start = Instant::now();
         while self.reserved(way).iter().any(|name| !name.starts_with(PARTIAL)) {
             assert!(start.elapsed() < PATIENCE, "the gateway does not notice that its controller is lost");
             std::thread::yield_now();
         }
+        self.start_gateway_anew();
     }
 
     fn start_gateway_anew(&mut self) {
@@ -340,12 +353,12 @@ impl<'a> World<'a> {
 
     /// Waits for the end. A process that hangs is killed, which fails the test.
     fn finish(&self, mut started: Started) -> Output {
-        let pid = rustix::process::Pid::from_child(&started.child);
+        let pid = Pid::from_child(&started.child);
         let (ended, has_ended) = std::sync::mpsc::sync_channel::<()>(1);
         let watch = std::thread::spawn(move || {
             let hangs = has_ended.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
             if hangs {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                let _ = kill_process(pid, Signal::KILL);
             }
             hangs
         });
