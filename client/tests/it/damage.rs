@@ -33,7 +33,7 @@ fn leave(what: &str, place: &Path, old: &[u8], outside: &Path) {
         "link" => symlink(outside, place).unwrap(),
         "closed" => {
             fs::write(place, old).unwrap();
-            fs::set_permissions(place, Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(place, Permissions::from_mode(0o000)).unwrap();
         }
         _ => {
             fs::write(place, old).unwrap();
@@ -63,7 +63,7 @@ fn whatever_lies_under_reserved_names_does_not_stand_in_the_way() {
                 symlink(&outside, staging.join(".swarmwire-0123456789abcded")).unwrap();
                 let closed = staging.join(".swarmwire-0123456789abcdec");
                 fs::create_dir(&closed).unwrap();
-                fs::set_permissions(&closed, Permissions::from_mode(0)).unwrap();
+                fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
                 let key = &blake3::hash(b"src/large").to_hex()[..15];
                 leave(what, &staging.join(format!(".swarmwire-part-{key}")), old, &outside);
             }
@@ -165,9 +165,10 @@ fn a_damaged_list_of_clients_is_no_reason_to_join_again() {
 fn a_file_with_no_permission_at_all_is_updated_and_gets_its_new_mode() {
     for way in BOTH {
         let sides = Sides::new(way);
-        for (side, mode) in [(sides.from(), 0o644), (sides.to(), 0)] {
+        for (side, mode) in [(sides.from(), 0o644), (sides.to(), 0o000)] {
             fs::create_dir(side.join("src")).unwrap();
-            for (name, text) in [("same", "same"), ("other", if mode == 0 { "before" } else { "after" })] {
+            for (name, text) in [("same", "same"), ("other", if mode == 0o000 { "before" } else { "after" })]
+            {
                 let path = side.join("src").join(name);
                 fs::write(&path, text).unwrap();
                 set_mtime(&path, 1);

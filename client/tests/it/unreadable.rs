@@ -98,7 +98,7 @@ fn what_is_closed_is_named_and_nothing_is_deleted_for_it() {
     fs::create_dir_all(place.join("closed")).unwrap();
     fs::write(place.join("closed/a"), "old").unwrap();
     fs::write(place.join("extraneous"), "stays").unwrap();
-    set_modes(&tree, 0, 0);
+    set_modes(&tree, 0o000, 0o000);
     ordinary.give(&tree);
 
     let told = summary(ordinary.swarm(&["sync", "tree", "gw:", "--delete", "--json"]), 3);

@@ -97,6 +97,10 @@ struct World {
 }
 
 impl Drop for World {
+    #[expect(
+        clippy::print_stderr,
+        reason = "what fails is asserted deep in; the test's output is where it is looked for"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let (seed, steps) = (self.seed, self.steps.join("\n  "));

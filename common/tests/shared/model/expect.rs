@@ -127,13 +127,10 @@ impl Model<'_> {
             None => {}
             Some(Kind::Link { .. }) => drop(self.expected.tree.remove(path)),
             Some(Kind::File { .. } | Kind::Special) => {
-                if !self.options.delete || !self.make_way(path) {
-                    return false;
-                }
+                return self.options.delete && self.make_way(path) && self.put(path, node, "mkdir");
             }
         }
-        self.put(path, node, "mkdir");
-        true
+        self.put(path, node, "mkdir")
     }
 
     fn file(&mut self, path: &str, node: &Node) -> bool {
