@@ -236,8 +236,12 @@ impl<'a> Edit<'a> {
         Some(format!("replace {path:?} by a link"))
     }
 
+    /// Beside the others or in place of one, which then stays at the destination.
     fn fifo(&mut self) -> Option<String> {
-        let path = self.new_path(&NAMES)?;
+        let path = if one_in(self.rng, 2) { self.file()? } else { self.new_path(&NAMES)? };
+        if self.tree.contains_key(&path) {
+            self.remove(&path);
+        }
         rustix::fs::mkfifoat(rustix::fs::CWD, self.at(&path), rustix::fs::Mode::RWXU).unwrap();
         Some(format!("mkfifo {path:?}"))
     }
