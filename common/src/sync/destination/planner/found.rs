@@ -102,6 +102,10 @@ impl Planner<'_> {
         if stat.entry_type != EntryType::File || stat.size > size || stat.size == 0 {
             return None;
         }
+        // One of its own of the same size is most likely the same: logs of one length to the byte are rare.
+        if own && shared.replaced.has_size(index, size) {
+            return None;
+        }
         // An old version of its own is better, unless the other has visibly moved on.
         let moved_on = {
             let tree = shared.tree.read().expect("no holder panics");
