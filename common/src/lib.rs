@@ -18,4 +18,5 @@ pub mod path;
 pub mod root;
 pub mod sync;
 pub mod transport;
+pub mod watch;
 pub mod wire;

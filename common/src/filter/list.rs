@@ -1,7 +1,10 @@
 //! An explicit list of paths: each stands for itself and all below it, and brings the directories on the way with it.
 
 use super::SelectionError;
-use crate::{limits, path::RelPath};
+use crate::{
+    limits,
+    path::{Name, RelPath},
+};
 
 /// Bytes that a path of a few hundred bytes costs on the wire beside its own.
 const PATH_OVERHEAD: usize = 3;
@@ -61,6 +64,21 @@ impl List {
         let below = [path.as_bytes(), b"/"].concat();
         let at = self.paths.partition_point(|listed| listed.as_bytes() < below.as_slice());
         self.paths.get(at).is_some_and(|listed| listed.as_bytes().starts_with(&below))
+    }
+
+    /// The names in the directory at `path` that a path below it begins with, ascending and without those that are reserved.
+    pub fn names_below(&self, path: &RelPath) -> Vec<Vec<u8>> {
+        let prefix = if path.is_root() { Vec::new() } else { [path.as_bytes(), b"/"].concat() };
+        let at = self.paths.partition_point(|listed| listed.as_bytes() < prefix.as_slice());
+        let below =
+            self.paths[at..].iter().map_while(|listed| listed.as_bytes().strip_prefix(prefix.as_slice()));
+        let first = |rest: &[u8]| rest.split(|&byte| byte == b'/').next().unwrap_or_default().to_vec();
+        let is_usable = |name: &Vec<u8>| Name::new(name).is_ok_and(|name| !name.is_reserved());
+        let mut names: Vec<_> = below.map(first).filter(is_usable).collect();
+        // `a!` comes before `a/b`, and after `a`.
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// The paths in portions of a message each.

@@ -1,7 +1,7 @@
 //! The control messages of the `sync` service.
 //!
 //! - The controller asks ([`SyncRequest`]); the gateway replies `ok`; the two take the roles of source and destination.
-//! - source → destination, in this order: `Top`, then `Listing` blocks (every directory's entries after the block that names it),
+//! - source → destination, in this order: `Select` in a push whose list is told apart; `Top`, then `Listing` blocks (every directory's entries after the block that names it),
 //!   with `Failed` and `Skipped` among them, then `ListingEnd`; then whatever becomes of wanted files that is not content.
 //! - destination → source: `Want` and `WantWith` as planning goes on, then `PlanEnd`; `Failed`, `NotDeleted` and `Progress` at any time;
 //!   `Done` last. Content travels on data streams (`wire::data`).
@@ -182,6 +182,8 @@ pub struct Selection {
     pub one_file_system: bool,
     /// Links are sent as what they lead to.
     pub follow_links: bool,
+    /// What is listed and not there has been removed, and that is no failure.
+    pub missing_ok: bool,
 }
 
 /// A pattern and what happens to what it fits.
@@ -201,7 +203,8 @@ pub enum Listed {
     All,
     /// These and what is below them, with the directories on the way.
     Paths(Vec<Vec<u8>>),
-    /// As `Paths`, but too many for this frame. In a pull they follow in `DestinationMessage::Select`; in a push the source has them.
+    /// As `Paths`, but too many for this frame. The controller tells them before all else: in a pull by `DestinationMessage::Select`, in
+    /// a push by `SourceMessage::Select`.
     Apart,
 }
 
@@ -263,6 +266,10 @@ pub enum SourceMessage {
         /// Why.
         reason: String,
     },
+    /// Paths of a list that is told apart, before anything else.
+    Select(Vec<Vec<u8>>),
+    /// The list is complete.
+    SelectEnd,
 }
 
 /// An entry within its directory.

@@ -42,6 +42,7 @@ pub(super) fn selection(arguments: &SelectingArguments, now: SystemTime) -> Resu
         mtime_max: ago(arguments.older_than),
         one_file_system: arguments.one_file_system,
         follow_links: arguments.copy_links,
+        missing_ok: false,
     };
     let selection = Selection::from_wire(asked)
         .map_err(|err| Failure::usage(format!("--include, --exclude and --filter-from: {err}")))?;

@@ -59,6 +59,9 @@ pub(super) async fn read(
                 work.send(same).await.map_err(|_| shared.ended_by("it spoke after the end"))?;
             }
             SourceMessage::Alive => {}
+            SourceMessage::Select(_) | SourceMessage::SelectEnd => {
+                return Err(SyncError::Protocol("it sends a list of paths that was not awaited"));
+            }
             SourceMessage::Aborted { status, reason } => {
                 return Err(SyncError::aborted(Status::from(status), &reason));
             }

@@ -9,7 +9,9 @@ mod look;
 
 use std::{io, sync::atomic::Ordering::Relaxed};
 
-use super::Shared;
+use rustix::io::Errno;
+
+use super::{Shared, select};
 use crate::{
     entry::Kind,
     filter::Selection,
@@ -59,6 +61,7 @@ struct Block {
 impl Scan<'_> {
     fn run(mut self) -> Result<(), Stop> {
         let source = &self.shared.source;
+        select::tell(self.shared, self.selection)?;
         let metadata = source.top.metadata;
         self.record(0, &ListingEntry { name: Vec::new(), kind: source.kind.clone(), metadata })?;
         self.shared.say(SourceMessage::Top {
@@ -88,11 +91,12 @@ impl Scan<'_> {
         let (shared, path) = (self.shared, self.shared.path_of(index));
         let listed = shared.tally.timed(Stage::Scan, || {
             let dir = shared.source.root.dir(&shared.location_of(index)?)?;
-            let names = dir.names()?;
+            let names = self.selection.names_in(&path).map_or_else(|| dir.names(), Ok)?;
             Ok((dir, names))
         });
         let (dir, names) = match listed {
             Ok(listed) => listed,
+            Err(err) if index != 0 && self.selection.missing_ok() && is_gone(&err) => return Ok(()),
             // Removed since its parent was listed: its entry stands, empty.
             Err(err) => return Ok(shared.fail(None, &path, &cannot_list(&err))?),
         };
@@ -122,6 +126,9 @@ impl Scan<'_> {
 
     /// Names what is listed and was not there, unless it would not have taken part.
     fn tell_missing(&mut self) -> Result<(), Stop> {
+        if self.selection.missing_ok() {
+            return Ok(());
+        }
         let paths = self.selection.list().map(|list| list.paths()).unwrap_or_default();
         for (path, _) in paths.iter().zip(&self.met).filter(|(_, met)| !**met) {
             if !path.is_root() && !self.selection.rules_leave_out(path, false) {
@@ -160,6 +167,11 @@ impl Block {
     fn send(self, shared: &Shared) -> Result<(), Stop> {
         Ok(shared.say(SourceMessage::Listing { directory: self.directory, entries: self.entries })?)
     }
+}
+
+/// Whether a directory has been removed, or something else has its name.
+fn is_gone(err: &io::Error) -> bool {
+    matches!(Errno::from_io_error(err), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
 }
 
 fn cannot_list(err: &io::Error) -> String {
