@@ -8,6 +8,7 @@ use crate::{
     filter::{Selection, Subject},
     path::{Name, PathError, RelPath},
     root::{self, Dir, EntryType, Root, Stat},
+    watch::{News, Watch},
     wire::status::Status,
 };
 
@@ -83,6 +84,18 @@ impl Source {
     /// What is selected.
     pub fn selection(&self) -> &Selection {
         &self.selection
+    }
+}
+
+impl Source {
+    /// Watches what it takes from, as far as that is selected. Blocks; must be called within a tokio runtime.
+    pub fn watch(&self, news: Arc<News>) -> io::Result<Watch> {
+        Watch::start(Arc::clone(&self.root), self.path.clone(), Arc::clone(&self.selection), news)
+    }
+
+    /// Which directory it is, on this machine; `None` for a file.
+    pub fn identity(&self) -> Option<(u64, u64)> {
+        (self.kind == Kind::Directory).then_some((self.top.device, self.top.inode))
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Account {
     pub(super) path: PathSample,
     /// In a dry run, how many files would be sent.
     pub(super) files_to_send: Option<u64>,
+    /// Of a sync that goes on, how many rounds there were.
+    pub(super) rounds: Option<u64>,
     /// Wall time of the transfer, pauses between attempts included.
     pub(super) time: Duration,
 }
@@ -40,6 +42,11 @@ impl Account {
             entries_deleted: before.entries_deleted + report.entries_deleted,
             ..report
         };
+        self.add_stages(tally);
+    }
+
+    /// Adds what an attempt spent its time on.
+    pub(super) fn add_stages(&mut self, tally: &Tally) {
         for (sum, stage) in self.stages.iter_mut().zip(Stage::ALL) {
             *sum += tally.stage_time(stage);
         }
@@ -47,15 +54,42 @@ impl Account {
 
     /// Adds what an attempt's connection did.
     pub(super) fn add_connection(&mut self, stats: &quinn::ConnectionStats) {
-        self.bytes_wire_sent += stats.udp_tx.bytes;
-        self.bytes_wire_received += stats.udp_rx.bytes;
+        self.add_connection_since(stats, &mut Added::default());
+    }
+
+    /// Adds what a connection did since the last time; gives the bytes sent and received.
+    pub(super) fn add_connection_since(
+        &mut self,
+        stats: &quinn::ConnectionStats,
+        added: &mut Added,
+    ) -> (u64, u64) {
+        let now = Added {
+            sent: stats.udp_tx.bytes,
+            received: stats.udp_rx.bytes,
+            lost_packets: stats.path.lost_packets,
+        };
+        let before = std::mem::replace(added, now);
+        // The path may have moved, and then its count begins anew.
+        let lost_packets = added.lost_packets.saturating_sub(before.lost_packets);
+        let (sent, received) = (added.sent - before.sent, added.received - before.received);
+        self.bytes_wire_sent += sent;
+        self.bytes_wire_received += received;
         self.path = PathSample {
             rtt: stats.path.rtt,
             congestion_window_bytes: stats.path.cwnd,
-            lost_packets: self.path.lost_packets + stats.path.lost_packets,
+            lost_packets: self.path.lost_packets + lost_packets,
             datagram_bytes: stats.path.current_mtu.into(),
         };
+        (sent, received)
     }
+}
+
+/// What of a connection has been added to an account.
+#[derive(Debug, Default)]
+pub(super) struct Added {
+    sent: u64,
+    received: u64,
+    lost_packets: u64,
 }
 
 /// A report of what a tally has counted, for an attempt that did not live to make its own.

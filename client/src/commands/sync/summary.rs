@@ -36,6 +36,9 @@ pub(super) struct Summary<'a> {
     receipts: Receipts,
     failed: Vec<FailedEntry<'a>>,
     skipped: Vec<SkippedEntry>,
+    /// Of a sync that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rounds: Option<u64>,
     /// Seconds by stage of this side, if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     stages: Option<BTreeMap<&'static str, f64>>,
@@ -56,6 +59,24 @@ impl Started {
     pub(super) fn new(direction: Direction) -> Self {
         Self { event: "started", direction: word(direction) }
     }
+}
+
+/// The object of one round of a sync that goes on (`--watch`); the names are a contract.
+#[derive(Debug, Serialize)]
+pub(super) struct Round {
+    pub(super) event: &'static str,
+    pub(super) round: u64,
+    /// `full` where all was looked at, `changes` where what has changed was.
+    pub(super) kind: &'static str,
+    pub(super) files_sent: u64,
+    pub(super) bytes_sent: u64,
+    pub(super) bytes_wire_sent: u64,
+    pub(super) bytes_wire_received: u64,
+    pub(super) entries_deleted: u64,
+    pub(super) entries_failed: u64,
+    pub(super) seconds: f64,
+    /// Whether nothing else was known to have changed when it ended.
+    pub(super) caught_up: bool,
 }
 
 fn word(direction: Direction) -> &'static str {
@@ -115,6 +136,7 @@ impl<'a> Summary<'a> {
             },
             failed: report.failed.iter().map(failed).collect(),
             skipped: skipped(report),
+            rounds: account.rounds,
             stages: None,
             error: match ending {
                 Ending::Complete => None,
