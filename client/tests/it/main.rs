@@ -20,4 +20,5 @@ mod syncing;
 mod trees;
 mod trust;
 mod usage;
+mod watch;
 mod world;

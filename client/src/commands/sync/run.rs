@@ -22,7 +22,7 @@ use swarmwire_common::{
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant as Start, MissedTickBehavior, interval_at, sleep, timeout},
 };
 
 use super::{
@@ -212,7 +212,9 @@ impl<'a> Runner<'a> {
         controller: &Controller,
         (tally, queue): (&Tally, &EventQueue),
     ) -> (Option<Result<Outcome, RequestError>>, Option<PathStats>) {
-        let mut tick = interval(self.progress.interval());
+        // A short round of many has nothing to show.
+        let delay = self.account.rounds.map(|_| self.progress.interval()).unwrap_or_default();
+        let mut tick = interval_at(Start::now() + delay, self.progress.interval());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

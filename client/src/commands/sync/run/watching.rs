@@ -319,10 +319,12 @@ impl Runner<'_> {
         let Some((report, _)) = counted else { return Ok(()) };
         self.backoff.progressed();
         course.rounds += 1;
+        self.account.rounds = Some(course.rounds);
         self.settle(course, report, (ear, list.as_ref()));
-        self.tell_round(controller, course, (report, ear), (list.is_none(), start)).map_err(ended)?;
+        let wire = self.account.add_connection_since(&controller.stats(), &mut course.added);
+        self.account.time = self.start.elapsed();
         self.keep_metrics().await;
-        Ok(())
+        self.tell_round(course, (report, ear), (list.is_none(), start), wire).map_err(ended)
     }
 
     /// Does what is to be done about the failures of a round.
@@ -338,13 +340,11 @@ impl Runner<'_> {
 
     fn tell_round(
         &mut self,
-        controller: &Controller,
-        course: &mut Course,
+        course: &Course,
         (report, ear): (&Report, &Ear),
         (is_full, start): (bool, Instant),
+        (sent, received): (u64, u64),
     ) -> anyhow::Result<()> {
-        self.account.time = self.start.elapsed();
-        let (sent, received) = self.account.add_connection_since(&controller.stats(), &mut course.added);
         let round = Round {
             event: "round",
             round: course.rounds,
