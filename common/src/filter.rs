@@ -129,8 +129,17 @@ impl Selection {
     /// Whether an entry takes part whose directory does.
     pub fn decide(&self, path: &RelPath, subject: Subject) -> Verdict {
         let is_directory = subject == Subject::Directory;
+        match (self.may_list(path, is_directory), is_directory) {
+            (true, _) => self.decide_listed(path, subject),
+            (false, true) => Verdict::Prune,
+            (false, false) => Verdict::Leave,
+        }
+    }
+
+    /// The same of one that is listed.
+    pub fn decide_listed(&self, path: &RelPath, subject: Subject) -> Verdict {
+        let is_directory = subject == Subject::Directory;
         let takes = self.rules.decide(path, is_directory) != Some(false)
-            && self.may_list(path, is_directory)
             && (is_directory || self.matches(path))
             && self.within_bounds(subject);
         match (takes, is_directory) {

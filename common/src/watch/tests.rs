@@ -48,9 +48,11 @@ impl Watched {
         timeout(Duration::from_secs(20), self.watch.news().next(&AT_ONCE)).await.expect("nothing is heard")
     }
 
-    /// Waits until `path` is told.
+    /// Waits until `path` is told, or a directory above it, which stands for it when it is as new.
     async fn hears(&mut self, path: &str) {
-        while !self.seen.remove(path) {
+        let is_told =
+            |seen: &BTreeSet<String>| seen.iter().any(|above| path.starts_with(&format!("{above}/")));
+        while !self.seen.remove(path) && !is_told(&self.seen) {
             match self.next().await.unwrap() {
                 Seen::Paths(paths) => self.seen.extend(paths.iter().map(ToString::to_string)),
                 Seen::Everything => panic!("it knows no path, where {path} is expected"),

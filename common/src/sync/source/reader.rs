@@ -60,6 +60,9 @@ enum ReadError {
     Io(io::Error),
     /// It changed each time it was read.
     Changing,
+    /// It is shorter than it was listed: a log that has been rotated since. The destination needs its old content when the new name is
+    /// known, which is soon where a few paths are synced again and again.
+    Cut,
     /// It is no regular file any more.
     Replaced,
     Gone,
@@ -105,6 +108,12 @@ impl Reader<'_> {
         let listed = self.listed(want);
         let started = std::time::Instant::now();
         let file = self.open(listed.index)?;
+        if listed.basis.is_some()
+            && self.shared.source.selection.missing_ok()
+            && regular(&file)?.size < listed.size
+        {
+            return Err(ReadError::Cut);
+        }
         if listed.size > CHUNK_BYTES {
             return self.large(&listed, &file);
         }
@@ -263,6 +272,7 @@ impl ReadError {
             }
             Self::Io(err) => format!("cannot be read: {}", describe(err)),
             Self::Changing => "changed each time it was read".to_owned(),
+            Self::Cut => "became shorter before it was read".to_owned(),
             Self::Replaced => "is no regular file any more".to_owned(),
             Self::Gone => "the sync ended".to_owned(),
         }

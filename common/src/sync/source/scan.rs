@@ -6,8 +6,9 @@
 //! What each entry is, and whether it takes part, is found out in `look`.
 
 mod look;
+mod rotated;
 
-use std::{io, sync::atomic::Ordering::Relaxed};
+use std::{collections::HashSet, io, sync::atomic::Ordering::Relaxed};
 
 use rustix::io::Errno;
 
@@ -16,8 +17,8 @@ use crate::{
     entry::Kind,
     filter::Selection,
     limits,
-    path::Name,
-    root::describe,
+    path::{Name, RelPath},
+    root::{Dir, describe},
     sync::{Stage, SyncError},
     wire::sync::{ListingEntry, SourceMessage},
 };
@@ -25,7 +26,7 @@ use crate::{
 /// Walks the tree as far as it is selected. Blocks. Ends quietly when the sync is over.
 pub(super) fn scan(shared: &Shared, selection: &Selection) -> Result<(), SyncError> {
     let met = vec![false; selection.list().map_or(0, |list| list.paths().len())];
-    match (Scan { shared, selection, met, bytes: 0 }).run() {
+    match (Scan { shared, selection, met, rotated: HashSet::new(), bytes: 0 }).run() {
         Err(Stop::Sync(err)) => Err(err),
         Ok(()) | Err(Stop::Gone) => Ok(()),
     }
@@ -47,6 +48,8 @@ struct Scan<'a> {
     selection: &'a Selection,
     /// Which of the paths that are listed were there.
     met: Vec<bool>,
+    /// Names in the directory at hand that are not listed and take part all the same.
+    rotated: HashSet<Vec<u8>>,
     bytes: u64,
 }
 
@@ -91,10 +94,9 @@ impl Scan<'_> {
         let (shared, path) = (self.shared, self.shared.path_of(index));
         let listed = shared.tally.timed(Stage::Scan, || {
             let dir = shared.source.root.dir(&shared.location_of(index)?)?;
-            let names = self.selection.names_in(&path).map_or_else(|| dir.names(), Ok)?;
-            Ok((dir, names))
+            Ok((self.names(&dir, &path)?, dir))
         });
-        let (dir, names) = match listed {
+        let (names, dir) = match listed {
             Ok(listed) => listed,
             Err(err) if index != 0 && self.selection.missing_ok() && is_gone(&err) => return Ok(()),
             // Removed since its parent was listed: its entry stands, empty.
@@ -122,6 +124,18 @@ impl Scan<'_> {
             block.send(shared)?;
         }
         Ok(())
+    }
+
+    /// The names in a directory that may take part, ascending.
+    fn names(&mut self, dir: &Dir, path: &RelPath) -> io::Result<Vec<Vec<u8>>> {
+        self.rotated.clear();
+        let Some(mut names) = self.selection.names_in(path) else { return dir.names() };
+        if self.selection.missing_ok() {
+            self.rotated = rotated::just_rotated(dir, &names);
+            names.extend(self.rotated.iter().cloned());
+            names.sort_unstable();
+        }
+        Ok(names)
     }
 
     /// Names what is listed and was not there, unless it would not have taken part.
