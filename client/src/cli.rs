@@ -162,7 +162,7 @@ pub(crate) struct SyncArguments {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "SWARMWIRE_RETRY")]
     pub(crate) retry: Option<Duration>,
     /// Go on: sync what changes in SRC, within a second of its happening, until a signal comes
-    #[arg(long, short, conflicts_with = "dry_run")]
+    #[arg(long, conflicts_with = "dry_run")]
     pub(crate) watch: bool,
     /// With --watch, look at all of SRC this often, for what may have been missed
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration, requires = "watch")]

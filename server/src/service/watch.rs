@@ -13,8 +13,9 @@ use swarmwire_common::{
     filter::{List, Selection},
     limits,
     path::RelPath,
-    sync::PlaceError,
-    watch::{End, News, Pace, Seen, Watch, describe},
+    root::Root,
+    sync::{PlaceError, Source},
+    watch::{End, Pace, Seen, Watch, describe},
     wire::{
         status::Status,
         watch::{WatchMessage, WatchRequest},
@@ -41,16 +42,11 @@ pub(super) async fn serve(mut request: Request) -> Status {
     let root = Arc::clone(&request.gateway().root);
     let started = spawn_blocking({
         let path = path.clone();
-        move || {
-            // A refusal of the system is no error of the place.
-            root.stat(&path).map_err(|err| Refused::from(PlaceError::from_io(&path, &err)))?;
-            Watch::start(root, path, Arc::new(selection), Arc::new(News::default()))
-                .map_err(|err| Refused(Refusal::new(Status::Unavailable, describe(&err))))
-        }
+        move || start(root, path, selection)
     });
     let watch = match started.await {
         Ok(Ok(watch)) => watch,
-        Ok(Err(Refused(refusal))) => return request.refuse(refusal).await,
+        Ok(Err(refusal)) => return request.refuse(refusal).await,
         Err(err) => {
             tracing::error!(%err, "a watch could not be started");
             return request.refuse(Refusal::internal()).await;
@@ -75,12 +71,12 @@ pub(super) async fn serve(mut request: Request) -> Status {
     end(channel, status).await
 }
 
-struct Refused(Refusal);
-
-impl From<PlaceError> for Refused {
-    fn from(err: PlaceError) -> Self {
-        Self(Refusal::new(err.status, err.to_string()))
-    }
+/// Opens the place as a sync would, and begins to watch it.
+fn start(root: Arc<Root>, path: RelPath, selection: Selection) -> Result<Watch, Refusal> {
+    let place = |err: PlaceError| Refusal::new(err.status, err.to_string());
+    let source = Source::open(root, path, None).and_then(|source| source.selecting(Arc::new(selection)));
+    let watch = source.map_err(place)?.watch(Arc::default());
+    watch.map_err(|err| Refusal::new(Status::Unavailable, describe(&err)))
 }
 
 /// What is asked for, once the grant has allowed it.
