@@ -241,7 +241,7 @@ mod tests {
         let report = Report { bytes_sent: 1234, files_sent: 3, durable: 3, ..Report::default() };
         let stages = [Duration::from_millis(250); Stage::ALL.len()];
         let now = UNIX_EPOCH + Duration::from_secs(7);
-        MetricsFile::new(&path).unwrap().write(&sample(&report, &stages), now).unwrap();
+        MetricsFile::new(&path).unwrap().writing(&sample(&report, &stages), now).unwrap()().unwrap();
         let text = fs::read_to_string(&path).unwrap();
         for line in [
             "swarmwire_bytes_total{direction=\"out\",service=\"sync\"} 1234",

@@ -119,9 +119,12 @@ impl Seen {
             if list.covers(&path) {
                 within.push(path);
             } else {
-                within.extend(list.paths().iter().filter(|listed| listed.starts_with(&path)).cloned());
+                within.extend(list.below(&path).cloned());
             }
         }
+        // A directory and what is in it may both have changed.
+        within.sort_unstable();
+        within.dedup();
         Self::Paths(within)
     }
 }
@@ -178,7 +181,7 @@ mod tests {
         for listed in ["a", "d/e/f", "d/e/g"] {
             list.push(path(listed)).unwrap();
         }
-        let seen = Seen::Paths(["a/b", "d/e", "d/x", "z"].map(path).to_vec());
+        let seen = Seen::Paths(["a/b", "d/e", "d/e/f", "d/x", "z"].map(path).to_vec());
         assert_eq!(seen.within(&list), Seen::Paths(["a/b", "d/e/f", "d/e/g"].map(path).to_vec()));
         assert_eq!(Seen::Everything.within(&list), Seen::Everything);
     }

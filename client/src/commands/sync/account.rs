@@ -45,6 +45,24 @@ impl Account {
         self.add_stages(tally);
     }
 
+    /// Adds a round: what moved is summed up, what there is is told by a round that looks at all.
+    pub(super) fn add_round(&mut self, report: &Report, tally: &Tally, is_full: bool) {
+        let before = std::mem::take(&mut self.report);
+        let there = if is_full { report.clone() } else { before.clone() };
+        self.report = Report {
+            files_sent: before.files_sent + report.files_sent,
+            bytes_sent: before.bytes_sent + report.bytes_sent,
+            received: before.received + report.received,
+            verified: before.verified + report.verified,
+            durable: before.durable + report.durable,
+            entries_deleted: before.entries_deleted + report.entries_deleted,
+            entries_failed: before.entries_failed,
+            failed: before.failed,
+            ..there
+        };
+        self.add_stages(tally);
+    }
+
     /// Adds what an attempt spent its time on.
     pub(super) fn add_stages(&mut self, tally: &Tally) {
         for (sum, stage) in self.stages.iter_mut().zip(Stage::ALL) {
@@ -148,5 +166,28 @@ mod tests {
         assert_eq!((report.files_sent, report.files_unchanged, report.bytes_sent), (8, 2, 80));
         assert_eq!((report.entries_total, report.durable), (11, 6));
         assert_eq!(account.stages.iter().sum::<Duration>(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn rounds_add_up_and_a_full_one_says_what_there_is() {
+        let report = |entries_total, files_unchanged, files_sent| Report {
+            entries_total,
+            files_unchanged,
+            files_sent,
+            bytes_sent: 10 * files_sent,
+            ..Report::default()
+        };
+        let (mut account, tally) = (Account::default(), Tally::default());
+        for (told, is_full) in [
+            (report(100, 90, 9), true),
+            (report(3, 0, 1), false),
+            (report(102, 101, 0), true),
+            (report(2, 0, 1), false),
+        ] {
+            account.add_round(&told, &tally, is_full);
+        }
+        let report = &account.report;
+        assert_eq!((report.entries_total, report.files_unchanged), (102, 101));
+        assert_eq!((report.files_sent, report.bytes_sent), (11, 110));
     }
 }

@@ -167,8 +167,11 @@ impl<'a> Summary<'a> {
                 line.push_str(&format!("; {} {word}", units::count(count)));
             }
         }
-        if self.error.is_some() {
-            line.push_str("; not complete");
+        match self.rounds {
+            // It goes on until it is ended, and is as complete as it can be.
+            Some(rounds) => line.push_str(&format!("; {} rounds", units::count(rounds))),
+            None if self.error.is_some() => line.push_str("; not complete"),
+            None => {}
         }
         let skipped = self.account.report.skipped.iter();
         let skipped = skipped.map(|(path, kind)| format!("skipped: {path} ({})", kind.as_str()));
@@ -189,7 +192,9 @@ impl<'a> Summary<'a> {
             units::bytes(self.bytes_sent),
             self.seconds,
         );
-        if let Some(rate) = units::rate(self.bytes_sent, self.account.time).filter(|_| self.bytes_sent > 0) {
+        if let Some(rate) = units::rate(self.bytes_sent, self.account.time)
+            .filter(|_| self.bytes_sent > 0 && self.rounds.is_none())
+        {
             line.push_str(&format!(", {rate}"));
         }
         line
@@ -267,6 +272,11 @@ mod tests {
         assert_eq!(
             Summary::new(Direction::Pull, &nothing, &Ending::Interrupted).lines(),
             ["received 0 files (0 B) in 0.0 s; not complete"]
+        );
+        let watched = Account { rounds: Some(1000), ..self::account() };
+        assert_eq!(
+            Summary::new(Direction::Push, &watched, &Ending::Interrupted).lines()[0],
+            "sent 1,204 files (12.3 MiB) in 0.8 s; 37 unchanged; 2 deleted; 1 skipped; 1 failed; 1,000 rounds"
         );
         let report = Report { files_unchanged: 7, entries_deleted: 2, ..Report::default() };
         let dry = Account { report, files_to_send: Some(1), ..Account::default() };

@@ -15,7 +15,7 @@ use swarmwire_client::{Controller, RequestError, controller::Watching};
 use swarmwire_common::{
     escape::escape_str,
     filter::List,
-    sync::{Report, Tally},
+    sync::Report,
     watch::{End, News, Pace, Seen, Watch, describe},
     wire::{status::Status, sync::Direction},
 };
@@ -201,9 +201,6 @@ impl Runner<'_> {
 
     /// Listens for changes before anything is looked at, so that none is missed.
     async fn prick_up(&mut self, controller: &Controller, course: &mut Course) -> Result<Ear, Over> {
-        if course.is_deaf_told {
-            return Ok(Ear::Deaf);
-        }
         let ear = tokio::select! {
             ear = ear(self.job, controller) => ear?,
             () = self.interrupt.wait() => return Err(Over::Ended(Ending::Interrupted)),
@@ -229,7 +226,9 @@ impl Runner<'_> {
                 }
             }
         };
-        course.is_deaf_told = true;
+        if std::mem::replace(&mut course.is_deaf_told, true) {
+            return Ok(Ear::Deaf);
+        }
         // Nobody is left to tell where standard error is closed.
         let _ = writeln!(
             std::io::stderr(),
@@ -306,7 +305,7 @@ impl Runner<'_> {
         match transferred.attempt {
             Attempt::Complete => {}
             Attempt::Interrupted => return Err(Over::Ended(Ending::Interrupted)),
-            Attempt::NotBegun(err) => return Err(err.into()),
+            Attempt::NotBegun(err) => return self.put_back(err, (ear, list)),
             Attempt::Broken(err) => {
                 // What it had put in place is not undone.
                 course.rounds += 1;
@@ -325,6 +324,17 @@ impl Runner<'_> {
         self.account.time = self.start.elapsed();
         self.keep_metrics().await;
         self.tell_round(course, (report, ear), (list.is_none(), start), wire).map_err(ended)
+    }
+
+    /// A round that did not begin. A gateway that is busy is asked again in a moment, for the same.
+    fn put_back(&self, err: RequestError, (ear, list): (&Ear, Option<List>)) -> Result<(), Over> {
+        match (ear.news(), list) {
+            (Some(news), Some(list)) if err.status() == Some(Status::Busy) => {
+                news.tell(list.paths().iter().cloned(), Instant::now());
+                Ok(())
+            }
+            _ => Err(err.into()),
+        }
     }
 
     /// Does what is to be done about the failures of a round.
@@ -408,24 +418,4 @@ async fn ear(job: &Job, controller: &Controller) -> Result<Result<Ear, String>, 
     let watched = spawn_blocking(move || (source.watch(Arc::default()), source.identity()));
     let (watch, identity) = watched.await.context("failed to watch").map_err(ended)?;
     Ok(watch.map(|watch| Ear::Here(watch, identity)).map_err(|err| describe(&err)))
-}
-
-impl Account {
-    /// Adds a round: what moved is summed up, what there is is told by a round that looks at all.
-    fn add_round(&mut self, report: &Report, tally: &Tally, is_full: bool) {
-        let before = std::mem::take(&mut self.report);
-        let there = if is_full { report.clone() } else { before.clone() };
-        self.report = Report {
-            files_sent: before.files_sent + report.files_sent,
-            bytes_sent: before.bytes_sent + report.bytes_sent,
-            received: before.received + report.received,
-            verified: before.verified + report.verified,
-            durable: before.durable + report.durable,
-            entries_deleted: before.entries_deleted + report.entries_deleted,
-            entries_failed: before.entries_failed,
-            failed: before.failed,
-            ..there
-        };
-        self.add_stages(tally);
-    }
 }
