@@ -165,15 +165,17 @@ fn logs_are_followed(way: Way) {
         }
         // The next turn comes with the next tenth of a second, and what is told is taken meanwhile.
         let until = start + Duration::from_millis(100) * u32::try_from(generator.turn).unwrap();
-        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            if let Ok((at, event)) = watched.events.recv_timeout(left) {
-                seen.take(at, &event, &probes);
-            }
+        // Also when there is no time left: a watch that nobody listens to waits.
+        while let Ok((at, event)) =
+            watched.events.recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            seen.take(at, &event, &probes);
         }
     }
     let stopped = Instant::now();
     while seen.latencies.len() < probes.len() {
-        let (at, event) = watched.events.recv_timeout(super::PATIENCE).expect("a probe does not arrive");
+        assert!(stopped.elapsed() < super::PATIENCE, "a probe does not arrive");
+        let (at, event) = watched.events.recv_timeout(super::PATIENCE).expect("no event comes");
         seen.take(at, &event, &probes);
     }
     let last = watched.catch_up();
