@@ -162,9 +162,15 @@ pub(crate) struct SyncArguments {
         env = "SWARMWIRE_JOBS"
     )]
     pub(crate) jobs: u8,
-    /// How long to try again after the connection was lost
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, env = "SWARMWIRE_RETRY")]
-    pub(crate) retry: Duration,
+    /// How long to try again after the connection was lost [default: 30s, with --watch as long as it takes]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "SWARMWIRE_RETRY")]
+    pub(crate) retry: Option<Duration>,
+    /// Go on: sync what changes in SRC, within a second of its happening, until a signal comes
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) watch: bool,
+    /// With --watch, look at all of SRC this often, for what may have been missed
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration, requires = "watch")]
+    pub(crate) rescan: Duration,
     /// One JSON object per event on standard output: the start, progress, changes that are named, and last the summary
     #[arg(long)]
     pub(crate) json: bool,

@@ -9,6 +9,7 @@
 mod dial;
 mod error;
 mod listing;
+mod watching;
 
 use std::{
     fmt,
@@ -20,7 +21,7 @@ use std::{
 use serde::Serialize;
 use swarmwire_certs::{Fingerprint, Identity, KeyExchange, Token};
 use swarmwire_common::{
-    channel::{self, Channel, Opening},
+    channel::{self, Channel, FrameError, Opening},
     codec, limits,
     path::RelPath,
     sync::{self, Destination, Link, Outcome, Router, Source, Tally},
@@ -38,6 +39,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 pub use error::{ConnectError, RequestError};
 pub use listing::{ListItem, Listing};
+pub use watching::Watching;
 
 /// How long [`Controller::close`] lets the last packet leave. The endpoint sends within microseconds; waiting for quinn's
 /// own "idle" would take three probe timeouts, 80 ms on a quiet machine.
@@ -212,6 +214,11 @@ impl Controller {
         let about = About { selection, top: Vec::new(), compares: destination.compares() };
         let (link, _) = self.open_sync(Direction::Pull, from, options, about).await?;
         Ok(sync::receive(link, destination, options, tally).await)
+    }
+
+    /// Waits until the connection is over, and says why. Cancel-safe.
+    pub async fn closed(&self) -> RequestError {
+        FrameError::Connection(self.connection.closed().await).into()
     }
 
     /// Ends the connection at once: whatever runs on it fails with `LocallyClosed`.

@@ -43,7 +43,7 @@ pub(crate) struct PathSample {
 }
 
 /// Where the metrics go.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct MetricsFile {
     path: PathBuf,
     temporary: PathBuf,
@@ -65,9 +65,17 @@ impl MetricsFile {
         Ok(Self { path: path.to_owned(), temporary: parent.join(hidden) })
     }
 
-    /// Replaces the file. Blocks.
-    pub(crate) fn write(&self, sample: &Sample<'_>, now: SystemTime) -> anyhow::Result<()> {
-        let text = render(sample, now)?;
+    /// What replaces the file with this sample. That blocks.
+    pub(crate) fn writing(
+        &self,
+        sample: &Sample<'_>,
+        now: SystemTime,
+    ) -> anyhow::Result<impl FnOnce() -> anyhow::Result<()> + Send + 'static> {
+        let (file, text) = (self.clone(), render(sample, now)?);
+        Ok(move || file.replace(&text))
+    }
+
+    fn replace(&self, text: &[u8]) -> anyhow::Result<()> {
         let written = fs::write(&self.temporary, text).and_then(|()| fs::rename(&self.temporary, &self.path));
         if written.is_err() {
             discard(&self.temporary);
@@ -233,7 +241,7 @@ mod tests {
         let report = Report { bytes_sent: 1234, files_sent: 3, durable: 3, ..Report::default() };
         let stages = [Duration::from_millis(250); Stage::ALL.len()];
         let now = UNIX_EPOCH + Duration::from_secs(7);
-        MetricsFile::new(&path).unwrap().write(&sample(&report, &stages), now).unwrap();
+        MetricsFile::new(&path).unwrap().writing(&sample(&report, &stages), now).unwrap()().unwrap();
         let text = fs::read_to_string(&path).unwrap();
         for line in [
             "swarmwire_bytes_total{direction=\"out\",service=\"sync\"} 1234",

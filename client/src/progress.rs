@@ -51,6 +51,11 @@ impl Progress {
         Self { bar, is_for_programs: audience == Audience::Programs, rate: Rate::default() }
     }
 
+    /// Whether events are told to programs, who still listen.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        self.is_for_programs
+    }
+
     /// How often [`Self::show`] is to be called.
     pub(crate) fn interval(&self) -> Duration {
         if self.is_for_programs { OBJECT_INTERVAL } else { limits::PROGRESS_INTERVAL }

@@ -108,6 +108,18 @@ impl Selection {
         WireSelection { listed, ..self.asked.clone() }
     }
 
+    /// The same, of files modified from `min` to `max`.
+    pub fn modified_within(mut self, min: Option<Timestamp>, max: Option<Timestamp>) -> Self {
+        (self.asked.mtime_min, self.asked.mtime_max) = (min, max);
+        self
+    }
+
+    /// The same, where what is missing has been removed.
+    pub fn with_missing_ok(mut self) -> Self {
+        self.asked.missing_ok = true;
+        self
+    }
+
     /// The same, of these paths alone.
     pub fn listing(mut self, list: List) -> Self {
         self.listed = Listed::Paths(list.sorted());
@@ -117,8 +129,17 @@ impl Selection {
     /// Whether an entry takes part whose directory does.
     pub fn decide(&self, path: &RelPath, subject: Subject) -> Verdict {
         let is_directory = subject == Subject::Directory;
+        match (self.may_list(path, is_directory), is_directory) {
+            (true, _) => self.decide_listed(path, subject),
+            (false, true) => Verdict::Prune,
+            (false, false) => Verdict::Leave,
+        }
+    }
+
+    /// The same of one that is listed.
+    pub fn decide_listed(&self, path: &RelPath, subject: Subject) -> Verdict {
+        let is_directory = subject == Subject::Directory;
         let takes = self.rules.decide(path, is_directory) != Some(false)
-            && self.may_list(path, is_directory)
             && (is_directory || self.matches(path))
             && self.within_bounds(subject);
         match (takes, is_directory) {
@@ -131,7 +152,7 @@ impl Selection {
     /// Whether the destination must keep an entry that was not listed, since the source may have it and leave it out.
     ///
     /// Size and time are those of the source's file, which are not known where it was left out: with bounds on them everything but
-    /// directories is kept. The same holds for all where a list is known to the source alone.
+    /// directories is kept. The same holds for all while a list has yet to come.
     pub fn protects(&self, path: &RelPath, is_directory: bool) -> bool {
         let is_bounded = self.has_bounds() && !is_directory;
         is_bounded
@@ -144,9 +165,20 @@ impl Selection {
         self.asked.one_file_system
     }
 
-    /// Whether it leaves nothing out and changes nothing.
+    /// Whether it leaves nothing out and changes nothing of what is listed.
     pub fn is_everything(&self) -> bool {
-        matches!(self.listed, Listed::All) && self.asked == WireSelection::default()
+        let plain = WireSelection { missing_ok: self.asked.missing_ok, ..WireSelection::default() };
+        matches!(self.listed, Listed::All) && self.asked == plain
+    }
+
+    /// Whether something that is listed, or was a moment ago, may be missing without that being a failure.
+    pub fn missing_ok(&self) -> bool {
+        self.asked.missing_ok
+    }
+
+    /// The names in the directory at `path` that the list is about, ascending; `None` where it may be about any.
+    pub fn names_in(&self, path: &RelPath) -> Option<Vec<Vec<u8>>> {
+        self.list().filter(|list| !list.covers(path)).map(|list| list.names_below(path))
     }
 
     /// Whether directories on other file systems are not descended into.

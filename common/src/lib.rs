@@ -19,5 +19,6 @@ pub mod path;
 pub mod root;
 pub mod sync;
 pub mod transport;
+pub mod watch;
 pub mod wire;
 pub mod zeros;

@@ -70,6 +70,10 @@ pub const LISTED_PATHS_MAX: usize = 256 * 1024;
 /// Bytes of all paths of one list: 128 for each of `LISTED_PATHS_MAX`.
 pub const LISTED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Changed paths that a watch remembers until somebody acts on them; more stand for a change of everything. Half of what one list may
+/// have: with `LISTED_BYTES_MAX` some 40 MB at most, and ordinary paths take 15.
+pub const WATCHED_CHANGES_MAX: usize = LISTED_PATHS_MAX / 2;
+
 /// Bytes at which a list of paths that travels apart starts another message.
 pub const SELECT_BYTES_TARGET: usize = 128 * 1024;
 

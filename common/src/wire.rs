@@ -19,6 +19,7 @@ pub mod list;
 pub mod open;
 pub mod status;
 pub mod sync;
+pub mod watch;
 
 /// TLS application protocol (RFC 7301). Another number is another protocol.
 pub const ALPN: &[u8] = b"swarmwire/1";

@@ -8,6 +8,7 @@ mod list;
 mod ping;
 mod stop;
 mod sync;
+mod watch;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ use swarmwire_common::{
     codec, limits,
     wire::{
         self,
-        open::{Open, SERVICE_JOIN, SERVICE_LIST, SERVICE_PING, SERVICE_STOP, SERVICE_SYNC},
+        open::{Open, SERVICE_JOIN, SERVICE_LIST, SERVICE_PING, SERVICE_STOP, SERVICE_SYNC, SERVICE_WATCH},
         status::Status,
     },
 };
@@ -84,6 +85,12 @@ const SERVICES: &[Service] = &[
         admits: Admits::Known,
         handlers: Handlers::One,
         serve: |r| Box::pin(sync::serve(r)),
+    },
+    Service {
+        name: SERVICE_WATCH,
+        admits: Admits::Known,
+        handlers: Handlers::One,
+        serve: |r| Box::pin(watch::serve(r)),
     },
     Service {
         name: SERVICE_STOP,

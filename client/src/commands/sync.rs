@@ -1,7 +1,7 @@
 //! `swarm sync`: one directory transfer, from the arguments to the summary.
 //!
-//! What is to be done (`job`, `selecting`), the local side of it (`local`), doing it with all attempts (`run`, `backoff`), and what is told of
-//! it (`changes`, `account`, `summary`, `stats`).
+//! What is to be done (`job`, `selecting`), the local side of it (`local`), doing it with all attempts (`run`, `backoff`), with `--watch` on and on
+//! (`run/watching`, `standing`), and what is told of it (`changes`, `account`, `summary`, `stats`).
 
 mod account;
 mod backoff;
@@ -10,12 +10,15 @@ mod job;
 mod local;
 mod run;
 mod selecting;
+mod standing;
 mod stats;
 mod summary;
 
 use std::{io::Write, time::Instant};
 
 use swarmwire_certs::KeyExchange;
+use swarmwire_common::wire::sync::Direction;
+use tokio::task::spawn_blocking;
 
 use super::{Way, now};
 use crate::{
@@ -55,10 +58,16 @@ pub(super) async fn run(arguments: &SyncArguments, key_exchange: KeyExchange) ->
         Output::object(&Started::new(job.direction))?;
     }
     let runner = Runner::new(&job, &way, (progress, changes), interrupt, Instant::now());
-    let (account, ending, changes) = runner.run(controller, end).await?;
+    let (account, ending, changes) = if arguments.watch {
+        drop(end);
+        runner.with_metrics(metrics.as_ref()).run_watching(controller, arguments.rescan).await?
+    } else {
+        runner.run(controller, end).await?
+    };
     changes.finish()?;
-    if let Some(metrics) = metrics {
-        write_metrics(&metrics, &job, &account, &ending);
+    if let Some(metrics) = &metrics {
+        let success = matches!(ending, Ending::Complete) && account.report.entries_failed == 0;
+        write_metrics(metrics, job.direction, &account, success).await;
     }
     tell(arguments, &job, &account, &ending)?;
     match ending {
@@ -100,11 +109,10 @@ fn tell(arguments: &SyncArguments, job: &Job, account: &Account, ending: &Ending
     Ok(())
 }
 
-/// The transfer is over whatever happens here, so a failure is told and changes nothing.
-fn write_metrics(file: &MetricsFile, job: &Job, account: &Account, ending: &Ending) {
-    let success = matches!(ending, Ending::Complete) && account.report.entries_failed == 0;
+/// What is in place stays whatever happens here, so a failure is told and changes nothing.
+async fn write_metrics(file: &MetricsFile, direction: Direction, account: &Account, success: bool) {
     let sample = Sample {
-        direction: job.direction,
+        direction,
         report: &account.report,
         stages: &account.stages,
         bytes_wire_sent: account.bytes_wire_sent,
@@ -113,7 +121,8 @@ fn write_metrics(file: &MetricsFile, job: &Job, account: &Account, ending: &Endi
         time: account.time,
         success,
     };
-    if let Err(err) = file.write(&sample, now()) {
+    let written = async { spawn_blocking(file.writing(&sample, now())?).await? };
+    if let Err(err) = written.await {
         // Nobody is left to tell where standard error is closed.
         let _ = writeln!(std::io::stderr(), "swarm: {err:#}");
     }

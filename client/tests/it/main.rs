@@ -24,4 +24,5 @@ mod trees;
 mod trust;
 mod unreadable;
 mod usage;
+mod watch;
 mod world;

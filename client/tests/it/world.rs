@@ -115,6 +115,12 @@ impl World {
         Self::start_in(self.temp.take().unwrap(), |_| {})
     }
 
+    /// Starts one on the same root, state and port, where this one has been stopped.
+    pub(crate) fn start_again(mut self) -> Self {
+        let address = self.address;
+        Self::start_in(self.temp.take().unwrap(), |options| options.listen = address)
+    }
+
     /// Ends the gateway and waits until it is gone.
     pub(crate) fn stop(&mut self) {
         self.shutdown.shutdown("the test says so");

@@ -1,7 +1,10 @@
 //! An explicit list of paths: each stands for itself and all below it, and brings the directories on the way with it.
 
 use super::SelectionError;
-use crate::{limits, path::RelPath};
+use crate::{
+    limits,
+    path::{Name, RelPath},
+};
 
 /// Bytes that a path of a few hundred bytes costs on the wire beside its own.
 const PATH_OVERHEAD: usize = 3;
@@ -63,6 +66,27 @@ impl List {
         self.paths.get(at).is_some_and(|listed| listed.as_bytes().starts_with(&below))
     }
 
+    /// The paths below this one.
+    pub fn below(&self, path: &RelPath) -> impl Iterator<Item = &RelPath> {
+        let prefix = prefix_of(path);
+        let at = self.paths.partition_point(|listed| listed.as_bytes() < prefix.as_slice());
+        self.paths[at..].iter().take_while(move |listed| listed.as_bytes().starts_with(&prefix))
+    }
+
+    /// The names in the directory at `path` that a path below it begins with, ascending and without those that are reserved.
+    pub fn names_below(&self, path: &RelPath) -> Vec<Vec<u8>> {
+        let from = prefix_of(path).len();
+        let first = |listed: &RelPath| {
+            listed.as_bytes()[from..].split(|&byte| byte == b'/').next().unwrap_or_default().to_vec()
+        };
+        let is_usable = |name: &Vec<u8>| Name::new(name).is_ok_and(|name| !name.is_reserved());
+        let mut names: Vec<_> = self.below(path).map(first).filter(is_usable).collect();
+        // `a!` comes before `a/b`, and after `a`.
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// The paths in portions of a message each.
     pub fn portions(&self) -> impl Iterator<Item = Vec<Vec<u8>>> {
         let mut rest = self.paths.as_slice();
@@ -89,4 +113,9 @@ impl List {
     fn has(&self, path: &[u8]) -> bool {
         self.paths.binary_search_by(|listed| listed.as_bytes().cmp(path)).is_ok()
     }
+}
+
+/// What the paths below a directory begin with.
+fn prefix_of(path: &RelPath) -> Vec<u8> {
+    if path.is_root() { Vec::new() } else { [path.as_bytes(), b"/"].concat() }
 }

@@ -14,7 +14,10 @@ use std::{
 
 use rustix::{
     buffer::spare_capacity,
-    fs::{AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, SeekFrom, Timespec, Timestamps, UTIME_OMIT},
+    fs::{
+        AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, SeekFrom, Timespec, Timestamps, UTIME_OMIT,
+        inotify::WatchFlags,
+    },
     io::{Errno, retry_on_intr},
 };
 
@@ -165,7 +168,7 @@ impl Dir {
     /// Whether [`Self::names`] are any.
     pub fn has_names(&self) -> io::Result<bool> {
         let mut found = false;
-        self.each_name(|name| {
+        self.each_name(|name, _| {
             found = !name.is_reserved();
             !found
         })?;
@@ -177,10 +180,42 @@ impl Dir {
         self.names_where(|name| name.is_reserved())
     }
 
+    /// Those of [`Self::names`] that are directories.
+    pub fn directory_names(&self) -> io::Result<Vec<Vec<u8>>> {
+        let is_directory = |name: Name<'_>, told: FileType| match told {
+            FileType::Directory => true,
+            // Some file systems do not tell types in a listing.
+            FileType::Unknown => self.stat(name).is_ok_and(|stat| stat.entry_type == EntryType::Directory),
+            _ => false,
+        };
+        self.entries_where(|name, told| !name.is_reserved() && is_directory(name, told))
+    }
+
+    /// Has an inotify instance watch the directory, and gives its number there. A second time it is the same.
+    pub fn watch(&self, inotify: &OwnedFd) -> io::Result<i32> {
+        const CHANGES: WatchFlags = WatchFlags::CREATE
+            .union(WatchFlags::DELETE)
+            .union(WatchFlags::MODIFY)
+            .union(WatchFlags::CLOSE_WRITE)
+            .union(WatchFlags::ATTRIB)
+            .union(WatchFlags::MOVED_FROM)
+            .union(WatchFlags::MOVED_TO)
+            .union(WatchFlags::DELETE_SELF)
+            .union(WatchFlags::MOVE_SELF)
+            .union(WatchFlags::ONLYDIR);
+        // By its handle, since its path may lead elsewhere by now.
+        let path = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        Ok(rustix::fs::inotify::add_watch(inotify, path, CHANGES)?)
+    }
+
     fn names_where(&self, keep: impl Fn(Name<'_>) -> bool) -> io::Result<Vec<Vec<u8>>> {
+        self.entries_where(|name, _| keep(name))
+    }
+
+    fn entries_where(&self, keep: impl Fn(Name<'_>, FileType) -> bool) -> io::Result<Vec<Vec<u8>>> {
         let mut names = Vec::new();
-        self.each_name(|name| {
-            if keep(name) {
+        self.each_name(|name, told| {
+            if keep(name, told) {
                 names.push(name.as_bytes().to_vec());
             }
             true
@@ -188,8 +223,8 @@ impl Dir {
         Ok(names)
     }
 
-    /// Gives each name to `take`, until that wants no more.
-    fn each_name(&self, mut take: impl FnMut(Name<'_>) -> bool) -> io::Result<()> {
+    /// Gives each name, and the type that the listing tells, to `take`, until that wants no more.
+    fn each_name(&self, mut take: impl FnMut(Name<'_>, FileType) -> bool) -> io::Result<()> {
         let listing = self.reopen()?;
         let mut buffer = Vec::with_capacity(LISTING_BUFFER_BYTES);
         let mut entries = RawDir::new(&listing, buffer.spare_capacity_mut());
@@ -197,7 +232,7 @@ impl Dir {
             let entry = entry?;
             // `.` and `..` are no names.
             if let Ok(name) = Name::new(entry.file_name().to_bytes())
-                && !take(name)
+                && !take(name, entry.file_type())
             {
                 break;
             }

@@ -26,12 +26,13 @@ mod pending;
 mod planner;
 mod rebuild;
 mod replaced;
+mod select;
 mod streams;
 mod writer;
 
 use std::{
     io,
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, Mutex, OnceLock, RwLock},
 };
 
 use async_channel::{Receiver, Sender};
@@ -83,7 +84,9 @@ enum Work {
 #[derive(Debug)]
 struct Shared {
     options: SyncOptions,
-    selection: Arc<Selection>,
+    asked: Arc<Selection>,
+    /// The same with its list, where the source tells that.
+    completed: OnceLock<Selection>,
     tree: RwLock<Tree>,
     landing: Landing,
     pending: Pending,
@@ -105,6 +108,10 @@ struct Shared {
 }
 
 impl Shared {
+    fn selection(&self) -> &Selection {
+        self.completed.get().unwrap_or(&self.asked)
+    }
+
     /// Notes an entry that cannot be put in place and tells the source. Blocks while the control stream is behind.
     fn fail(&self, index: u32, reason: &str) {
         self.note_absent(index);
@@ -209,7 +216,8 @@ pub(super) async fn run(
     };
     let shared = Arc::new(Shared {
         items: Items::new(destination.events.clone()),
-        selection: Arc::clone(&destination.selection),
+        asked: Arc::clone(&destination.selection),
+        completed: OnceLock::new(),
         landing: Landing::new(destination),
         options,
         tree: RwLock::default(),
@@ -335,7 +343,7 @@ async fn await_farewell(recv: &mut FrameReceiver, connection: &quinn::Connection
 
 /// Tells the source the paths that are meant, if they are too many for the request.
 async fn tell_list(shared: &Shared) -> Result<(), SyncError> {
-    let Some(list) = shared.selection.list_apart() else { return Ok(()) };
+    let Some(list) = shared.asked.list_apart() else { return Ok(()) };
     let messages = list.portions().map(DestinationMessage::Select).chain([DestinationMessage::SelectEnd]);
     for message in messages {
         // The queue is closed with the sync alone.
@@ -352,6 +360,7 @@ async fn drive(
     threads: &mut JoinSet<()>,
 ) -> Result<(), SyncError> {
     tell_list(shared).await?;
+    select::complete(recv, shared).await?;
     let (blocks, block_queue) = async_channel::bounded(limits::BLOCKS_QUEUED_MAX);
     let (work, work_queue) = async_channel::bounded(limits::UNITS_QUEUED_MAX);
     start_writers(shared, threads, &work_queue);

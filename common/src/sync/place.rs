@@ -9,6 +9,7 @@ use crate::{
     hashes::HashStore,
     path::{Name, PathError, RelPath},
     root::{self, Dir, EntryType, Root, Stat, attributes::Namespaces},
+    watch::{News, Watch},
     wire::{extra::Preserve, status::Status},
 };
 
@@ -139,6 +140,18 @@ impl Source {
         if let Some(hashes) = &self.hashes {
             hashes.put(stat, hash);
         }
+    }
+}
+
+impl Source {
+    /// Watches what it takes from, as far as that is selected. Blocks; must be called within a tokio runtime.
+    pub fn watch(&self, news: Arc<News>) -> io::Result<Watch> {
+        Watch::start(Arc::clone(&self.root), self.path.clone(), Arc::clone(&self.selection), news)
+    }
+
+    /// Which directory it is, on this machine; `None` for a file.
+    pub fn identity(&self) -> Option<(u64, u64)> {
+        (self.kind == Kind::Directory).then_some((self.top.device, self.top.inode))
     }
 }
 

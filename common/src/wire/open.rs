@@ -36,6 +36,8 @@ pub const SERVICE_JOIN: &str = "join";
 pub const SERVICE_LIST: &str = "list";
 /// One directory transfer: `sync::SyncRequest`.
 pub const SERVICE_SYNC: &str = "sync";
+/// Changes at a path as they happen: `watch::WatchRequest`.
+pub const SERVICE_WATCH: &str = "watch";
 /// Orderly end of the gateway. No request; the reply comes before the end.
 pub const SERVICE_STOP: &str = "stop";
 

@@ -1,7 +1,7 @@
 //! The control messages of the `sync` service.
 //!
 //! - The controller asks ([`SyncRequest`]); the gateway replies `ok`; the two take the roles of source and destination.
-//! - source → destination, in this order: `Top`, then `Listing` blocks (every directory's entries after the block that names it),
+//! - source → destination, in this order: `Select` in a push whose list is told apart; `Top`, then `Listing` blocks (every directory's entries after the block that names it),
 //!   with `Failed` and `Skipped` among them, then `ListingEnd`; then whatever becomes of wanted files that is not content.
 //! - destination → source: `Want`, `WantWith` and `WantUnless` as planning goes on, then `PlanEnd`; `Failed`, `NotDeleted` and `Progress` at any time;
 //!   `Done` last. Content travels on data streams (`wire::data`).
@@ -208,6 +208,8 @@ pub struct Selection {
     pub one_file_system: bool,
     /// Links are sent as what they lead to.
     pub follow_links: bool,
+    /// What is listed and not there has been removed, and that is no failure.
+    pub missing_ok: bool,
 }
 
 /// A pattern and what happens to what it fits.
@@ -227,7 +229,8 @@ pub enum Listed {
     All,
     /// These and what is below them, with the directories on the way.
     Paths(Vec<Vec<u8>>),
-    /// As `Paths`, but too many for this frame. In a pull they follow in `DestinationMessage::Select`; in a push the source has them.
+    /// As `Paths`, but too many for this frame. The controller tells them before all else: in a pull by `DestinationMessage::Select`, in
+    /// a push by `SourceMessage::Select`.
     Apart,
 }
 
@@ -317,6 +320,10 @@ pub enum SourceMessage {
         /// See [`block_digest`].
         hash: BlockDigest,
     },
+    /// Paths of a list that is told apart, before anything else.
+    Select(Vec<Vec<u8>>),
+    /// The list is complete.
+    SelectEnd,
 }
 
 /// The first 16 bytes of BLAKE3 of the encoded entries of a listing block, without their count.

@@ -3,14 +3,16 @@
 use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc};
 
 use swarmwire_common::{
+    entry::{Kind, Metadata},
     filter::{List, Selection},
     limits::CONTROL_FRAME_BYTES_MAX,
     path::RelPath,
-    sync::{Link, Outcome, Router, Tally, send},
+    sync::{Link, Outcome, Router, Tally, receive, send},
     wire::{
         status::Status,
         sync::{
-            DestinationMessage, Durability, Listed, Rule, Run, Selection as Wire, SourceMessage, SyncOptions,
+            Deletion, DestinationMessage, Durability, Listed, Rule, Run, Selection as Wire, SourceMessage,
+            SyncOptions,
         },
     },
 };
@@ -209,6 +211,93 @@ async fn a_destination_that_says_anything_else_than_its_list_is_refused() {
         assert_eq!(status, Status::Invalid);
         assert!(reason.contains(told) && outcome.error.unwrap().to_string().contains(told), "{reason}");
     }
+}
+
+#[tokio::test]
+async fn a_source_that_says_anything_else_than_its_list_is_refused() {
+    let select =
+        |paths: &[&str]| SourceMessage::Select(paths.iter().map(|path| path.as_bytes().to_vec()).collect());
+    let top = SourceMessage::Top {
+        name: Vec::new(),
+        entry: Kind::Directory,
+        metadata: Metadata::default(),
+        extra: None,
+    };
+    for (listed, messages, told) in [
+        (Listed::Apart, vec![top], "before its list is complete"),
+        (Listed::Apart, vec![select(&[])], "before its list is complete"),
+        (Listed::Apart, vec![select(&["a", "/etc/passwd"])], "no path, or too many"),
+        (Listed::Apart, vec![select(&["x"; 200_000]), select(&["x"; 100_000])], "no path, or too many"),
+        (
+            Listed::Apart,
+            vec![select(&["a"]), SourceMessage::SelectEnd, SourceMessage::SelectEnd],
+            "not awaited",
+        ),
+        (Listed::All, vec![select(&["a"])], "not awaited"),
+    ] {
+        let (to, pair) = (tempfile::tempdir().unwrap(), Pair::connect().await);
+        let [mut theirs, ours] = pair.channel().await;
+        let router = Router::new();
+        let link = Link { data: router.register(ours.id()), connection: pair.gateway.clone(), channel: ours };
+        let place = destination(to.path(), "").selecting(selection(Wire { listed, ..Wire::default() }));
+        let playing = async {
+            for message in &messages {
+                theirs.send.send(message).await.unwrap();
+            }
+            loop {
+                match theirs.recv.recv::<_, CONTROL_FRAME_BYTES_MAX>().await.unwrap() {
+                    DestinationMessage::Aborted { status, reason } => break (Status::from(status), reason),
+                    _progress => {}
+                }
+            }
+        };
+        let (outcome, (status, reason)) =
+            tokio::join!(receive(link, place, SyncOptions::default(), Arc::new(Tally::default())), playing);
+        assert_eq!(status, Status::Invalid);
+        assert!(reason.contains(told) && outcome.error.unwrap().to_string().contains(told), "{reason}");
+    }
+}
+
+/// A round of a watch: what is listed and gone is removed and no failure, what nobody has told of is left alone, and what a listed log
+/// has been rotated to comes with it.
+#[tokio::test]
+async fn a_round_is_about_what_has_changed_and_removes_what_is_gone() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let log = |number: usize| format!("{number} of many lines\n").repeat(400);
+    for (at, path, content) in [
+        (&from, "log.1", log(1)),
+        (&from, "log", "new\n".to_owned()),
+        (&from, "d/changed", "b".to_owned()),
+        (&from, "d/not told", "b".to_owned()),
+        (&to, "log", log(1)),
+        (&to, "gone", "a".to_owned()),
+        (&to, "gone dir/x", "a".to_owned()),
+        (&to, "d/changed", "aa".to_owned()),
+        (&to, "d/extra", "a".to_owned()),
+        (&to, "extra", "a".to_owned()),
+    ] {
+        let path = at.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let listed = ["log", "gone", "gone dir", "d/changed", "never/there"].map(|path| path.as_bytes().to_vec());
+    let wire = Wire { listed: Listed::Paths(listed.to_vec()), missing_ok: true, ..Wire::default() };
+    let selected = || selection(wire.clone());
+    let source = source(from.path(), None).selecting(selected()).unwrap();
+    let place = destination(to.path(), "").selecting(selected());
+    let options = SyncOptions { delete: Deletion::All, ..SyncOptions::default() };
+    let [sent, received] = Pair::connect().await.sync(source, place, options).await;
+    assert!(sent.error.is_none() && received.error.is_none(), "{:?} {:?}", sent.error, received.error);
+    assert_eq!((sent.report.entries_failed, sent.report.entries_deleted), (0, 3), "{:?}", sent.report);
+    assert!(sent.report.bytes_sent < 100, "{} bytes were sent for a rotated log", sent.report.bytes_sent);
+    let has = |path: &str| fs::read_to_string(to.path().join(path)).ok();
+    assert_eq!((has("log"), has("log.1")), (Some("new\n".to_owned()), Some(log(1))));
+    assert_eq!((has("gone"), has("gone dir/x"), has("d/not told")), (None, None, None));
+    let extra = Some("a".to_owned());
+    assert_eq!(
+        (has("d/changed"), has("d/extra"), has("extra")),
+        (Some("b".to_owned()), extra.clone(), extra)
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use swarmwire_common::{
     sync::{self, Destination, Link, Outcome, PlaceError, Source, Tally},
     wire::{
         status::Status,
-        sync::{Direction, SyncReply, SyncRequest},
+        sync::{Direction, Listed, SyncReply, SyncRequest},
     },
 };
 use tokio::{task::spawn_blocking, time::MissedTickBehavior};
@@ -52,6 +52,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
     let gateway = request.gateway();
     let (root, hashes) = (Arc::clone(&gateway.root), Arc::clone(&gateway.hashes));
     let (direction, options) = (asked.direction, asked.options.within_bounds(limits::PEER_JOBS_MAX));
+    let is_round = asked.selection.missing_ok && asked.selection.listed != Listed::All;
     let opened = spawn_blocking({
         let path = path.clone();
         move || open(root, path, asked, namespaces)
@@ -70,7 +71,8 @@ pub(super) async fn serve(mut request: Request) -> Status {
         return status_of(&err);
     }
     let Request { session, channel, handler, .. } = request;
-    let log = Log { peer: session.peer.short(), direction: word(direction), path, start: Instant::now() };
+    let (peer, direction_word) = (session.peer.short(), word(direction));
+    let log = Log { peer, direction: direction_word, path, is_round, start: Instant::now() };
     log.start();
     let tally = Arc::new(Tally::default());
     // What a dry run counts has not happened.
@@ -181,20 +183,29 @@ struct Log {
     peer: String,
     direction: &'static str,
     path: RelPath,
+    /// One of the many short ones of a watch, which would fill the log.
+    is_round: bool,
     start: Instant,
 }
 
 impl Log {
     fn start(&self) {
-        let Self { peer, direction, path, .. } = self;
-        tracing::info!(peer, direction, %path, "sync begins");
+        let Self { peer, direction, path, is_round, .. } = self;
+        if *is_round {
+            tracing::debug!(peer, direction, %path, "round begins");
+        } else {
+            tracing::info!(peer, direction, %path, "sync begins");
+        }
     }
 
     fn end(&self, outcome: &Outcome, tally: &Tally) {
-        let Self { peer, direction, path, start } = self;
+        let Self { peer, direction, path, is_round, start } = self;
         let (files, bytes) = (tally.committed.load(Relaxed), tally.bytes_moved.load(Relaxed));
         let (failed, seconds) = (outcome.report.entries_failed, start.elapsed().as_secs_f64());
         match &outcome.error {
+            None if *is_round => {
+                tracing::debug!(peer, direction, %path, files, bytes, failed, seconds, "round ended");
+            }
             None => tracing::info!(peer, direction, %path, files, bytes, failed, seconds, "sync ended"),
             Some(err) => {
                 tracing::warn!(peer, direction, %path, files, bytes, failed, seconds, %err, "sync broke off");

@@ -19,3 +19,4 @@ mod process;
 mod refusals;
 #[path = "../shared/trees.rs"]
 mod trees;
+mod watching;

@@ -18,6 +18,8 @@ pub(super) struct Account {
     pub(super) path: PathSample,
     /// In a dry run, how many files would be sent.
     pub(super) files_to_send: Option<u64>,
+    /// Of a sync that goes on, how many rounds there were.
+    pub(super) rounds: Option<u64>,
     /// Wall time of the transfer, pauses between attempts included.
     pub(super) time: Duration,
 }
@@ -40,6 +42,29 @@ impl Account {
             entries_deleted: before.entries_deleted + report.entries_deleted,
             ..report
         };
+        self.add_stages(tally);
+    }
+
+    /// Adds a round: what moved is summed up, what there is is told by a round that looks at all.
+    pub(super) fn add_round(&mut self, report: &Report, tally: &Tally, is_full: bool) {
+        let before = std::mem::take(&mut self.report);
+        let there = if is_full { report.clone() } else { before.clone() };
+        self.report = Report {
+            files_sent: before.files_sent + report.files_sent,
+            bytes_sent: before.bytes_sent + report.bytes_sent,
+            received: before.received + report.received,
+            verified: before.verified + report.verified,
+            durable: before.durable + report.durable,
+            entries_deleted: before.entries_deleted + report.entries_deleted,
+            entries_failed: before.entries_failed,
+            failed: before.failed,
+            ..there
+        };
+        self.add_stages(tally);
+    }
+
+    /// Adds what an attempt spent its time on.
+    pub(super) fn add_stages(&mut self, tally: &Tally) {
         for (sum, stage) in self.stages.iter_mut().zip(Stage::ALL) {
             *sum += tally.stage_time(stage);
         }
@@ -47,15 +72,42 @@ impl Account {
 
     /// Adds what an attempt's connection did.
     pub(super) fn add_connection(&mut self, stats: &quinn::ConnectionStats) {
-        self.bytes_wire_sent += stats.udp_tx.bytes;
-        self.bytes_wire_received += stats.udp_rx.bytes;
+        self.add_connection_since(stats, &mut Added::default());
+    }
+
+    /// Adds what a connection did since the last time; gives the bytes sent and received.
+    pub(super) fn add_connection_since(
+        &mut self,
+        stats: &quinn::ConnectionStats,
+        added: &mut Added,
+    ) -> (u64, u64) {
+        let now = Added {
+            sent: stats.udp_tx.bytes,
+            received: stats.udp_rx.bytes,
+            lost_packets: stats.path.lost_packets,
+        };
+        let before = std::mem::replace(added, now);
+        // The path may have moved, and then its count begins anew.
+        let lost_packets = added.lost_packets.saturating_sub(before.lost_packets);
+        let (sent, received) = (added.sent - before.sent, added.received - before.received);
+        self.bytes_wire_sent += sent;
+        self.bytes_wire_received += received;
         self.path = PathSample {
             rtt: stats.path.rtt,
             congestion_window_bytes: stats.path.cwnd,
-            lost_packets: self.path.lost_packets + stats.path.lost_packets,
+            lost_packets: self.path.lost_packets + lost_packets,
             datagram_bytes: stats.path.current_mtu.into(),
         };
+        (sent, received)
     }
+}
+
+/// What of a connection has been added to an account.
+#[derive(Debug, Default)]
+pub(super) struct Added {
+    sent: u64,
+    received: u64,
+    lost_packets: u64,
 }
 
 /// A report of what a tally has counted, for an attempt that did not live to make its own.
@@ -114,5 +166,28 @@ mod tests {
         assert_eq!((report.files_sent, report.files_unchanged, report.bytes_sent), (8, 2, 80));
         assert_eq!((report.entries_total, report.durable), (11, 6));
         assert_eq!(account.stages.iter().sum::<Duration>(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn rounds_add_up_and_a_full_one_says_what_there_is() {
+        let report = |entries_total, files_unchanged, files_sent| Report {
+            entries_total,
+            files_unchanged,
+            files_sent,
+            bytes_sent: 10 * files_sent,
+            ..Report::default()
+        };
+        let (mut account, tally) = (Account::default(), Tally::default());
+        for (told, is_full) in [
+            (report(100, 90, 9), true),
+            (report(3, 0, 1), false),
+            (report(102, 101, 0), true),
+            (report(2, 0, 1), false),
+        ] {
+            account.add_round(&told, &tally, is_full);
+        }
+        let report = &account.report;
+        assert_eq!((report.entries_total, report.files_unchanged), (102, 101));
+        assert_eq!((report.files_sent, report.bytes_sent), (11, 110));
     }
 }

@@ -9,12 +9,17 @@ use swarmwire_common::{
     wire::sync::{Deletion, Direction, Keep, SyncOptions},
 };
 
+use super::selecting::Ages;
 use crate::{
     cli::SyncArguments,
     exit::Failure,
     place::{GatewayRef, Place, Remote},
     units::ByteRate,
 };
+
+/// How long a lost connection is tried to be got back, unless somebody says otherwise: a gateway restarts in less. A sync that goes on
+/// has no end of its own, and so no such limit.
+const RETRY_DEFAULT: Duration = Duration::from_secs(30);
 
 /// One sync, as the command line asks for it.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub(super) struct Job {
     pub(super) options: SyncOptions,
     /// Everything, until something else is set.
     pub(super) selection: Arc<Selection>,
+    /// Bounds that move with the time.
+    pub(super) ages: Ages,
     pub(super) retry: Duration,
 }
 
@@ -41,7 +48,8 @@ impl Job {
             local,
             options,
             selection: Arc::default(),
-            retry: arguments.retry,
+            ages: Ages::of(&arguments.selecting),
+            retry: arguments.retry.unwrap_or(if arguments.watch { Duration::MAX } else { RETRY_DEFAULT }),
         })
     }
 

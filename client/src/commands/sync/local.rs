@@ -14,6 +14,7 @@ use anyhow::{Context, anyhow, bail};
 use swarmwire_client::home::hashes_path;
 use swarmwire_common::{
     escape::escape,
+    filter::Selection,
     hashes::HashStore,
     path::{Name, RelPath},
     root::{Root, attributes::Namespaces, describe},
@@ -52,8 +53,12 @@ impl LocalEnd {
 
 /// Opens the local side of `job`.
 pub(super) async fn open(job: &Job) -> anyhow::Result<LocalEnd> {
+    open_selecting(job, Arc::clone(&job.selection)).await
+}
+
+/// The same with another selection.
+pub(super) async fn open_selecting(job: &Job, selection: Arc<Selection>) -> anyhow::Result<LocalEnd> {
     let (direction, path) = (job.direction, job.local.clone());
-    let selection = Arc::clone(&job.selection);
     let open = move || match direction {
         Direction::Push => {
             let source = open_source(&path)?.carrying(Namespaces::permitted()).selecting(selection);

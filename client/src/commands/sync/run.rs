@@ -3,6 +3,8 @@
 //! Only a connection that was there and is lost is tried again; what fails before the first transfer is the command's error.
 //! What is committed stays, and the next attempt finds it in place.
 
+mod watching;
+
 use std::{
     io,
     pin::Pin,
@@ -15,12 +17,12 @@ use quinn::PathStats;
 use swarmwire_client::{ConnectError, Controller, RequestError};
 use swarmwire_common::{
     escape::escape_str,
-    sync::{EventQueue, Outcome, SyncError, Tally, events},
-    wire::status::Status,
+    sync::{EventQueue, Outcome, Report, SyncError, Tally, events},
+    wire::{status::Status, sync::SyncOptions},
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant as Start, MissedTickBehavior, interval_at, sleep, timeout},
 };
 
 use super::{
@@ -30,7 +32,7 @@ use super::{
     job::Job,
     local::{self, LocalEnd},
 };
-use crate::{commands::Way, progress::Progress};
+use crate::{commands::Way, metrics::MetricsFile, progress::Progress};
 
 /// How long an interrupted sync may take to give its report. Its threads look up between two pieces of a file.
 const BREAK_OFF_TIME_MAX: Duration = Duration::from_secs(2);
@@ -76,6 +78,17 @@ pub(super) struct Runner<'a> {
     backoff: Backoff,
     account: Account,
     start: Instant,
+    /// Written after each round of a sync that goes on.
+    metrics: Option<&'a MetricsFile>,
+}
+
+/// What a transfer came to.
+struct Transferred {
+    attempt: Attempt,
+    /// What it did, if it began.
+    counted: Option<(Report, Arc<Tally>)>,
+    /// What the path was when it was broken off, if it was.
+    path_then: Option<PathStats>,
 }
 
 /// What became of one attempt.
@@ -97,7 +110,12 @@ impl<'a> Runner<'a> {
         start: Instant,
     ) -> Self {
         let (backoff, account) = (Backoff::new(job.retry), Account::default());
-        Self { job, way, progress, changes, interrupt, backoff, account, start }
+        Self { job, way, progress, changes, interrupt, backoff, account, start, metrics: None }
+    }
+
+    /// Keeps the metrics up to date while it goes on.
+    pub(super) fn with_metrics(self, metrics: Option<&'a MetricsFile>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Runs to the end. An error means that no transfer began.
@@ -134,8 +152,30 @@ impl<'a> Runner<'a> {
 
     /// One sync over one connection.
     async fn attempt(&mut self, controller: Controller, end: LocalEnd) -> Attempt {
-        let tally = Arc::new(Tally::default());
         let options = self.job.options_after(self.account.report.entries_deleted);
+        let Transferred { attempt, counted, path_then } = self.transfer(&controller, end, options).await;
+        self.account.time = self.start.elapsed();
+        let mut stats = controller.stats();
+        stats.path = path_then.unwrap_or(stats.path);
+        self.account.add_connection(&stats);
+        controller.close().await;
+        if let Some((report, tally)) = counted {
+            self.account.add(report, &tally);
+            if tally.bytes_moved.load(Relaxed) + tally.committed.load(Relaxed) > 0 {
+                self.backoff.progressed();
+            }
+        }
+        attempt
+    }
+
+    /// One sync over a connection that lives on, unless a signal comes.
+    async fn transfer(
+        &mut self,
+        controller: &Controller,
+        end: LocalEnd,
+        options: SyncOptions,
+    ) -> Transferred {
+        let tally = Arc::new(Tally::default());
         let (telling, queue) = events();
         self.changes.begin();
         let transfer: Transfer<'_> = match end.telling(telling) {
@@ -146,39 +186,35 @@ impl<'a> Runner<'a> {
                 Box::pin(controller.pull(&self.job.remote, destination, options, Arc::clone(&tally)))
             }
         };
-        let (result, path_then) = self.watch(transfer, &controller, (&tally, &queue)).await;
+        let (result, path_then) = self.attend(transfer, controller, (&tally, &queue)).await;
         let is_interrupted = path_then.is_some();
-        self.account.time = self.start.elapsed();
-        let mut stats = controller.stats();
-        stats.path = path_then.unwrap_or(stats.path);
-        self.account.add_connection(&stats);
-        controller.close().await;
         let outcome = match result {
             Some(Ok(outcome)) => outcome,
             Some(Err(_)) | None if is_interrupted => Outcome { report: report_of(&tally), error: None },
-            Some(Err(err)) => return Attempt::NotBegun(err),
+            Some(Err(err)) => {
+                return Transferred { attempt: Attempt::NotBegun(err), counted: None, path_then };
+            }
             None => unreachable!("only an interrupted transfer ends without a result"),
         };
-        self.account.add(outcome.report, &tally);
-        if tally.bytes_moved.load(Relaxed) + tally.committed.load(Relaxed) > 0 {
-            self.backoff.progressed();
-        }
-        match outcome.error {
+        let attempt = match outcome.error {
             _ if is_interrupted => Attempt::Interrupted,
             Some(err) => Attempt::Broken(err),
             None => Attempt::Complete,
-        }
+        };
+        Transferred { attempt, counted: Some((outcome.report, tally)), path_then }
     }
 
     /// Waits for `transfer` while showing how it goes; when a signal comes, breaks it off and waits a little for its report. Gives
     /// what the path was when it was broken off, if it was: a path that is closing shows a window that was opened for the goodbye.
-    async fn watch(
+    async fn attend(
         &mut self,
         mut transfer: Transfer<'_>,
         controller: &Controller,
         (tally, queue): (&Tally, &EventQueue),
     ) -> (Option<Result<Outcome, RequestError>>, Option<PathStats>) {
-        let mut tick = interval(self.progress.interval());
+        // A short round of many has nothing to show.
+        let delay = self.account.rounds.map(|_| self.progress.interval()).unwrap_or_default();
+        let mut tick = interval_at(Start::now() + delay, self.progress.interval());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

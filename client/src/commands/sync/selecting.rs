@@ -18,6 +18,7 @@ use swarmwire_common::{
     wire::sync::{Listed, Rule, Selection as WireSelection},
 };
 
+use super::job::Job;
 use crate::{cli::SelectingArguments, exit::Failure};
 
 /// Bytes of a file of rules that are read: comments may take most of it.
@@ -31,17 +32,18 @@ pub(super) fn selection(arguments: &SelectingArguments, now: SystemTime) -> Resu
     refuse_contradictions(arguments)?;
     let mut rules = arguments.rules.0.clone();
     rules.extend(arguments.filter_from.as_deref().map(rules_of).transpose()?.unwrap_or_default());
-    let ago = |age: Option<Duration>| age.map(|age| timestamp(now, age));
+    let (mtime_min, mtime_max) = Ages::of(arguments).at(now);
     let asked = WireSelection {
         rules,
         matching: arguments.matching.clone(),
         listed: Listed::All,
         size_min: arguments.min_size,
         size_max: arguments.max_size,
-        mtime_min: ago(arguments.newer_than),
-        mtime_max: ago(arguments.older_than),
+        mtime_min,
+        mtime_max,
         one_file_system: arguments.one_file_system,
         follow_links: arguments.copy_links,
+        missing_ok: false,
     };
     let selection = Selection::from_wire(asked)
         .map_err(|err| Failure::usage(format!("--include, --exclude and --filter-from: {err}")))?;
@@ -50,6 +52,31 @@ pub(super) fn selection(arguments: &SelectingArguments, now: SystemTime) -> Resu
         Some(list) => selection.listing(list),
         None => selection,
     }))
+}
+
+/// How old files must be and may be, whenever that is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ages {
+    older_than: Option<Duration>,
+    newer_than: Option<Duration>,
+}
+
+impl Ages {
+    pub(super) fn of(arguments: &SelectingArguments) -> Self {
+        Self { older_than: arguments.older_than, newer_than: arguments.newer_than }
+    }
+
+    /// The earliest and the latest time of modification.
+    fn at(self, now: SystemTime) -> (Option<Timestamp>, Option<Timestamp>) {
+        let ago = |age: Option<Duration>| age.map(|age| timestamp(now, age));
+        (ago(self.newer_than), ago(self.older_than))
+    }
+}
+
+/// The selection of a job, with ages counted from now.
+pub(super) fn at(job: &Job, now: SystemTime) -> Selection {
+    let (min, max) = job.ages.at(now);
+    Selection::clone(&job.selection).modified_within(min, max)
 }
 
 fn refuse_contradictions(arguments: &SelectingArguments) -> Result<(), Failure> {

@@ -36,6 +36,9 @@ pub(super) struct Summary<'a> {
     receipts: Receipts,
     failed: Vec<FailedEntry<'a>>,
     skipped: Vec<SkippedEntry>,
+    /// Of a sync that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rounds: Option<u64>,
     /// Seconds by stage of this side, if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     stages: Option<BTreeMap<&'static str, f64>>,
@@ -56,6 +59,24 @@ impl Started {
     pub(super) fn new(direction: Direction) -> Self {
         Self { event: "started", direction: word(direction) }
     }
+}
+
+/// The object of one round of a sync that goes on (`--watch`); the names are a contract.
+#[derive(Debug, Serialize)]
+pub(super) struct Round {
+    pub(super) event: &'static str,
+    pub(super) round: u64,
+    /// `full` where all was looked at, `changes` where what has changed was.
+    pub(super) kind: &'static str,
+    pub(super) files_sent: u64,
+    pub(super) bytes_sent: u64,
+    pub(super) bytes_wire_sent: u64,
+    pub(super) bytes_wire_received: u64,
+    pub(super) entries_deleted: u64,
+    pub(super) entries_failed: u64,
+    pub(super) seconds: f64,
+    /// Whether nothing else was known to have changed when it ended.
+    pub(super) caught_up: bool,
 }
 
 fn word(direction: Direction) -> &'static str {
@@ -115,6 +136,7 @@ impl<'a> Summary<'a> {
             },
             failed: report.failed.iter().map(failed).collect(),
             skipped: skipped(report),
+            rounds: account.rounds,
             stages: None,
             error: match ending {
                 Ending::Complete => None,
@@ -145,8 +167,11 @@ impl<'a> Summary<'a> {
                 line.push_str(&format!("; {} {word}", units::count(count)));
             }
         }
-        if self.error.is_some() {
-            line.push_str("; not complete");
+        match self.rounds {
+            // It goes on until it is ended, and is as complete as it can be.
+            Some(rounds) => line.push_str(&format!("; {} rounds", units::count(rounds))),
+            None if self.error.is_some() => line.push_str("; not complete"),
+            None => {}
         }
         let skipped = self.account.report.skipped.iter();
         let skipped = skipped.map(|(path, kind)| format!("skipped: {path} ({})", kind.as_str()));
@@ -167,7 +192,9 @@ impl<'a> Summary<'a> {
             units::bytes(self.bytes_sent),
             self.seconds,
         );
-        if let Some(rate) = units::rate(self.bytes_sent, self.account.time).filter(|_| self.bytes_sent > 0) {
+        if let Some(rate) = units::rate(self.bytes_sent, self.account.time)
+            .filter(|_| self.bytes_sent > 0 && self.rounds.is_none())
+        {
             line.push_str(&format!(", {rate}"));
         }
         line
@@ -245,6 +272,11 @@ mod tests {
         assert_eq!(
             Summary::new(Direction::Pull, &nothing, &Ending::Interrupted).lines(),
             ["received 0 files (0 B) in 0.0 s; not complete"]
+        );
+        let watched = Account { rounds: Some(1000), ..self::account() };
+        assert_eq!(
+            Summary::new(Direction::Push, &watched, &Ending::Interrupted).lines()[0],
+            "sent 1,204 files (12.3 MiB) in 0.8 s; 37 unchanged; 2 deleted; 1 skipped; 1 failed; 1,000 rounds"
         );
         let report = Report { files_unchanged: 7, entries_deleted: 2, ..Report::default() };
         let dry = Account { report, files_to_send: Some(1), ..Account::default() };

@@ -74,6 +74,9 @@ pub(super) async fn read(
                 }
             }
             SourceMessage::Alive => {}
+            SourceMessage::Select(_) | SourceMessage::SelectEnd => {
+                return Err(SyncError::Protocol("it sends a list of paths that was not awaited"));
+            }
             SourceMessage::Aborted { status, reason } => {
                 return Err(SyncError::aborted(Status::from(status), &reason));
             }

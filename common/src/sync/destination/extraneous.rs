@@ -104,7 +104,7 @@ fn sweep(shared: &Shared) {
     for directory in shared.landing.directories() {
         let listed = children.get(&directory).cloned().unwrap_or(0..0);
         // A mount point at the source, perhaps, which was not entered.
-        if listed.is_empty() && shared.selection.hides_contents() {
+        if listed.is_empty() && shared.selection().hides_contents() {
             continue;
         }
         let path = shared.path_of(directory);
@@ -120,10 +120,11 @@ fn sweep(shared: &Shared) {
     }
 }
 
-/// The directory at `path`, and the names in it that are not among those that were listed.
+/// The directory at `path`, and the names in it that are not among those that were listed; where the sync is about a few of its
+/// entries, those of these.
 fn extraneous(shared: &Shared, path: &RelPath, listed: &Range<u32>) -> io::Result<(Dir, Vec<Vec<u8>>)> {
     let dir = shared.landing.dir_now(path)?;
-    let mut names = dir.names()?;
+    let mut names = shared.selection().names_in(path).map_or_else(|| dir.names(), Ok)?;
     let tree = shared.tree.read().expect("no holder panics");
     names.retain(|name| tree.find(listed, Name::new(name).expect("listed as a name")).is_none());
     Ok((dir, names))
@@ -171,7 +172,7 @@ impl Removal<'_> {
 
     /// Whether an entry stays although the source did not list it: it has told why, or a filter has left it out.
     fn spares(&self, path: &RelPath, is_directory: bool) -> bool {
-        self.shared.extraneous.is_skipped(path) || self.shared.selection.protects(path, is_directory)
+        self.shared.extraneous.is_skipped(path) || self.shared.selection().protects(path, is_directory)
     }
 
     /// Empties the directory `name` of `dir`.

@@ -36,6 +36,9 @@ use disk::{Found, Place, look, make_directory, make_symlink, make_writable};
 use found::{Seeking, is_rotated, rotated_away};
 use wants::Wants;
 
+/// Bytes that a grown file must have had for its signature (20 bytes and its place in a message) to be less than these.
+const GROWN_BYTES_MIN: u64 = 64;
+
 /// Plans until the listing ends. Blocks.
 pub(super) fn plan(shared: &Shared, blocks: &Receiver<SourceMessage>) {
     let mut planner = Planner {
@@ -421,7 +424,20 @@ fn decide_here(
 ) -> Action {
     // Where the top lands was typed by somebody: nothing in its way is ever removed.
     let delete = if index == 0 { Deletion::None } else { shared.options.delete };
-    decide(kind, metadata, existing, SyncOptions { delete, ..shared.options })
+    match decide(kind, metadata, existing, SyncOptions { delete, ..shared.options }) {
+        Action::Fetch if shared.selection().missing_ok() && has_grown(kind, existing) => {
+            Action::FetchWithBasis
+        }
+        action => action,
+    }
+}
+
+/// Whether a file looks like a log that goes on. Where a few paths are synced over and over, a small one would be sent again and again.
+fn has_grown(kind: &Kind, existing: &Existing) -> bool {
+    match (kind, existing) {
+        (Kind::File { size }, Existing::File { size: has, .. }) => *has >= GROWN_BYTES_MIN && size > has,
+        _ => false,
+    }
 }
 
 /// The action for an entry that is as it should be, but perhaps for its owner and attributes. Notes one that is not what others may be links to.

@@ -67,6 +67,9 @@ enum ReadError {
     Io(io::Error),
     /// It changed each time it was read.
     Changing,
+    /// It is shorter than it was listed: a log that has been rotated since. The destination needs its old content when the new name is
+    /// known, which is soon where a few paths are synced again and again.
+    Cut,
     /// It is no regular file any more.
     Replaced,
     /// It is another file, and what is listed as a link to it is not.
@@ -121,6 +124,12 @@ impl Reader<'_> {
             && !self.shared.hard_links.is_as_listed(listed.index, &file.stat()?)
         {
             return Err(ReadError::Swapped);
+        }
+        if listed.basis.is_some()
+            && self.shared.source.selection.missing_ok()
+            && regular(&file)?.size < listed.size
+        {
+            return Err(ReadError::Cut);
         }
         if listed.basis.is_none()
             && let Some((of, hash)) = self.original(listed.index, &file)
@@ -292,6 +301,7 @@ impl ReadError {
             }
             Self::Io(err) => format!("cannot be read: {}", describe(err)),
             Self::Changing => "changed each time it was read".to_owned(),
+            Self::Cut => "became shorter before it was read".to_owned(),
             Self::Replaced => "is no regular file any more".to_owned(),
             Self::Swapped => {
                 "has several names, and was replaced under this one since it was listed".to_owned()

@@ -7,15 +7,18 @@
 
 mod extra;
 mod look;
+mod rotated;
 
-use std::{io, sync::atomic::Ordering::Relaxed};
+use std::{collections::HashSet, io, sync::atomic::Ordering::Relaxed};
 
-use super::{Shared, digests::Turn};
+use rustix::io::Errno;
+
+use super::{Shared, digests::Turn, select};
 use crate::{
     entry::Kind,
     filter::Selection,
     limits,
-    path::Name,
+    path::{Name, RelPath},
     root::{Dir, describe},
     sync::{Stage, SyncError, attributes::AttributeSets},
     wire::sync::{ListingEntry, Run, SourceMessage, block_digest},
@@ -24,7 +27,8 @@ use crate::{
 /// Walks the tree as far as it is selected. Blocks. Ends quietly when the sync is over.
 pub(super) fn scan(shared: &Shared, selection: &Selection) -> Result<(), SyncError> {
     let met = vec![false; selection.list().map_or(0, |list| list.paths().len())];
-    let scan = Scan { shared, selection, met, bytes: 0, told: AttributeSets::default() };
+    let rotated = HashSet::new();
+    let scan = Scan { shared, selection, met, rotated, bytes: 0, told: AttributeSets::default() };
     match scan.run() {
         Err(Stop::Sync(err)) => Err(err),
         Ok(()) | Err(Stop::Gone) => Ok(()),
@@ -47,6 +51,8 @@ struct Scan<'a> {
     selection: &'a Selection,
     /// Which of the paths that are listed were there.
     met: Vec<bool>,
+    /// Names in the directory at hand that are not listed and take part all the same.
+    rotated: HashSet<Vec<u8>>,
     bytes: u64,
     /// What was told of owners and attributes.
     told: AttributeSets,
@@ -65,6 +71,7 @@ struct Block {
 impl Scan<'_> {
     fn run(mut self) -> Result<(), Stop> {
         let source = &self.shared.source;
+        select::tell(self.shared, self.selection)?;
         let (metadata, extra) = self.top()?;
         let entry = ListingEntry { name: Vec::new(), kind: source.kind.clone(), metadata, extra };
         self.record(0, &entry)?;
@@ -96,11 +103,11 @@ impl Scan<'_> {
         let (shared, path) = (self.shared, self.shared.path_of(index));
         let listed = shared.tally.timed(Stage::Scan, || {
             let dir = shared.source.root.dir(&shared.location_of(index)?)?;
-            let names = dir.names()?;
-            Ok((dir, names))
+            Ok((self.names(&dir, &path)?, dir))
         });
-        let (dir, names) = match listed {
+        let (names, dir) = match listed {
             Ok(listed) => listed,
+            Err(err) if index != 0 && self.selection.missing_ok() && is_gone(&err) => return Ok(()),
             // Removed since its parent was listed: its entry stands, empty.
             Err(err) => return Ok(shared.fail(None, &path, &cannot_list(&err))?),
         };
@@ -171,8 +178,23 @@ impl Scan<'_> {
         Ok(shared.say(SourceMessage::Listing { directory, entries })?)
     }
 
+    /// The names in a directory that may take part, ascending.
+    fn names(&mut self, dir: &Dir, path: &RelPath) -> io::Result<Vec<Vec<u8>>> {
+        self.rotated.clear();
+        let Some(mut names) = self.selection.names_in(path) else { return dir.names() };
+        if self.selection.missing_ok() {
+            self.rotated = rotated::just_rotated(dir, &names);
+            names.extend(self.rotated.iter().cloned());
+            names.sort_unstable();
+        }
+        Ok(names)
+    }
+
     /// Names what is listed and was not there, unless it would not have taken part.
     fn tell_missing(&mut self) -> Result<(), Stop> {
+        if self.selection.missing_ok() {
+            return Ok(());
+        }
         let paths = self.selection.list().map(|list| list.paths()).unwrap_or_default();
         for (path, _) in paths.iter().zip(&self.met).filter(|(_, met)| !**met) {
             if !path.is_root() && !self.selection.rules_leave_out(path, false) {
@@ -218,6 +240,11 @@ impl Block {
         self.bytes += 32 + entry.name.len() + target + extra;
         self.entries.push(entry);
     }
+}
+
+/// Whether a directory has been removed, or something else has its name.
+fn is_gone(err: &io::Error) -> bool {
+    matches!(Errno::from_io_error(err), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
 }
 
 fn cannot_list(err: &io::Error) -> String {

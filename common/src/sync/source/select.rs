@@ -1,16 +1,29 @@
-//! Waits for the list of paths where the destination tells it apart from the request.
+//! The list of paths where it is told apart from the request: by the destination in a pull, to it in a push.
 
 use std::sync::Arc;
 
 use tokio::time::timeout;
 
+use super::{Gone, Shared};
 use crate::{
     channel::{FrameError, FrameReceiver},
     filter::{List, Selection},
     limits,
     sync::SyncError,
-    wire::{status::Status, sync::DestinationMessage},
+    wire::{
+        status::Status,
+        sync::{DestinationMessage, SourceMessage},
+    },
 };
+
+/// Tells the destination the list, unless that is where it is from. Blocks while the control stream is behind.
+pub(super) fn tell(shared: &Shared, selection: &Selection) -> Result<(), Gone> {
+    let Some(list) = selection.list_apart().filter(|_| !shared.source.selection.awaits_list()) else {
+        return Ok(());
+    };
+    list.portions().try_for_each(|paths| shared.say(SourceMessage::Select(paths)))?;
+    shared.say(SourceMessage::SelectEnd)
+}
 
 /// The selection with its list. Every message brings a path at least, so that the list's bounds end the waiting as well.
 pub(super) async fn complete(

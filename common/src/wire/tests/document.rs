@@ -6,7 +6,9 @@ use crate::{
     limits,
     wire::{
         ALPN, VERSION,
-        open::{Open, Reply, SERVICE_JOIN, SERVICE_LIST, SERVICE_PING, SERVICE_STOP, SERVICE_SYNC},
+        open::{
+            Open, Reply, SERVICE_JOIN, SERVICE_LIST, SERVICE_PING, SERVICE_STOP, SERVICE_SYNC, SERVICE_WATCH,
+        },
         status::Status,
         sync::{Direction, Selection, SyncOptions, SyncReply, SyncRequest},
     },
@@ -109,7 +111,10 @@ fn names_and_versions_are_the_codes() {
     assert!(DOCUMENT.starts_with(&format!("# The protocol `{alpn}`\n")));
     assert!(section("Opening a channel").contains(&format!("`version`: {VERSION}")));
     let documented: Vec<&str> = table("Services").iter().map(|row| row[0]).collect();
-    assert_eq!(documented, [SERVICE_PING, SERVICE_JOIN, SERVICE_LIST, SERVICE_SYNC, SERVICE_STOP]);
+    assert_eq!(
+        documented,
+        [SERVICE_PING, SERVICE_JOIN, SERVICE_LIST, SERVICE_SYNC, SERVICE_WATCH, SERVICE_STOP]
+    );
 }
 
 #[test]

@@ -22,6 +22,7 @@ use crate::{
             Compress, Counts, Deletion, DestinationMessage, Direction, Durability, Keep, Listed,
             ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncReply, SyncRequest, WantWith,
         },
+        watch::{WatchMessage, WatchRequest},
     },
 };
 
@@ -137,6 +138,34 @@ fn listing_a_directory() {
 }
 
 #[test]
+fn watching_a_directory() {
+    golden(
+        &WatchRequest { path: b"a/b".to_vec(), selection: Selection::default() },
+        "03 612f62     # path
+         00            # selection: no rules
+         00 00         # no expression, all paths
+         00 00 00 00   # no bounds
+         00 00 00      # one_file_system, follow_links, missing_ok",
+    );
+    golden(&WatchMessage::Ready, "00");
+    golden(
+        &WatchMessage::Changed(vec![b"a/b".to_vec(), vec![0xff], vec![]]),
+        "01           # Changed
+         03           # paths
+         03 612f62
+         01 ff
+         00",
+    );
+    golden(&WatchMessage::Alive, "02");
+    golden(&WatchMessage::Gone, "03");
+    golden(
+        &WatchMessage::Refused { reason: "full".into() },
+        "04           # Refused
+         04 66756c6c  # reason",
+    );
+}
+
+#[test]
 fn types_that_are_not_synced() {
     for (kind, hex) in [
         (SpecialKind::Device, "00"),
@@ -181,7 +210,7 @@ fn opening_a_sync() {
                      00            # selection: no rules
                      00 00         # no expression, all paths
                      00 00 00 00   # no bounds
-                     00 00         # one_file_system, follow_links
+                     00 00 00      # one_file_system, follow_links, missing_ok
                      01 74         # top
                      01            # compares"
                 ),
@@ -264,6 +293,7 @@ fn selecting_what_is_synced() {
         mtime_max: Some(METADATA.mtime),
         one_file_system: true,
         follow_links: false,
+        missing_ok: true,
     };
     golden(
         &selection,
@@ -276,7 +306,7 @@ fn selecting_what_is_synced() {
          01 fb 2c01                  # size_max
          01 01 05                    # mtime_min
          01 fc 0020bcbe fc 0065cd1d  # mtime_max
-         01 00                       # one_file_system, follow_links",
+         01 00 01                    # one_file_system, follow_links, missing_ok",
     );
     golden(&Listed::All, "00");
     golden(&Listed::Apart, "02");
@@ -379,6 +409,14 @@ fn what_a_source_says_instead_of_content_and_listings() {
          03 01 7a fb 2c01                  # directory, last, count
          bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  # hash",
     );
+    golden(
+        &SourceMessage::Select(vec![b"a/b".to_vec(), vec![0xff]]),
+        "0b           # Select
+         02           # paths
+         03 612f62
+         01 ff",
+    );
+    golden(&SourceMessage::SelectEnd, "0c");
 }
 
 #[test]

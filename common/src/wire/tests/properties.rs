@@ -15,6 +15,7 @@ use crate::{
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         sync::{DestinationMessage, ListingEntry, SourceMessage, SyncRequest, WantWith},
+        watch::{WatchMessage, WatchRequest},
     },
 };
 
@@ -106,6 +107,8 @@ properties! {
     join_reply: JoinReply, OPEN_FRAME_BYTES_MAX;
     list_request: ListRequest, OPEN_FRAME_BYTES_MAX;
     list_message: ListMessage, CONTROL_FRAME_BYTES_MAX;
+    watch_request: WatchRequest, OPEN_FRAME_BYTES_MAX;
+    watch_message: WatchMessage, CONTROL_FRAME_BYTES_MAX;
     sync_request: SyncRequest, OPEN_FRAME_BYTES_MAX;
     source_message: SourceMessage, CONTROL_FRAME_BYTES_MAX;
     destination_message: DestinationMessage, CONTROL_FRAME_BYTES_MAX;

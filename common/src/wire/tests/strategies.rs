@@ -18,6 +18,7 @@ use crate::{
             Compress, Counts, Deletion, DestinationMessage, Direction, Durability, Keep, Listed,
             ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncRequest, WantWith,
         },
+        watch::{WatchMessage, WatchRequest},
     },
 };
 
@@ -160,9 +161,9 @@ pub(crate) fn selection() -> impl Strategy<Value = Selection> {
     ];
     let time = || option::of(metadata().prop_map(|metadata| metadata.mtime));
     let sizes = (option::of(any::<u64>()), option::of(any::<u64>()));
-    (vec(rule, 0..5), option::of(syntax()), listed, sizes, time(), time(), any::<[bool; 2]>()).prop_map(
+    (vec(rule, 0..5), option::of(syntax()), listed, sizes, time(), time(), any::<[bool; 3]>()).prop_map(
         |(rules, matching, listed, (size_min, size_max), mtime_min, mtime_max, flags)| {
-            let [one_file_system, follow_links] = flags;
+            let [one_file_system, follow_links, missing_ok] = flags;
             Selection {
                 rules,
                 matching,
@@ -173,6 +174,7 @@ pub(crate) fn selection() -> impl Strategy<Value = Selection> {
                 mtime_max,
                 one_file_system,
                 follow_links,
+                missing_ok,
             }
         },
     )
@@ -217,6 +219,8 @@ pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
         Just(SourceMessage::Alive),
         (any::<u16>(), text())
             .prop_map(|(status, reason)| SourceMessage::Aborted { status: StatusCode(status), reason }),
+        vec(bytes(), 0..8).prop_map(SourceMessage::Select),
+        Just(SourceMessage::SelectEnd),
     ]
 }
 
@@ -268,6 +272,20 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
         vec(item(), 0..8).prop_map(DestinationMessage::Items),
         vec(bytes(), 0..8).prop_map(DestinationMessage::Select),
         Just(DestinationMessage::SelectEnd),
+    ]
+}
+
+pub(super) fn watch_request() -> impl Strategy<Value = WatchRequest> {
+    (bytes(), selection()).prop_map(|(path, selection)| WatchRequest { path, selection })
+}
+
+pub(super) fn watch_message() -> impl Strategy<Value = WatchMessage> {
+    prop_oneof![
+        Just(WatchMessage::Ready),
+        vec(bytes(), 0..8).prop_map(WatchMessage::Changed),
+        Just(WatchMessage::Alive),
+        Just(WatchMessage::Gone),
+        text().prop_map(|reason| WatchMessage::Refused { reason }),
     ]
 }
 

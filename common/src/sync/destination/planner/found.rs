@@ -128,15 +128,17 @@ impl Planner<'_> {
                 here.add(size, mtime, path);
             }
         }
-        // Directories to look into, and what the listing has of them.
+        // Directories to look into, what the listing has of them, and the names that it is about.
         let nothing = 0..0;
-        let listed = |index| Some((below(index)?, children.get(&index).unwrap_or(&nothing)));
+        let listed = |index| {
+            Some((below(index)?, children.get(&index).unwrap_or(&nothing), self.names_of_change(index)))
+        };
         let mut directories: Vec<_> = landing.directories().into_iter().filter_map(listed).collect();
         let mut looked_at = 0;
-        while let Some((path, listed)) = directories.pop() {
+        while let Some((path, listed, names)) = directories.pop() {
             // What cannot be read now cannot serve either.
             let Ok(dir) = landing.root().dir(&path) else { continue };
-            for name in dir.names().unwrap_or_default() {
+            for name in names.unwrap_or_else(|| dir.names().unwrap_or_default()) {
                 let name = Name::new(&name).expect("listed as a name");
                 let is_listed =
                     self.shared.tree.read().expect("no holder panics").find(listed, name).is_some();
@@ -148,12 +150,18 @@ impl Planner<'_> {
                         here.add(stat.size, stat.metadata.mtime, path);
                         looked_at += 1;
                     }
-                    EntryType::Directory => directories.push((path, &nothing)),
+                    EntryType::Directory => directories.push((path, &nothing, None)),
                     _ => {}
                 }
             }
         }
         here
+    }
+
+    /// Where a list tells all that has changed, what moved is named in it: the names in a directory that it is about, unless all are.
+    fn names_of_change(&self, index: u32) -> Option<Vec<Vec<u8>>> {
+        let selection = self.shared.selection();
+        selection.names_in(&self.shared.path_of(index)).filter(|_| selection.missing_ok())
     }
 }
 

@@ -39,7 +39,8 @@ impl Scan<'_> {
         (parent, parent_path): (u32, &RelPath),
     ) -> Result<Option<Found>, Stop> {
         let selected = if self.selection.is_everything() { None } else { parent_path.join(name).ok() };
-        if selected.as_ref().is_some_and(|path| !self.selection.may_list(path, true)) {
+        let is_rotated = self.rotated.contains(name.as_bytes());
+        if selected.as_ref().is_some_and(|path| !is_rotated && !self.selection.may_list(path, true)) {
             return Ok(None);
         }
         let path = || parent_path.join(name).unwrap_or_else(|_| parent_path.clone());
@@ -52,13 +53,15 @@ impl Scan<'_> {
         let (stat, place) = if stat.entry_type == EntryType::Symlink && self.selection.follow_links() {
             match self.follow(parent, name) {
                 Ok((place, stat)) => (stat, Some(place)),
-                Err(_) if !self.takes(selected.as_ref(), Subject::Other) => return Ok(None),
+                Err(_) if !self.takes(selected.as_ref(), Subject::Other, is_rotated) => return Ok(None),
                 Err(err) => return self.failed(&path(), &err.to_string()),
             }
         } else {
             (stat, None)
         };
-        if !self.takes(selected.as_ref(), subject(&stat)) {
+        // What has been rotated is a file.
+        let is_out_of_place = is_rotated && stat.entry_type != EntryType::File;
+        if is_out_of_place || !self.takes(selected.as_ref(), subject(&stat), is_rotated) {
             return Ok(None);
         }
         self.found(name, parent_path, Seen { stat, target, place })
@@ -125,8 +128,12 @@ impl Scan<'_> {
         Ok(entered)
     }
 
-    fn takes(&self, path: Option<&RelPath>, subject: Subject) -> bool {
-        path.is_none_or(|path| self.selection.decide(path, subject) == Verdict::Take)
+    fn takes(&self, path: Option<&RelPath>, subject: Subject, is_rotated: bool) -> bool {
+        path.is_none_or(|path| {
+            let is_directory = subject == Subject::Directory;
+            (is_rotated || self.selection.may_list(path, is_directory))
+                && self.selection.decide_listed(path, subject) == Verdict::Take
+        })
     }
 
     fn meet(&mut self, path: Option<&RelPath>) {
