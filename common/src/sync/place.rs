@@ -81,11 +81,9 @@ impl Source {
         self
     }
 
-    /// Sees of modes what the options ask for.
+    /// Sees of modes and of holes what the options ask for.
     pub(super) fn prepared(mut self, preserve: Preserve) -> io::Result<Self> {
-        if preserve.special_bits {
-            self.root = Arc::new(self.root.keeping(true, false)?);
-        }
+        self.root = prepared(self.root, preserve)?;
         Ok(self)
     }
 
@@ -202,9 +200,7 @@ impl Destination {
 
     /// Sets of modes and writes of zeros what the options ask for.
     pub(super) fn prepared(mut self, preserve: Preserve) -> io::Result<Self> {
-        if preserve.special_bits || preserve.sparse {
-            self.root = Arc::new(self.root.keeping(preserve.special_bits, preserve.sparse)?);
-        }
+        self.root = prepared(self.root, preserve)?;
         Ok(self)
     }
 
@@ -266,6 +262,10 @@ impl Destination {
         }
         base.try_clone()
     }
+}
+
+fn prepared(root: Arc<Root>, Preserve { special_bits, sparse, .. }: Preserve) -> io::Result<Arc<Root>> {
+    if special_bits || sparse { Ok(Arc::new(root.keeping(special_bits, sparse)?)) } else { Ok(root) }
 }
 
 fn check_way(path: &RelPath, stat: Stat, is_last: bool, is_directory: bool) -> Result<(), PlaceError> {
