@@ -31,7 +31,7 @@ use swarmwire_common::{
             JoinReply, JoinRequest, SERVICE_JOIN, SERVICE_LIST, SERVICE_PING, SERVICE_STOP, SERVICE_SYNC,
         },
         status::Status,
-        sync::{Direction, Selection, SyncOptions, SyncRequest},
+        sync::{Direction, Selection, SyncOptions, SyncReply, SyncRequest},
     },
 };
 use tokio::{task::JoinSet, time::timeout};
@@ -190,7 +190,10 @@ impl Controller {
         options: SyncOptions,
         tally: Arc<Tally>,
     ) -> Result<Outcome, RequestError> {
-        let link = self.open_sync(Direction::Push, to, options, source.selection().to_wire()).await?;
+        let about =
+            About { selection: source.selection().to_wire(), top: source.name().to_vec(), compares: false };
+        let (link, reply) = self.open_sync(Direction::Push, to, options, about).await?;
+        let source = source.comparing(reply.compares);
         Ok(sync::send(link, source, options, tally).await)
     }
 
@@ -203,7 +206,10 @@ impl Controller {
         tally: Arc<Tally>,
     ) -> Result<Outcome, RequestError> {
         let destination = destination.asking_for(&from.path, from.trailing_slash);
-        let link = self.open_sync(Direction::Pull, from, options, destination.selection().to_wire()).await?;
+        let destination = if options.dry_run { destination } else { comparing(destination, from).await };
+        let selection = destination.selection().to_wire();
+        let about = About { selection, top: Vec::new(), compares: destination.compares() };
+        let (link, _) = self.open_sync(Direction::Pull, from, options, about).await?;
         Ok(sync::receive(link, destination, options, tally).await)
     }
 
@@ -233,19 +239,38 @@ impl Controller {
         direction: Direction,
         remote: &RemotePath,
         options: SyncOptions,
-        selection: Selection,
-    ) -> Result<Link, RequestError> {
+        About { selection, top, compares }: About,
+    ) -> Result<(Link, SyncReply), RequestError> {
         let request = SyncRequest {
             direction,
             path: remote.path.as_bytes().to_vec(),
             trailing_slash: remote.trailing_slash,
             options,
             selection,
+            top,
+            compares,
         };
         let opening = Opening::begin(&self.connection, SERVICE_SYNC, &request).await?;
         // Before the gateway hears of the channel, since its data streams may come right behind the reply.
         let data = self.router.register(opening.id());
-        let (channel, _) = opening.reply().await?;
-        Ok(Link { connection: self.connection.clone(), channel, data })
+        let (channel, body) = opening.reply().await?;
+        let reply = codec::decode::<_, { limits::OPEN_FRAME_BYTES_MAX }>(&body)
+            .map_err(|_| RequestError::Protocol("its reply to the sync is malformed"))?;
+        Ok((Link { connection: self.connection.clone(), channel, data }, reply))
     }
+}
+
+/// What a request says beside direction, place and options.
+struct About {
+    selection: Selection,
+    top: Vec<u8>,
+    compares: bool,
+}
+
+/// Has a destination compare, if there is something where `from` lands.
+async fn comparing(destination: Destination, from: &RemotePath) -> Destination {
+    let name =
+        from.path.split_last().filter(|_| !from.trailing_slash).map(|(_, name)| name.as_bytes().to_vec());
+    let comparing = move || destination.comparing(&name.unwrap_or_default());
+    tokio::task::spawn_blocking(comparing).await.expect("it does not panic, and nobody aborts it")
 }

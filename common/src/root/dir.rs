@@ -161,26 +161,47 @@ impl Dir {
         Ok(names)
     }
 
+    /// Whether [`Self::names`] are any.
+    pub fn has_names(&self) -> io::Result<bool> {
+        let mut found = false;
+        self.each_name(|name| {
+            found = !name.is_reserved();
+            !found
+        })?;
+        Ok(found)
+    }
+
     /// The names in the directory that Swarmwire keeps for itself.
     pub fn reserved_names(&self) -> io::Result<Vec<Vec<u8>>> {
         self.names_where(|name| name.is_reserved())
     }
 
     fn names_where(&self, keep: impl Fn(Name<'_>) -> bool) -> io::Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        self.each_name(|name| {
+            if keep(name) {
+                names.push(name.as_bytes().to_vec());
+            }
+            true
+        })?;
+        Ok(names)
+    }
+
+    /// Gives each name to `take`, until that wants no more.
+    fn each_name(&self, mut take: impl FnMut(Name<'_>) -> bool) -> io::Result<()> {
         let listing = self.reopen()?;
         let mut buffer = Vec::with_capacity(LISTING_BUFFER_BYTES);
         let mut entries = RawDir::new(&listing, buffer.spare_capacity_mut());
-        let mut names = Vec::new();
         while let Some(entry) = entries.next() {
             let entry = entry?;
             // `.` and `..` are no names.
             if let Ok(name) = Name::new(entry.file_name().to_bytes())
-                && keep(name)
+                && !take(name)
             {
-                names.push(name.as_bytes().to_vec());
+                break;
             }
         }
-        Ok(names)
+        Ok(())
     }
 
     /// A handle with a position of its own, at the start.

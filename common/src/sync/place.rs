@@ -23,6 +23,7 @@ pub struct Source {
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
     pub(super) namespaces: Namespaces,
+    pub(super) compares: bool,
     hashes: Option<Arc<HashStore>>,
 }
 
@@ -65,8 +66,19 @@ impl Source {
             events: None,
             selection: Arc::default(),
             namespaces: Namespaces::default(),
+            compares: false,
             hashes: None,
         })
+    }
+
+    /// What it is called when it lands inside a directory; empty where its contents are meant.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Tells listing blocks by their digests, if the destination has agreed to compare.
+    pub fn comparing(self, compares: bool) -> Self {
+        Self { compares, ..self }
     }
 
     /// Passes on what the destination tells of its changes.
@@ -84,6 +96,9 @@ impl Source {
     /// Sees of modes and of holes what the options ask for.
     pub(super) fn prepared(mut self, preserve: Preserve) -> io::Result<Self> {
         self.root = prepared(self.root, preserve)?;
+        // What only a listing tells is in no digest.
+        let Preserve { owner, xattrs, hard_links, special_bits, sparse: _ } = preserve;
+        self.compares &= !(owner || xattrs || hard_links || special_bits);
         Ok(self)
     }
 
@@ -138,6 +153,7 @@ pub struct Destination {
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
     pub(super) namespaces: Namespaces,
+    compares: bool,
     hashes: Option<Arc<HashStore>>,
     asked: Option<Asked>,
 }
@@ -181,6 +197,7 @@ impl Destination {
             events: None,
             selection: Arc::default(),
             namespaces: Namespaces::default(),
+            compares: false,
             hashes: None,
             asked: None,
         })
@@ -202,6 +219,24 @@ impl Destination {
     pub(super) fn prepared(mut self, preserve: Preserve) -> io::Result<Self> {
         self.root = prepared(self.root, preserve)?;
         Ok(self)
+    }
+
+    /// Agrees to compare digests of listing blocks, if there is something where a top of this name lands. To be called once what is
+    /// selected is known: what only one side leaves out would be told of neither. Blocks.
+    pub fn comparing(mut self, name: &[u8]) -> Self {
+        let base = match Name::new(name) {
+            _ if name.is_empty() => Ok(self.path.clone()),
+            Ok(name) => self.path.join(name),
+            Err(err) => Err(err),
+        };
+        let is_full = |base| self.root.dir(&base).and_then(|dir| dir.has_names()).unwrap_or_default();
+        self.compares = self.selection.is_everything() && base.is_ok_and(is_full);
+        self
+    }
+
+    /// Whether it has agreed to that.
+    pub fn compares(&self) -> bool {
+        self.compares
     }
 
     /// Only what is selected takes part: the source is told, and what it leaves out is left alone here.

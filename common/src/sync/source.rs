@@ -11,6 +11,7 @@
 mod bucket;
 mod changes;
 mod compression;
+mod digests;
 mod encoder;
 mod hard_links;
 mod places;
@@ -47,6 +48,7 @@ use crate::{
         sync::{Counts, DestinationMessage, SourceMessage, SyncOptions},
     },
 };
+use digests::Digests;
 use hard_links::HardLinks;
 use places::Places;
 use streams::Pace;
@@ -62,6 +64,7 @@ struct Shared {
     pace: Option<Pace>,
     tree: RwLock<Tree>,
     places: Places,
+    digests: Digests,
     hard_links: HardLinks,
     wanted: Wanted,
     twins: Twins,
@@ -118,6 +121,7 @@ struct CloseOnDrop(Arc<Shared>);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
+        self.0.digests.abandon();
         self.0.wanted.abandon();
         self.0.control.close();
     }
@@ -130,6 +134,7 @@ pub(super) async fn run(link: Link, source: Source, options: SyncOptions, tally:
         Err(err) => return Outcome::failed(SyncError::Disk(describe(&err))),
     };
     let shared = Arc::new(Shared {
+        digests: Digests::new(source.compares),
         source,
         options,
         connection: link.connection.clone(),
@@ -260,6 +265,7 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
                 let tree = shared.tree.read().expect("no holder panics");
                 shared.wanted.push_unless(&tree, files)?;
             }
+            DestinationMessage::Compared(has) => shared.digests.answer(&has)?,
             DestinationMessage::PlanEnd => shared.wanted.close(),
             DestinationMessage::Failed { index, reason } => {
                 if index >= shared.tree.read().expect("no holder panics").len() {

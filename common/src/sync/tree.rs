@@ -9,6 +9,7 @@ use crate::{
     entry::{Kind, Metadata, Timestamp},
     limits,
     path::{Name, PathError, RelPath},
+    wire::sync::ListingEntry,
 };
 
 /// All entries listed so far.
@@ -89,6 +90,22 @@ impl Tree {
     /// The entry's type; `None` if there is no such entry.
     pub(super) fn node_type(&self, index: u32) -> Option<NodeType> {
         self.node(index).map(|node| node.node_type)
+    }
+
+    /// The entry as it was listed, but for the target of a link.
+    pub(super) fn entry(&self, index: u32) -> ListingEntry {
+        let node = self.known(index);
+        let kind = match node.node_type {
+            NodeType::File | NodeType::HardLink => Kind::File { size: self.size(index) },
+            NodeType::Directory => Kind::Directory,
+            NodeType::Symlink => Kind::Symlink { target: Vec::new() },
+        };
+        ListingEntry {
+            name: self.name_bytes(node).to_vec(),
+            kind,
+            metadata: self.metadata(index),
+            extra: None,
+        }
     }
 
     /// The listed size of a file.

@@ -17,6 +17,7 @@ use super::{
     status::StatusCode,
 };
 use crate::{
+    codec,
     delta::ChunkHash,
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     limits,
@@ -36,6 +37,17 @@ pub struct SyncRequest {
     pub options: SyncOptions,
     /// Which entries take part.
     pub selection: Selection,
+    /// Push: the name of the top, as `Top` will tell it.
+    pub top: Vec<u8>,
+    /// Pull: listing blocks may be told by their digests.
+    pub compares: bool,
+}
+
+/// The gateway's acceptance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncReply {
+    /// Push: listing blocks may be told by their digests.
+    pub compares: bool,
 }
 
 /// Which way the content goes, seen from the controller.
@@ -286,6 +298,30 @@ pub enum SourceMessage {
         /// Which.
         index: u32,
     },
+    /// A listing block of which the destination may have just these entries. It is listed later if not. Sent only where the
+    /// destination has agreed to compare.
+    ListingDigest {
+        /// As in `Listing`.
+        directory: u32,
+        /// The name of the last of its entries; they are all that the directory has up to it from the block before on.
+        last: Vec<u8>,
+        /// How many entries it has.
+        count: u32,
+        /// See [`block_digest`].
+        hash: BlockDigest,
+    },
+}
+
+/// The first 16 bytes of BLAKE3 of the encoded entries of a listing block, without their count.
+pub type BlockDigest = [u8; 16];
+
+/// The digest of a listing block.
+pub fn block_digest<'a>(entries: impl IntoIterator<Item = &'a ListingEntry>) -> BlockDigest {
+    let mut hasher = blake3::Hasher::new();
+    for entry in entries {
+        hasher.update(&codec::encode(entry));
+    }
+    *hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes")
 }
 
 /// An entry within its directory.
@@ -343,6 +379,8 @@ pub enum DestinationMessage {
     SelectEnd,
     /// Files whose content is wanted if it has another BLAKE3 than this.
     WantUnless(Vec<(u32, [u8; 32])>),
+    /// For each digest, in the order in which they came, whether the block is here just so.
+    Compared(Vec<bool>),
 }
 
 /// `count` indexes from `first` on.

@@ -7,6 +7,7 @@ mod attacks;
 mod channel;
 mod compressing;
 mod delta;
+mod digests;
 mod faults;
 mod goodbye;
 mod mirroring;

@@ -176,7 +176,7 @@ fn metadata() -> Metadata {
     Metadata { mode: 0o755, mtime: Timestamp { seconds: 1, nanoseconds: 2 } }
 }
 
-fn entry(name: &[u8], kind: Kind) -> ListingEntry {
+pub(crate) fn entry(name: &[u8], kind: Kind) -> ListingEntry {
     ListingEntry { name: name.to_vec(), kind, metadata: metadata(), extra: None }
 }
 
@@ -222,7 +222,7 @@ pub(crate) async fn lied_to_with(options: SyncOptions, lie: Lie) -> (Outcome, Ve
 }
 
 /// As [`lied_to`], where `a` has this content, if any.
-async fn lied_to_over(before: &[u8], lie: Lie) -> (Outcome, Vec<String>) {
+pub(crate) async fn lied_to_over(before: &[u8], lie: Lie) -> (Outcome, Vec<String>) {
     lied_to_about(before, options(Durability::None), lie).await
 }
 
@@ -276,7 +276,8 @@ async fn lied_to_about(
         while let Ok(Some(_)) = theirs.recv.try_recv_bytes(CONTROL_FRAME_BYTES_MAX).await {}
         theirs.send.finish();
     };
-    let receiving = receive(link, destination(to.path(), ""), options, Arc::new(Tally::default()));
+    let place = destination(to.path(), "").comparing(b"");
+    let receiving = receive(link, place, options, Arc::new(Tally::default()));
     let both = async { tokio::join!(receiving, lying).0 };
     let outcome = tokio::select! {
         outcome = both => outcome,

@@ -14,7 +14,7 @@ use swarmwire_common::{
     sync::{self, Destination, Link, Outcome, PlaceError, Source, Tally},
     wire::{
         status::Status,
-        sync::{Direction, SyncRequest},
+        sync::{Direction, SyncReply, SyncRequest},
     },
 };
 use tokio::{task::spawn_blocking, time::MissedTickBehavior};
@@ -32,6 +32,10 @@ enum Half {
 }
 
 impl Half {
+    fn compares(&self) -> bool {
+        matches!(self, Self::Destination(destination) if destination.compares())
+    }
+
     fn remembering(self, hashes: Arc<HashStore>) -> Self {
         match self {
             Self::Source(source) => Self::Source(source.remembering(hashes)),
@@ -62,7 +66,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
     };
     // Before the reply, behind which the source may open its streams.
     let data = request.session.router.register(request.channel.id());
-    if let Err(err) = request.accept(&()).await {
+    if let Err(err) = request.accept(&SyncReply { compares: half.compares() }).await {
         return status_of(&err);
     }
     let Request { session, channel, handler, .. } = request;
@@ -122,11 +126,15 @@ fn open(root: Arc<Root>, path: RelPath, asked: SyncRequest, namespaces: Namespac
     let selection = Selection::from_wire(asked.selection)
         .map_err(|err| Refusal::new(Status::Invalid, err.to_string()))?;
     let fail = |err: PlaceError| Refusal::new(err.status, err.to_string());
-    let half =
-        open_half(root, path, (asked.direction, asked.trailing_slash), Arc::new(selection)).map_err(fail)?;
-    Ok(match half {
-        Half::Source(source) => Half::Source(source.carrying(namespaces)),
-        Half::Destination(destination) => Half::Destination(destination.carrying(namespaces)),
+    let half = open_half(root, path, (asked.direction, asked.trailing_slash), Arc::new(selection));
+    Ok(match half.map_err(fail)? {
+        Half::Source(source) => Half::Source(source.carrying(namespaces).comparing(asked.compares)),
+        Half::Destination(destination) if asked.options.dry_run => {
+            Half::Destination(destination.carrying(namespaces))
+        }
+        Half::Destination(destination) => {
+            Half::Destination(destination.carrying(namespaces).comparing(&asked.top))
+        }
     })
 }
 

@@ -157,6 +157,8 @@ impl Peer {
             trailing_slash: false,
             options: SyncOptions::default(),
             selection: Selection::default(),
+            top: Vec::new(),
+            compares: false,
         };
         self.open(SERVICE_SYNC, &request).await
     }

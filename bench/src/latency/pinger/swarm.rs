@@ -80,6 +80,8 @@ impl Connection {
             trailing_slash: true,
             options,
             selection: Selection::default(),
+            top: Vec::new(),
+            compares: false,
         };
         let opening = Opening::begin(&self.inner, SERVICE_SYNC, &request).await?;
         // The gateway opens no data streams in a push: nobody has to accept them.

@@ -36,7 +36,10 @@ pub(super) async fn read(
             SourceMessage::Listing { entries, .. } if entries.len() > limits::BLOCK_ENTRIES_MAX => {
                 return Err(SyncError::Protocol("a listing block has too many entries"));
             }
-            SourceMessage::Top { .. } | SourceMessage::Listing { .. } | SourceMessage::ListingEnd { .. } => {
+            SourceMessage::Top { .. }
+            | SourceMessage::Listing { .. }
+            | SourceMessage::ListingDigest { .. }
+            | SourceMessage::ListingEnd { .. } => {
                 check_extras(&message, shared)?;
                 blocks.send(message).await.map_err(|_| shared.ended_by("it lists entries after the end"))?;
             }

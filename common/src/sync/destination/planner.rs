@@ -3,6 +3,7 @@
 //! Directories and links are made at once; files are asked for in runs, a message per listing block. Entries must come sorted within
 //! their directory and after it, which rules out doubles; a listing that breaks the rules ends the sync.
 
+mod digests;
 mod disk;
 mod found;
 mod rehearse;
@@ -10,10 +11,11 @@ mod wants;
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use async_channel::Receiver;
+use async_channel::{Receiver, RecvError};
 
 use super::{Shared, attributes, bases::Candidate, items};
 use crate::{
@@ -29,7 +31,8 @@ use crate::{
     wire::extra::Extra,
     wire::sync::{Deletion, DestinationMessage, ListingEntry, SourceMessage, SyncOptions},
 };
-use disk::{Place, look, make_directory, make_symlink, make_writable};
+use digests::Comparing;
+use disk::{Found, Place, look, make_directory, make_symlink, make_writable};
 use found::{Seeking, is_rotated, rotated_away};
 use wants::Wants;
 
@@ -42,15 +45,24 @@ pub(super) fn plan(shared: &Shared, blocks: &Receiver<SourceMessage>) {
         rotated_away: HashSet::new(),
         is_fresh: false,
         current: None,
+        comparing: Comparing::default(),
         wants: Wants::default(),
     };
-    while let Ok(message) = blocks.recv_blocking() {
-        match planner.message(message) {
+    while let Ok(message) = next(&mut planner, blocks) {
+        match planner.in_turn(message) {
             Ok(More::Yes) => {}
             Ok(More::No) => return,
             Err(err) => return shared.abort(err),
         }
     }
+}
+
+/// The next message of the listing. Answers go out before it is waited for.
+fn next(planner: &mut Planner<'_>, blocks: &Receiver<SourceMessage>) -> Result<SourceMessage, RecvError> {
+    blocks.try_recv().or_else(|_| {
+        planner.answer();
+        blocks.recv_blocking()
+    })
 }
 
 struct Planner<'a> {
@@ -64,6 +76,7 @@ struct Planner<'a> {
     /// Nothing was here before, so no file can have been another one.
     is_fresh: bool,
     current: Option<Current>,
+    comparing: Comparing,
     wants: Wants,
 }
 
@@ -82,6 +95,15 @@ enum Surroundings {
     /// Made by this sync, so nothing is in it.
     New,
     Existing,
+}
+
+impl Surroundings {
+    fn look(self, shared: &Shared, place: &Place<'_>) -> io::Result<Found> {
+        match self {
+            Self::New => Ok((Existing::Nothing, None)),
+            Self::Existing => look(shared, place),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -144,18 +166,28 @@ impl Planner<'_> {
         let parent = shared.landing.parent_of_top();
         let parent = parent.map_err(|err| SyncError::Disk(format!("the destination is gone: {err}")))?;
         let name = Name::new(&name).expect("it came from a path");
-        self.entry(&Place { dir: &parent, name, index }, Surroundings::Existing, kind, metadata);
+        let place = Place { dir: &parent, name, index };
+        self.entry(&place, look(shared, &place), kind, metadata);
         self.wants.tell(self.shared);
         Ok(())
     }
 
     fn block(&mut self, directory: u32, entries: Vec<ListingEntry>) -> Result<(), SyncError> {
+        self.rotated_away = rotated_away(&entries);
+        self.entries(directory, entries.into_iter().map(|entry| (entry, None)))
+    }
+
+    /// Plans entries of a directory, some of which may have been looked at already.
+    fn entries(
+        &mut self,
+        directory: u32,
+        entries: impl Iterator<Item = (ListingEntry, Option<Found>)>,
+    ) -> Result<(), SyncError> {
         if self.current.as_ref().is_none_or(|current| current.index != directory) {
             self.current = Some(self.enter(directory)?);
         }
         let (mut current, shared) = (self.current.take().expect("just set"), self.shared);
-        self.rotated_away = rotated_away(&entries);
-        for entry in entries {
+        for (entry, found) in entries {
             let name = Name::new(&entry.name)
                 .ok()
                 .filter(|name| !name.is_reserved() && name.as_bytes() > current.last_name.as_slice())
@@ -171,7 +203,9 @@ impl Planner<'_> {
                 }
                 Some(dir) => {
                     let place = Place { dir, name, index };
-                    self.entry(&place, current.surroundings, &entry.kind, entry.metadata);
+                    let found =
+                        found.map(Ok).unwrap_or_else(|| current.surroundings.look(self.shared, &place));
+                    self.entry(&place, found, &entry.kind, entry.metadata);
                 }
                 None => self.orphan(index, &entry.kind),
             }
@@ -240,12 +274,8 @@ impl Planner<'_> {
     }
 
     /// Decides about one entry and acts.
-    fn entry(&mut self, place: &Place<'_>, surroundings: Surroundings, kind: &Kind, metadata: Metadata) {
+    fn entry(&mut self, place: &Place<'_>, found: io::Result<Found>, kind: &Kind, metadata: Metadata) {
         let shared = self.shared;
-        let found = match surroundings {
-            Surroundings::New => Ok((Existing::Nothing, None)),
-            Surroundings::Existing => look(shared, place),
-        };
         let (existing, stat) = match found {
             Ok(found) => found,
             Err(err) => {

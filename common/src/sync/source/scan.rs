@@ -10,15 +10,15 @@ mod look;
 
 use std::{io, sync::atomic::Ordering::Relaxed};
 
-use super::Shared;
+use super::{Shared, digests::Turn};
 use crate::{
     entry::Kind,
     filter::Selection,
     limits,
     path::Name,
-    root::describe,
+    root::{Dir, describe},
     sync::{Stage, SyncError, attributes::AttributeSets},
-    wire::sync::{ListingEntry, SourceMessage},
+    wire::sync::{ListingEntry, Run, SourceMessage, block_digest},
 };
 
 /// Walks the tree as far as it is selected. Blocks. Ends quietly when the sync is over.
@@ -55,6 +55,8 @@ struct Scan<'a> {
 /// A listing block that is being filled.
 struct Block {
     directory: u32,
+    /// Index of the first entry.
+    first: u32,
     entries: Vec<ListingEntry>,
     /// Estimated size on the wire.
     bytes: usize,
@@ -83,7 +85,11 @@ impl Scan<'_> {
         self.tell_missing()?;
         let entries = self.shared.tree.read().expect("no holder panics").len();
         self.shared.tally.listing_complete.store(1, Relaxed);
-        Ok(self.shared.say(SourceMessage::ListingEnd { entries, bytes: self.bytes })?)
+        self.shared.say(SourceMessage::ListingEnd { entries, bytes: self.bytes })?;
+        while let Some(run) = self.shared.digests.rest() {
+            self.relist(run)?;
+        }
+        Ok(())
     }
 
     fn directory(&mut self, index: u32, directories: &mut Vec<u32>) -> Result<(), Stop> {
@@ -111,16 +117,58 @@ impl Scan<'_> {
             if found.is_entered {
                 directories.push(entry_index);
             }
-            block.push(entry);
+            block.push(entry_index, entry);
             if block.bytes >= limits::LISTING_BLOCK_BYTES_TARGET {
-                block.send(shared)?;
+                self.tell(block)?;
                 block = Block::new(index);
             }
         }
         if !block.entries.is_empty() {
-            block.send(shared)?;
+            self.tell(block)?;
         }
         Ok(())
+    }
+
+    /// Tells a block by its digest, where the destination may have it, or lists it.
+    fn tell(&self, Block { directory, first, entries, .. }: Block) -> Result<(), Stop> {
+        let shared = self.shared;
+        let count = u32::try_from(entries.len()).expect("bounded by ENTRIES_MAX");
+        loop {
+            match shared.digests.turn(Run { first, count }) {
+                Turn::Relist(run) => self.relist(run)?,
+                Turn::List => return Ok(shared.say(SourceMessage::Listing { directory, entries })?),
+                Turn::Digest => {
+                    let hash = shared.tally.timed(Stage::Scan, || block_digest(&entries));
+                    let last = entries.last().map(|entry| entry.name.clone()).unwrap_or_default();
+                    return Ok(shared.say(SourceMessage::ListingDigest { directory, last, count, hash })?);
+                }
+                Turn::Over => return Err(Stop::Gone),
+            }
+        }
+    }
+
+    /// Lists a block that was told by its digest and that the destination does not have.
+    fn relist(&self, run: Run) -> Result<(), Stop> {
+        let shared = self.shared;
+        let mut entries: Vec<ListingEntry> = {
+            let tree = shared.tree.read().expect("no holder panics");
+            (run.first..run.first + run.count).map(|index| tree.entry(index)).collect()
+        };
+        let directory = shared.tree.read().expect("no holder panics").parent(run.first);
+        let mut dir = None;
+        for entry in &mut entries {
+            let Kind::Symlink { target } = &mut entry.kind else { continue };
+            // A link that is gone by now is listed with no target, which the destination cannot make.
+            let mut read = || {
+                if dir.is_none() {
+                    dir = Some(shared.source.root.dir(&shared.location_of(directory)?)?);
+                }
+                let dir: &Dir = dir.as_ref().expect("just opened");
+                dir.read_link(Name::new(&entry.name).expect("listed as a name"))
+            };
+            *target = read().unwrap_or_default();
+        }
+        Ok(shared.say(SourceMessage::Listing { directory, entries })?)
     }
 
     /// Names what is listed and was not there, unless it would not have taken part.
@@ -154,10 +202,13 @@ impl Scan<'_> {
 
 impl Block {
     fn new(directory: u32) -> Self {
-        Self { directory, entries: Vec::new(), bytes: 0 }
+        Self { directory, first: 0, entries: Vec::new(), bytes: 0 }
     }
 
-    fn push(&mut self, entry: ListingEntry) {
+    fn push(&mut self, index: u32, entry: ListingEntry) {
+        if self.entries.is_empty() {
+            self.first = index;
+        }
         let target = if let Kind::Symlink { target } = &entry.kind { target.len() } else { 0 };
         // Kind, size, mode and time take at most 32 bytes beside the names.
         let extra = entry.extra.as_ref().map_or(0, |extra| {
@@ -166,10 +217,6 @@ impl Block {
         });
         self.bytes += 32 + entry.name.len() + target + extra;
         self.entries.push(entry);
-    }
-
-    fn send(self, shared: &Shared) -> Result<(), Stop> {
-        Ok(shared.say(SourceMessage::Listing { directory: self.directory, entries: self.entries })?)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
         ALPN, VERSION,
         open::{Open, Reply, SERVICE_JOIN, SERVICE_LIST, SERVICE_PING, SERVICE_STOP, SERVICE_SYNC},
         status::Status,
-        sync::{Direction, Selection, SyncOptions, SyncRequest},
+        sync::{Direction, Selection, SyncOptions, SyncReply, SyncRequest},
     },
 };
 
@@ -57,7 +57,7 @@ fn the_limits_are_the_codes() {
             NAME_BYTES_MAX PATH_BYTES_MAX LINK_TARGET_BYTES_MAX XATTRS_MAX XATTR_BYTES_MAX XATTR_SETS_BYTES_MAX
             REASON_BYTES_MAX ENTRIES_MAX BLOCK_ENTRIES_MAX
             CHUNK_BYTES PACK_BYTES_MAX PACK_FILES_MAX PACK_SEGMENTS_MAX SIGNATURE_CHUNKS_MAX
-            SIGNATURE_CHUNKS_TOLD_MAX DATA_STREAMS_MAX CHUNKS_AHEAD_MAX FILES_OPEN_MAX
+            SIGNATURE_CHUNKS_TOLD_MAX DIGEST_ENTRIES_AHEAD_MAX DATA_STREAMS_MAX CHUNKS_AHEAD_MAX FILES_OPEN_MAX
             FILE_WIRE_BYTES_MIN CHUNK_RATIO_MAX PATTERNS_MAX PATTERN_BYTES_MAX MATCH_BYTES_MAX MATCH_PROGRAM_BYTES_MAX
             LISTED_INLINE_BYTES_MAX LISTED_PATHS_MAX LISTED_BYTES_MAX LINK_HOPS_MAX
             READ_ATTEMPTS_MAX COMPRESS_LEVEL_MAX RATE_BYTES_MIN PEER_JOBS_MAX
@@ -124,8 +124,11 @@ fn the_worked_examples_are_real_frames() {
         trailing_slash: false,
         options: SyncOptions::default(),
         selection: Selection::default(),
+        top: b"logs".to_vec(),
+        compares: false,
     };
-    let ok = Reply { status: Status::Ok.into(), detail: String::new(), retry_after_ms: 0, body: Vec::new() };
+    let body = encode(&SyncReply { compares: true });
+    let ok = Reply { status: Status::Ok.into(), detail: String::new(), retry_after_ms: 0, body };
     let in_code = [open(SERVICE_PING, Vec::new()), open(SERVICE_SYNC, encode(&sync)), frame(encode(&ok))];
     let documented = DOCUMENT.split("```hex\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let documented: Vec<String> = documented.map(|example| to_hex(&from_hex(example))).collect();

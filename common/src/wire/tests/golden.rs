@@ -20,7 +20,7 @@ use crate::{
         status::Status,
         sync::{
             Compress, Counts, Deletion, DestinationMessage, Direction, Durability, Keep, Listed,
-            ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncRequest, WantWith,
+            ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncReply, SyncRequest, WantWith,
         },
     },
 };
@@ -162,6 +162,8 @@ fn opening_a_sync() {
                     trailing_slash: true,
                     options,
                     selection: Selection::default(),
+                    top: b"t".to_vec(),
+                    compares: true,
                 },
                 &format!(
                     "{number}      # direction
@@ -179,11 +181,14 @@ fn opening_a_sync() {
                      00            # selection: no rules
                      00 00         # no expression, all paths
                      00 00 00 00   # no bounds
-                     00 00         # one_file_system, follow_links"
+                     00 00         # one_file_system, follow_links
+                     01 74         # top
+                     01            # compares"
                 ),
             );
         }
     }
+    golden(&SyncReply { compares: true }, "01");
     for (compress, hex) in [(Compress::Never, "00"), (Compress::Auto, "01"), (Compress::Level(19), "02 13")] {
         let options = SyncOptions { compress, rate_bytes: Some(1 << 20), jobs: 64, ..SyncOptions::default() };
         golden(
@@ -350,6 +355,7 @@ fn what_a_source_says() {
         "05           # Same
          fb fb00 $H   # index, hash",
     );
+    golden(&DestinationMessage::Compared(vec![true, false]), "0c 02 01 00");
     golden(&SourceMessage::Alive, "06");
     golden(
         &SourceMessage::Aborted { status: Status::TooLarge.into(), reason: "full".into() },
@@ -357,12 +363,22 @@ fn what_a_source_says() {
          05           # status
          04 66756c6c  # reason",
     );
+}
+
+#[test]
+fn what_a_source_says_instead_of_content_and_listings() {
     golden(
         &SourceMessage::Duplicate { index: 251, of: 7, hash: [0xaa; 32] },
         "08              # Duplicate
          fb fb00 07 $H   # index, of, hash",
     );
     golden(&SourceMessage::Differs { index: 251 }, "09 fb fb00");
+    golden(
+        &SourceMessage::ListingDigest { directory: 3, last: b"z".to_vec(), count: 300, hash: [0xbb; 16] },
+        "0a                                # ListingDigest
+         03 01 7a fb 2c01                  # directory, last, count
+         bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  # hash",
+    );
 }
 
 #[test]

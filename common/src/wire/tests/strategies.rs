@@ -133,13 +133,15 @@ fn deletion() -> impl Strategy<Value = Deletion> {
 
 pub(super) fn sync_request() -> impl Strategy<Value = SyncRequest> {
     let direction = prop_oneof![Just(Direction::Push), Just(Direction::Pull)];
-    (direction, bytes(), any::<bool>(), sync_options(), selection()).prop_map(
-        |(direction, path, trailing_slash, options, selection)| SyncRequest {
+    (direction, bytes(), any::<bool>(), sync_options(), selection(), bytes(), any::<bool>()).prop_map(
+        |(direction, path, trailing_slash, options, selection, top, compares)| SyncRequest {
             direction,
             path,
             trailing_slash,
             options,
             selection,
+            top,
+            compares,
         },
     )
 }
@@ -204,6 +206,9 @@ pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
             .prop_map(|(entries, bytes)| SourceMessage::ListingEnd { entries, bytes }),
         (any::<u32>(), hash()).prop_map(|(index, hash)| SourceMessage::Same { index, hash }),
         any::<u32>().prop_map(|index| SourceMessage::Differs { index }),
+        (any::<u32>(), bytes(), any::<u32>(), any::<[u8; 16]>()).prop_map(
+            |(directory, last, count, hash)| SourceMessage::ListingDigest { directory, last, count, hash }
+        ),
         (any::<u32>(), any::<u32>(), hash()).prop_map(|(index, of, hash)| SourceMessage::Duplicate {
             index,
             of,
@@ -252,6 +257,7 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
         vec(run, 0..40).prop_map(DestinationMessage::Want),
         vec(with, 0..8).prop_map(DestinationMessage::WantWith),
         vec((any::<u32>(), hash()), 0..8).prop_map(DestinationMessage::WantUnless),
+        vec(any::<bool>(), 0..80).prop_map(DestinationMessage::Compared),
         Just(DestinationMessage::PlanEnd),
         (any::<u32>(), text()).prop_map(|(index, reason)| DestinationMessage::Failed { index, reason }),
         counts().prop_map(DestinationMessage::Progress),

@@ -21,20 +21,27 @@ pub(super) struct Place<'a> {
     pub(super) index: u32,
 }
 
+/// What stands under an entry's name, and what the kernel says of it.
+pub(super) type Found = (Existing, Option<Stat>);
+
 /// What stands under an entry's name.
-pub(super) fn look(shared: &Shared, place: &Place<'_>) -> io::Result<(Existing, Option<Stat>)> {
+pub(super) fn look(shared: &Shared, place: &Place<'_>) -> io::Result<Found> {
     let Place { dir, name, .. } = *place;
     let stat = match shared.tally.timed(Stage::Plan, || dir.stat(name)) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok((Existing::Nothing, None)),
         other => other?,
     };
-    let existing = match stat.entry_type {
+    Ok((existing(dir, name, &stat)?, Some(stat)))
+}
+
+/// What an entry is that was found.
+pub(super) fn existing(dir: &Dir, name: Name<'_>, stat: &Stat) -> io::Result<Existing> {
+    Ok(match stat.entry_type {
         EntryType::File => Existing::File { size: stat.size, metadata: stat.metadata },
         EntryType::Directory => Existing::Directory,
         EntryType::Symlink => Existing::Symlink { target: dir.read_link(name)?, metadata: stat.metadata },
         EntryType::Special(_) => Existing::Special,
-    };
-    Ok((existing, Some(stat)))
+    })
 }
 
 /// Owner's read, write and search permission, which a directory needs while things are put into it.

@@ -1,0 +1,201 @@
+//! Listing blocks that come as digests, and are what is here already.
+//!
+//! Where the destination has something, the source tells of each block which names it reaches to, how many entries it has and their
+//! digest. What is here between these names is looked at as ever, and if it has that digest it is the block. Otherwise the
+//! block comes after all, and what is told behind it waits, because an index means nothing before all earlier ones are known; but
+//! it is compared and answered at once where its directory is known, so that a tree with many changes costs one round trip and not
+//! one for each.
+
+use std::{collections::VecDeque, io, sync::Arc};
+
+use super::{Current, DirState, Found, Planner, Surroundings, disk::existing};
+use crate::{
+    entry::Kind,
+    limits,
+    path::Name,
+    root::{Dir, EntryType},
+    sync::{Stage, SyncError},
+    wire::sync::{BlockDigest, DestinationMessage, ListingEntry, SourceMessage, block_digest},
+};
+
+/// What of the listing is compared and cannot be planned yet.
+#[derive(Default)]
+pub(super) struct Comparing {
+    /// In the order of the listing; the first block is on its way.
+    waiting: VecDeque<Waiting>,
+    /// Entries of the blocks that wait.
+    entries: usize,
+    /// Directory and last name of the block that came last.
+    reached: Option<(u32, Vec<u8>)>,
+    /// The directory that was compared last, open and listed.
+    own: Option<(u32, Arc<Dir>, Vec<Vec<u8>>)>,
+    /// Answers that the source has not been told.
+    answers: Vec<bool>,
+}
+
+/// Entries that an honest source can have told behind a block that is on its way: those that were not answered, and a block that was
+/// just being told; doubled.
+const WAITING_MAX: usize = limits::DIGEST_ENTRIES_AHEAD_MAX + 2 * limits::BLOCK_ENTRIES_MAX;
+
+enum Waiting {
+    /// It comes.
+    Block { directory: u32, count: u32 },
+    /// It is here.
+    Here { directory: u32, entries: Vec<(ListingEntry, Found)> },
+    /// The end of the listing, or what should not have come.
+    Message(SourceMessage),
+}
+
+impl Planner<'_> {
+    /// Takes a message of the listing, in its turn.
+    pub(super) fn in_turn(&mut self, message: SourceMessage) -> Result<super::More, SyncError> {
+        match message {
+            SourceMessage::ListingDigest { directory, last, count, hash } => {
+                self.digest(directory, last, count, hash)?;
+            }
+            SourceMessage::Listing { directory, entries } if !self.comparing.waiting.is_empty() => {
+                self.awaited(directory, entries)?;
+                return self.go_on();
+            }
+            message if self.comparing.waiting.is_empty() => {
+                if let SourceMessage::Listing { directory, entries } = &message {
+                    let last = entries.last().map(|entry| entry.name.clone());
+                    self.comparing.reached = last.map(|last| (*directory, last));
+                }
+                return self.message(message);
+            }
+            message => self.comparing.waiting.push_back(Waiting::Message(message)),
+        }
+        Ok(super::More::Yes)
+    }
+
+    /// Tells the source what has been compared.
+    pub(super) fn answer(&mut self) {
+        let answers = std::mem::take(&mut self.comparing.answers);
+        if !answers.is_empty() {
+            self.say(DestinationMessage::Compared(answers));
+        }
+    }
+
+    /// A block that is told by its digest: planned if it is here and nothing waits, answered at once in any case.
+    fn digest(
+        &mut self,
+        directory: u32,
+        last: Vec<u8>,
+        count: u32,
+        hash: BlockDigest,
+    ) -> Result<(), SyncError> {
+        if !self.shared.landing.destination().compares() {
+            return Err(SyncError::Protocol("it tells digests where that was not agreed"));
+        }
+        self.comparing.entries += count as usize;
+        if count == 0 || count as usize > limits::BLOCK_ENTRIES_MAX || self.comparing.entries > WAITING_MAX {
+            return Err(SyncError::Protocol("a digest is of nothing, or of too much"));
+        }
+        let after = match self.comparing.reached.take() {
+            Some((same, name)) if same == directory => name,
+            _ => Vec::new(),
+        };
+        let here = self.compare(directory, (&after, &last), count, hash);
+        self.comparing.answers.push(here.is_some());
+        self.comparing.reached = Some((directory, last));
+        match here {
+            Some(entries) if self.comparing.waiting.is_empty() => self.here(directory, entries)?,
+            Some(entries) => self.comparing.waiting.push_back(Waiting::Here { directory, entries }),
+            None => self.comparing.waiting.push_back(Waiting::Block { directory, count }),
+        }
+        Ok(())
+    }
+
+    /// What is here after one name and up to another, if it is just what the digest is of.
+    fn compare(
+        &mut self,
+        directory: u32,
+        (after, last): (&[u8], &[u8]),
+        count: u32,
+        hash: BlockDigest,
+    ) -> Option<Vec<(ListingEntry, Found)>> {
+        let is_here = self.states.get(&directory) == Some(&DirState::Existing)
+            || self.current.as_ref().is_some_and(|current| current.is_here(directory));
+        if !is_here {
+            return None;
+        }
+        let shared = self.shared;
+        if self.comparing.own.as_ref().is_none_or(|own| own.0 != directory) {
+            let opened = shared.tally.timed(Stage::Plan, || {
+                let dir = shared.landing.dir(&shared.tree.read().expect("no holder panics"), directory)?;
+                let names = dir.names()?;
+                io::Result::Ok((directory, dir, names))
+            });
+            self.comparing.own = Some(opened.ok()?);
+        }
+        let (_, dir, names) = self.comparing.own.as_ref()?;
+        let from = names.partition_point(|name| name.as_slice() <= after);
+        let to = names.partition_point(|name| name.as_slice() <= last);
+        let entries = shared.tally.timed(Stage::Plan, || look_at(dir, names.get(from..to)?).ok())?;
+        let is_same =
+            entries.len() == count as usize && block_digest(entries.iter().map(|(entry, _)| entry)) == hash;
+        is_same.then_some(entries)
+    }
+
+    /// Plans a block that is here.
+    fn here(&mut self, directory: u32, entries: Vec<(ListingEntry, Found)>) -> Result<(), SyncError> {
+        self.comparing.entries -= entries.len();
+        self.rotated_away.clear();
+        self.entries(directory, entries.into_iter().map(|(entry, found)| (entry, Some(found))))
+    }
+
+    /// A block that was told by its digest and has come after all.
+    fn awaited(&mut self, directory: u32, entries: Vec<ListingEntry>) -> Result<(), SyncError> {
+        match self.comparing.waiting.pop_front() {
+            Some(Waiting::Block { directory: awaited, count })
+                if awaited == directory && entries.len() == count as usize =>
+            {
+                self.comparing.entries -= entries.len();
+                self.block(directory, entries)
+            }
+            _ => Err(SyncError::Protocol("it lists something else than its digest was of")),
+        }
+    }
+
+    /// Plans what has waited, up to the next block that is on its way.
+    fn go_on(&mut self) -> Result<super::More, SyncError> {
+        while let Some(next) = self.comparing.waiting.pop_front() {
+            match next {
+                Waiting::Block { .. } => {
+                    self.comparing.waiting.push_front(next);
+                    break;
+                }
+                Waiting::Here { directory, entries } => self.here(directory, entries)?,
+                Waiting::Message(message) => return self.message(message),
+            }
+        }
+        Ok(super::More::Yes)
+    }
+}
+
+impl Current {
+    fn is_here(&self, directory: u32) -> bool {
+        self.index == directory && self.dir.is_some() && self.surroundings == Surroundings::Existing
+    }
+}
+
+/// What these names are, as a listing would tell it, without what is never listed.
+fn look_at(dir: &Dir, names: &[Vec<u8>]) -> io::Result<Vec<(ListingEntry, Found)>> {
+    let mut entries = Vec::with_capacity(names.len());
+    for name in names {
+        let stat = dir.stat(Name::new(name).expect("listed as a name"))?;
+        let existing = existing(dir, Name::new(name).expect("listed as a name"), &stat)?;
+        let kind = match (&stat.entry_type, &existing) {
+            (EntryType::File, _) => Kind::File { size: stat.size },
+            (EntryType::Directory, _) => Kind::Directory,
+            (EntryType::Symlink, super::Existing::Symlink { target, .. }) => {
+                Kind::Symlink { target: target.clone() }
+            }
+            _ => continue,
+        };
+        let entry = ListingEntry { name: name.clone(), kind, metadata: stat.metadata, extra: None };
+        entries.push((entry, (existing, Some(stat))));
+    }
+    Ok(entries)
+}
