@@ -206,7 +206,8 @@ impl Controller {
         tally: Arc<Tally>,
     ) -> Result<Outcome, RequestError> {
         let destination = destination.asking_for(&from.path, from.trailing_slash);
-        let destination = if options.dry_run { destination } else { comparing(destination, from).await };
+        let compares = options.compares_listings();
+        let destination = if compares { comparing(destination, from).await } else { destination };
         let selection = destination.selection().to_wire();
         let about = About { selection, top: Vec::new(), compares: destination.compares() };
         let (link, _) = self.open_sync(Direction::Pull, from, options, about).await?;

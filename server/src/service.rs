@@ -208,8 +208,7 @@ fn admit<'a>(session: &Session, open: &Open, found: Option<&'a Service>) -> Resu
 }
 
 fn not_joined() -> Refusal {
-    let detail =
-        "this identity is not joined here; ask for an invitation (`swarmd invite`) and run `swarm join`";
+    let detail = "this identity is not joined here; ask for an invitation (`swarmd invite`) and run `swarm join`; if it was let in before, the log of the gateway says why not now";
     Refusal::new(Status::Unknown, detail)
 }
 

@@ -4,6 +4,7 @@
 
 mod arrival;
 mod compressing;
+mod damage;
 #[path = "../../../server/tests/shared/disks.rs"]
 mod disks;
 mod hindrances;
@@ -11,6 +12,7 @@ mod kills;
 mod losses;
 mod many;
 mod mirrors;
+mod model;
 mod placement;
 mod preserving;
 mod relay;
@@ -20,5 +22,6 @@ mod syncing;
 #[path = "../../../server/tests/shared/trees.rs"]
 mod trees;
 mod trust;
+mod unreadable;
 mod usage;
 mod world;

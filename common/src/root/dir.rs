@@ -7,7 +7,7 @@ use std::{
     ffi::OsStr,
     fmt, io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
 };
@@ -258,6 +258,25 @@ impl Dir {
         self.pass(DiskOp::SetMetadata, name)?;
         let times = timestamps(mtime);
         Ok(rustix::fs::utimensat(&self.fd, name.as_os_str(), &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// As [`Self::open_file`], of a file whose mode will be set. One that its owner may not read is made readable for him first.
+    pub fn open_file_to_change(&self, name: Name<'_>) -> io::Result<File> {
+        match self.open_file(name) {
+            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {}
+            other => return other,
+        }
+        const FLAGS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+        let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, name.as_os_str(), FLAGS, Mode::empty()))?;
+        let stat = rustix::fs::fstat(&fd)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Errno::LOOP.into());
+        }
+        self.pass(DiskOp::SetMetadata, name)?;
+        // A handle without permission to read takes no `fchmod`; the kernel's link to it leads to the very file that was opened.
+        let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        rustix::fs::chmod(&link, Mode::from_raw_mode(stat.st_mode) | Mode::RUSR)?;
+        self.open_file(name)
     }
 
     /// Sets mode and modification time of the directory itself.

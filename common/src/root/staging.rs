@@ -84,8 +84,14 @@ impl Staging {
         let age_max = i128::try_from(PARTIAL_AGE_MAX.as_nanos()).expect("a week");
         for name in self.parent.reserved_names()?.iter().filter(|name| name.starts_with(PARTIAL_PREFIX)) {
             let name = Name::new(name).expect("listed as a name");
-            let stat = self.parent.stat(name)?;
-            if stat.entry_type == EntryType::File && now - stat.metadata.mtime.as_nanoseconds() > age_max {
+            let stat = match self.parent.stat(name) {
+                // Another sync has come back for it.
+                Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            // One from the future was written when the clock was wrong, and its time would be long in coming.
+            let age = (now - stat.metadata.mtime.as_nanoseconds()).abs();
+            if stat.entry_type == EntryType::File && age > age_max {
                 self.parent.remove_file(name)?;
             }
         }
@@ -154,7 +160,10 @@ fn keep_partial(parent: &Dir, dir: &Dir, temp: Name<'_>, key: &PartialKey) -> io
     let name = Name::new(&name).expect("prefix and hex digits are a name");
     let stat = dir.stat(temp)?;
     let kept = match parent.stat(name) {
-        Ok(kept) => kept.size,
+        // Somebody else's, which no file can replace.
+        Ok(kept) if kept.entry_type == EntryType::Directory => return dir.remove_file(temp),
+        Ok(kept) if kept.entry_type == EntryType::File => kept.size,
+        Ok(_) => 0,
         Err(err) if err.kind() == io::ErrorKind::NotFound => 0,
         Err(err) => return Err(err),
     };

@@ -102,6 +102,13 @@ impl Default for SyncOptions {
 }
 
 impl SyncOptions {
+    /// Whether listing blocks may be told by their digests: the destination puts in place what it compares, and that is all there is to
+    /// an entry.
+    pub fn compares_listings(&self) -> bool {
+        let Preserve { owner, xattrs, hard_links, .. } = self.preserve;
+        !self.dry_run && !owner && !xattrs && !hard_links
+    }
+
     /// These options with every number brought within its bound, and at most `jobs_max` threads.
     pub fn within_bounds(self, jobs_max: u8) -> Self {
         Self {

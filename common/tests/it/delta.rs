@@ -248,6 +248,26 @@ async fn checksum_finds_what_size_and_time_hide_and_sends_only_that() {
     assert!((1..=AROUND).contains(&bytes), "{bytes}");
 }
 
+/// Story: a log with a rotated name was taken for the one before it, or for another file that happened to be itself, and was sent again.
+#[tokio::test]
+async fn a_rotated_log_that_is_here_already_is_not_sent_for_its_name() {
+    let pair = Pair::connect().await;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(from.path());
+    fs::write(from.path().join("web.log.2"), noise(4, 2 * MIB)).unwrap();
+    sync(&pair, from.path(), to.path(), options(Durability::Batch)).await;
+    // What the source has removed meanwhile, or never had.
+    fs::write(to.path().join("web.log.1"), noise(5, MIB)).unwrap();
+    let checksum = SyncOptions { checksum: true, ..options(Durability::Batch) };
+    for _ in 0..2 {
+        let place = destination(to.path(), "");
+        let [_, received] = pair.sync(source(from.path(), None), place, checksum).await;
+        assert_eq!((received.report.files_sent, received.report.bytes_sent), (0, 0), "{received:?}");
+    }
+    touch(&from.path().join("web.log.2"));
+    assert_eq!(sync(&pair, from.path(), to.path(), options(Durability::Batch)).await, 0);
+}
+
 /// Fails every change from the n-th on: what stays is what a killed process leaves.
 #[derive(Debug)]
 struct Death(AtomicUsize);

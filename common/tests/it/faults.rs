@@ -217,3 +217,51 @@ async fn what_somebody_else_put_in_place_since_the_plan_is_not_overwritten() {
         assert_eq!((again.report.entries_failed, fs::read(&path).unwrap()), (0, b"from the source".to_vec()));
     }
 }
+
+/// A file system whose names are shorter than the source's.
+#[derive(Debug)]
+struct ShortNames;
+
+impl Gate for ShortNames {
+    fn pass(&self, _op: DiskOp, name: &[u8]) -> io::Result<()> {
+        if name.len() > 143 { Err(Errno::NAMETOOLONG.into()) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn names_that_the_file_system_does_not_take_are_told_and_the_rest_arrives() {
+    let pair = Pair::connect().await;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant_small(from.path());
+    let long = |first: &str| format!("{first}{}", "n".repeat(150));
+    fs::write(from.path().join(long("a")), b"alpha").unwrap();
+    fs::write(from.path().join(long("large")), vec![7; 2 * 1024 * 1024]).unwrap();
+    fs::create_dir_all(from.path().join(long("d")).join("inner")).unwrap();
+    fs::write(from.path().join(long("d")).join("inner/file"), b"x").unwrap();
+    std::os::unix::fs::symlink("app", from.path().join(long("l"))).unwrap();
+    for durability in [Durability::Batch, Durability::File, Durability::None] {
+        let root = Arc::new(Root::open_gated(to.path(), Some(Arc::new(ShortNames))).unwrap());
+        let destination = Destination::open(root, RelPath::root(), true, true).unwrap();
+        let [sent, received] = pair.sync(source(from.path(), None), destination, options(durability)).await;
+        assert!(sent.error.is_none() && received.error.is_none(), "{sent:?} {received:?}");
+        for report in [sent.report, received.report] {
+            assert_eq!(report.entries_failed, 6, "{report:?}");
+            for (name, reason) in [
+                ("a", "cannot be given its name: file name too long"),
+                ("large", "cannot be given its name: file name too long"),
+                ("d", "the directory cannot be made: file name too long"),
+                ("l", "the link cannot be made: file name too long"),
+            ] {
+                let failure = report.failed.iter().find(|it| it.path.as_bytes() == long(name).as_bytes());
+                assert_eq!(failure.unwrap().reason, reason);
+            }
+            let inside = report.failed.iter().filter(|it| it.reason == "its directory is not in place");
+            assert_eq!(inside.count(), 2, "{report:?}");
+        }
+        assert_nothing_wrong_is_visible(from.path(), to.path());
+        assert!(to.path().join("app/b.log").exists() && to.path().join("link").is_symlink());
+    }
+    let (_, again) = sync_with(&pair, from.path(), to.path(), 0..0).await;
+    assert!(again.error.is_none() && again.report.entries_failed == 0, "{again:?}");
+    assert_same(from.path(), to.path());
+}

@@ -11,6 +11,7 @@ mod digests;
 mod faults;
 mod goodbye;
 mod mirroring;
+mod model;
 mod pair;
 mod peers;
 mod preserving;

@@ -90,7 +90,8 @@ impl Pair {
         options: SyncOptions,
         tallies: &[Arc<Tally>; 2],
     ) -> [Outcome; 2] {
-        let destination = if options.dry_run { destination } else { destination.comparing(source.name()) };
+        let destination =
+            if options.compares_listings() { destination.comparing(source.name()) } else { destination };
         let source = source.comparing(destination.compares());
         let [from, to] = self.channel().await;
         let routers = [Router::new(), Router::new()];

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use anyhow::{Context, anyhow};
 use swarmwire_common::path::RelPath;
 use swarmwire_server::{
-    Gateway, ShutdownHandle,
+    Gateway, ShutdownHandle, clients,
     grants::{Grant, Operations},
     invitations::DEFAULT_LIFETIME,
 };
@@ -36,7 +36,8 @@ fn announce(gateway: &Gateway, settings: &Settings) -> anyhow::Result<()> {
     let metrics = gateway.metrics_addr().map_or_else(|| "off".to_owned(), |address| address.to_string());
     let root = settings.gateway.root.display();
     tracing::info!(%listen, %metrics, %fingerprint, root = %root, state = %gateway.state().path().display(), "gateway is ready");
-    let is_first_start = gateway.clients_known() == 0;
+    // A list that cannot be read has been told already, and an invitation would be of no use.
+    let is_first_start = clients::load(gateway.state()).is_ok_and(|clients| clients.is_empty());
     if !io::stdout().is_terminal() {
         if is_first_start {
             let command = format!("swarmd invite --state {}", gateway.state().shell_path());

@@ -65,6 +65,28 @@ fn a_port_that_is_in_use_is_named_and_nothing_is_changed() {
     assert!(snapshot(home.path()) == before);
 }
 
+/// Story: beside the error it said that no machine had joined yet, and how to invite one, who could not have joined either.
+#[test]
+fn a_damaged_list_of_clients_is_named_and_not_taken_for_a_first_start() {
+    let home = used_home();
+    let path = home.path().join("state/clients.toml");
+    for damage in [&b"garbage {{"[..], b"\xff\xfe", b"[[client]]\nfingerprint = 'short'\n"] {
+        fs::write(&path, damage).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let running = Running::start_as(swarmd(), home.path());
+        let state = running.state();
+        for command in [&["clients"][..], &["revoke", "0123456789"]] {
+            let (code, _, told) = run(&state, command);
+            assert_eq!(code, Some(1), "{told}");
+            assert!(told.contains(path.to_str().unwrap()) && told.contains("mend it, restore it"), "{told}");
+        }
+        let (_, log, _) = running.end(Signal::TERM);
+        assert!(log.contains("nobody is let in: ") && log.contains(path.to_str().unwrap()), "{log}");
+        assert!(!log.contains("no machine has joined yet"), "{log}");
+        assert_eq!(fs::read(&path).unwrap(), damage);
+    }
+}
+
 #[tokio::test]
 async fn a_second_swarmd_on_a_state_directory_leaves_the_first_alone() {
     let running = Running::start("info");

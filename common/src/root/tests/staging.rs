@@ -5,12 +5,13 @@ use std::{
     os::unix::fs::symlink,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use super::{Place, name, names_at};
 use crate::root::{
     Root,
-    staging::{Staging, clean},
+    staging::{Staging, TempName, clean, partials},
 };
 
 const FIRST: &str = ".swarmwire-0000000000000001";
@@ -100,6 +101,56 @@ fn links_in_an_abandoned_place_are_removed_and_not_followed() {
     symlink("../../outside/secret", place.inside(FIRST).join("file")).unwrap();
     assert_eq!(clean(place.top()).unwrap(), 1);
     place.assert_outside_untouched();
+}
+
+const PARTIAL: &str = ".swarmwire-part-00000000000000f";
+
+/// Has a place with an unfinished file go, as a crash or an interruption leaves it.
+fn interrupt(place: &Place) {
+    let staging = create(place, &[1]);
+    let key = partials(place.top()).unwrap().into_iter().next().unwrap();
+    staging.dir().create_file(TempName::partial(&key).as_name()).unwrap().write_at(0, b"half").unwrap();
+}
+
+/// Story: a directory of that name kept the place, with all that was in it, for ever.
+#[test]
+fn whatever_has_the_name_of_an_unfinished_file_does_not_keep_the_place() {
+    for (what, kept) in [("directory", false), ("link", true), ("shorter", true), ("longer", false)] {
+        let place = Place::new();
+        match what {
+            "directory" => fs::create_dir_all(place.inside(PARTIAL).join("full")).unwrap(),
+            "link" => symlink("../outside/secret", place.inside(PARTIAL)).unwrap(),
+            "shorter" => fs::write(place.inside(PARTIAL), "ha").unwrap(),
+            _ => fs::write(place.inside(PARTIAL), "half and more").unwrap(),
+        }
+        interrupt(&place);
+        assert_eq!(names_at(&place.inside("")), [PARTIAL], "{what}");
+        let is_kept = fs::read(place.inside(PARTIAL)).is_ok_and(|content| content == b"half");
+        assert_eq!(is_kept, kept, "{what}");
+        place.assert_outside_untouched();
+    }
+}
+
+/// Story: a file that was dated by a clock that was ahead would have waited for its time to come, and a week.
+#[test]
+fn unfinished_files_go_after_a_week_whatever_the_clock_was() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let place = Place::new();
+    let staging = create(&place, &[1]);
+    let seconds = u64::try_from(staging.dir().stat_self().unwrap().metadata.mtime.seconds).unwrap();
+    let now = UNIX_EPOCH + Duration::from_secs(seconds);
+    for (time, stays) in [
+        (now - 6 * day, true),
+        (now - 8 * day, false),
+        (now + day, true),
+        (now + 8 * day, false),
+        (now + 40_000 * day, false),
+        (UNIX_EPOCH - day, false),
+    ] {
+        fs::File::create(place.inside(PARTIAL)).unwrap().set_modified(time).unwrap();
+        staging.expire_partials().unwrap();
+        assert_eq!(place.inside(PARTIAL).exists(), stays, "{time:?}");
+    }
 }
 
 #[test]

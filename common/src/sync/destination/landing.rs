@@ -171,6 +171,11 @@ impl Landing {
         self.directories.lock().expect("no holder panics").push(index);
     }
 
+    /// Notes that a directory that is in place cannot be used, which is told once.
+    pub(super) fn remove_directory(&self, index: u32) {
+        self.directories.lock().expect("no holder panics").retain(|&known| known != index);
+    }
+
     /// The directories that are in place so far, in the order of the listing.
     pub(super) fn directories(&self) -> Vec<u32> {
         self.directories.lock().expect("no holder panics").clone()

@@ -227,7 +227,11 @@ impl Planner<'_> {
                 let tree = self.shared.tree.read().expect("no holder panics");
                 let dir = self.shared.landing.dir(&tree, directory);
                 drop(tree);
-                dir.map_err(|err| self.shared.fail_io(directory, "the directory cannot be opened", &err)).ok()
+                dir.map_err(|err| {
+                    self.shared.landing.remove_directory(directory);
+                    self.shared.fail_io(directory, "the directory cannot be opened", &err);
+                })
+                .ok()
             }
         };
         if directory == 0 {
@@ -333,7 +337,7 @@ impl Planner<'_> {
         match action {
             Action::SetMetadata => {
                 let set = |file: File| attributes::set_file(shared, index, &file, metadata);
-                match place.dir.open_file(place.name).and_then(set) {
+                match place.dir.open_file_to_change(place.name).and_then(set) {
                     Ok(()) => {
                         shared.landing.note_change();
                         unchanged(shared, size);

@@ -47,6 +47,11 @@ impl Replaced {
         self.seen().get(&index) == Some(&Seen::of(stat))
     }
 
+    /// Whether what will be replaced has this size.
+    pub(super) fn has_size(&self, index: u32, size: u64) -> bool {
+        self.seen().get(&index).is_some_and(|seen| seen.size == size)
+    }
+
     /// Index, size and modification time of all that will be replaced.
     pub(super) fn all(&self) -> Vec<(u32, u64, Timestamp)> {
         self.seen().iter().map(|(&index, seen)| (index, seen.size, seen.mtime)).collect()

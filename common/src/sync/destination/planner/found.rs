@@ -82,7 +82,10 @@ impl Planner<'_> {
     fn same_stamp(&self, here: &Here, index: u32) -> Option<Candidate> {
         let tree = self.shared.tree.read().expect("no holder panics");
         let name = tree.name(index).map(Name::as_bytes).unwrap_or_default();
-        here.find(tree.size(index), tree.metadata(index).mtime, name).cloned().map(Candidate::Other)
+        let found = here.find(tree.size(index), tree.metadata(index).mtime, name)?;
+        let path = tree.path(index).ok().and_then(|path| self.shared.landing.path_below(&path).ok());
+        // Its own old version is told as such, so that it can turn out to be the same.
+        (path.as_ref() != Some(found)).then(|| Candidate::Other(found.clone()))
     }
 
     /// For `app.log.1` what is here as `app.log`, for `.2` the `.1`, if it is shorter than the new file and has a name that now holds
@@ -97,6 +100,10 @@ impl Planner<'_> {
         let before = Name::new(&before).ok()?;
         let stat = shared.parent_dir(index).ok()?.stat(before).ok()?;
         if stat.entry_type != EntryType::File || stat.size > size || stat.size == 0 {
+            return None;
+        }
+        // One of its own of the same size is most likely the same: logs of one length to the byte are rare.
+        if own && shared.replaced.has_size(index, size) {
             return None;
         }
         // An old version of its own is better, unless the other has visibly moved on.
