@@ -13,6 +13,7 @@ pub mod descriptors;
 pub mod dir;
 pub mod follow;
 pub mod gate;
+mod holes;
 mod manner;
 mod resolve;
 pub mod staging;
@@ -54,8 +55,8 @@ impl Root {
         Ok(Self { top: Dir::new(fd, Manner { gate, ..Manner::default() }), path: path.to_owned(), resolver })
     }
 
-    /// The same directory, where setuid, setgid and sticky bits are seen and set if `special_bits`, and zeros are left out of what is
-    /// written if `sparse`.
+    /// The same directory, where setuid, setgid and sticky bits are seen and set if `special_bits`, and where holes are not
+    /// read, and zeros are left out of what is written, if `sparse`.
     pub fn keeping(&self, special_bits: bool, sparse: bool) -> io::Result<Self> {
         let manner = Manner { special_bits, sparse, ..self.top.manner() };
         let fd = self.top.fd().try_clone_to_owned()?;

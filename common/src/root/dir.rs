@@ -15,7 +15,7 @@ use std::{
 use rustix::{
     buffer::spare_capacity,
     fs::{
-        AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, SeekFrom, Timespec, Timestamps, UTIME_OMIT,
+        AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, Timespec, Timestamps, UTIME_OMIT,
         inotify::WatchFlags,
     },
     io::{Errno, retry_on_intr},
@@ -29,7 +29,6 @@ use super::{
 use crate::{
     entry::{Metadata, Owner, SpecialKind, Timestamp},
     path::Name,
-    zeros,
 };
 
 /// An open directory.
@@ -349,6 +348,9 @@ impl Dir {
 /// Bytes for `getdents64` in one call: about 1,000 entries.
 const LISTING_BUFFER_BYTES: usize = 32 * 1024;
 
+/// Bytes of a reading from which on it pays to ask for holes. Chosen, not measured.
+const HOLE_BYTES_MIN: usize = 64 * 1024;
+
 /// An open file below a root.
 pub struct File {
     fd: OwnedFd,
@@ -371,8 +373,15 @@ impl File {
 
     /// Appends up to `limit` bytes from `offset` on to `buffer`, fewer only at the end of the file; says how many.
     ///
-    /// The buffer's memory is not zeroed first.
+    /// The buffer's memory is not zeroed first. The holes of a sparse root's files are not read.
     pub fn read_at(&self, offset: u64, limit: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        if self.manner.sparse && limit >= HOLE_BYTES_MIN {
+            return self.read_around_holes(offset, limit, buffer);
+        }
+        self.read_all_at(offset, limit, buffer)
+    }
+
+    pub(super) fn read_all_at(&self, offset: u64, limit: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let start = buffer.len();
         buffer.reserve(limit);
         while buffer.len() - start < limit {
@@ -392,14 +401,7 @@ impl File {
         if !self.manner.sparse {
             return self.write_all_at(offset, bytes);
         }
-        let mut at = offset;
-        for run in zeros::runs(bytes) {
-            if !run.is_zero {
-                self.write_all_at(at, run.bytes)?;
-            }
-            at += u64::try_from(run.bytes.len()).expect("usize has 64 bits or fewer");
-        }
-        Ok(())
+        self.write_around_holes(offset, bytes)
     }
 
     /// Gives a file whose content is written its `size`, where zeros at its end may have been left out.
@@ -411,39 +413,7 @@ impl File {
         Ok(retry_on_intr(|| rustix::fs::ftruncate(&self.fd, size))?)
     }
 
-    /// As [`Self::read_at`], but where holes are known their zeros are not read.
-    pub fn read_around_holes(&self, offset: u64, limit: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        let start = buffer.len();
-        let size = retry_on_intr(|| rustix::fs::fstat(&self.fd))?.st_size;
-        let left = u64::try_from(size).unwrap_or_default().saturating_sub(offset);
-        let due = usize::try_from(left).unwrap_or(usize::MAX).min(limit);
-        while buffer.len() - start < due {
-            let done = u64::try_from(buffer.len() - start).expect("usize has 64 bits or fewer");
-            let left = due - (buffer.len() - start);
-            let is_data = |data: u64| usize::try_from(data - (offset + done)).unwrap_or(usize::MAX);
-            let hole = match retry_on_intr(|| rustix::fs::seek(&self.fd, SeekFrom::Data(offset + done))) {
-                Ok(data) => is_data(data.max(offset + done)),
-                // No data from here to the end.
-                Err(Errno::NXIO) => usize::MAX,
-                // The file system tells no holes.
-                Err(_) => 0,
-            };
-            if hole > 0 {
-                zeros::append(hole.min(left), buffer);
-                continue;
-            }
-            let data = match retry_on_intr(|| rustix::fs::seek(&self.fd, SeekFrom::Hole(offset + done))) {
-                Ok(hole) => usize::try_from(hole.saturating_sub(offset + done)).unwrap_or(usize::MAX),
-                Err(_) => usize::MAX,
-            };
-            if self.read_at(offset + done, data.clamp(1, left), buffer)? == 0 {
-                break;
-            }
-        }
-        Ok(buffer.len() - start)
-    }
-
-    fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut done = 0;
         while done < bytes.len() {
             let at = offset + u64::try_from(done).expect("usize has 64 bits or fewer");

@@ -12,7 +12,7 @@ pub(super) struct Manner {
     pub(super) gate: Option<Arc<dyn Gate>>,
     /// Setuid, setgid and sticky are seen and set.
     pub(super) special_bits: bool,
-    /// Runs of zeros are left out of files that are written, so that they become holes.
+    /// Holes are not read, and runs of zeros are left out of what is written, so that they become holes.
     pub(super) sparse: bool,
 }
 

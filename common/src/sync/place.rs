@@ -23,8 +23,8 @@ pub struct Source {
     pub(super) kind: Kind,
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
-    pub(super) compares: bool,
     pub(super) namespaces: Namespaces,
+    pub(super) compares: bool,
     hashes: Option<Arc<HashStore>>,
 }
 
@@ -66,8 +66,8 @@ impl Source {
             kind,
             events: None,
             selection: Arc::default(),
-            compares: false,
             namespaces: Namespaces::default(),
+            compares: false,
             hashes: None,
         })
     }
@@ -94,11 +94,9 @@ impl Source {
         self
     }
 
-    /// Sees of modes what the options ask for.
+    /// Sees of modes and of holes what the options ask for.
     pub(super) fn prepared(mut self, preserve: Preserve) -> io::Result<Self> {
-        if preserve.special_bits {
-            self.root = Arc::new(self.root.keeping(true, false)?);
-        }
+        self.root = prepared(self.root, preserve)?;
         Ok(self)
     }
 
@@ -164,8 +162,8 @@ pub struct Destination {
     pub(super) stage_at_top: bool,
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
-    compares: bool,
     pub(super) namespaces: Namespaces,
+    compares: bool,
     hashes: Option<Arc<HashStore>>,
     asked: Option<Asked>,
 }
@@ -208,8 +206,8 @@ impl Destination {
             stage_at_top,
             events: None,
             selection: Arc::default(),
-            compares: false,
             namespaces: Namespaces::default(),
+            compares: false,
             hashes: None,
             asked: None,
         })
@@ -219,6 +217,18 @@ impl Destination {
     pub fn telling(mut self, events: Events) -> Self {
         self.events = Some(events);
         self
+    }
+
+    /// Takes extended attributes of these namespaces, where the options ask for them.
+    pub fn carrying(mut self, namespaces: Namespaces) -> Self {
+        self.namespaces = namespaces;
+        self
+    }
+
+    /// Sets of modes and writes of zeros what the options ask for.
+    pub(super) fn prepared(mut self, preserve: Preserve) -> io::Result<Self> {
+        self.root = prepared(self.root, preserve)?;
+        Ok(self)
     }
 
     /// Agrees to compare digests of listing blocks, if there is something where a top of this name lands. To be called once what is
@@ -237,20 +247,6 @@ impl Destination {
     /// Whether it has agreed to that.
     pub fn compares(&self) -> bool {
         self.compares
-    }
-
-    /// Takes extended attributes of these namespaces, where the options ask for them.
-    pub fn carrying(mut self, namespaces: Namespaces) -> Self {
-        self.namespaces = namespaces;
-        self
-    }
-
-    /// Sets of modes and writes of zeros what the options ask for.
-    pub(super) fn prepared(mut self, preserve: Preserve) -> io::Result<Self> {
-        if preserve.special_bits || preserve.sparse {
-            self.root = Arc::new(self.root.keeping(preserve.special_bits, preserve.sparse)?);
-        }
-        Ok(self)
     }
 
     /// Only what is selected takes part: the source is told, and what it leaves out is left alone here.
@@ -311,6 +307,10 @@ impl Destination {
         }
         base.try_clone()
     }
+}
+
+fn prepared(root: Arc<Root>, Preserve { special_bits, sparse, .. }: Preserve) -> io::Result<Arc<Root>> {
+    if special_bits || sparse { Ok(Arc::new(root.keeping(special_bits, sparse)?)) } else { Ok(root) }
 }
 
 fn check_way(path: &RelPath, stat: Stat, is_last: bool, is_directory: bool) -> Result<(), PlaceError> {

@@ -96,7 +96,7 @@ impl Tree {
     pub(super) fn entry(&self, index: u32) -> ListingEntry {
         let node = self.known(index);
         let kind = match node.node_type {
-            NodeType::File | NodeType::HardLink => Kind::File { size: node.size },
+            NodeType::File | NodeType::HardLink => Kind::File { size: self.size(index) },
             NodeType::Directory => Kind::Directory,
             NodeType::Symlink => Kind::Symlink { target: Vec::new() },
         };

@@ -105,8 +105,8 @@ impl SyncOptions {
     /// Whether listing blocks may be told by their digests: the destination puts in place what it compares, and that is all there is to
     /// an entry.
     pub fn compares_listings(&self) -> bool {
-        let Preserve { owner, xattrs, hard_links, .. } = self.preserve;
-        !self.dry_run && !owner && !xattrs && !hard_links
+        let Preserve { owner, xattrs, hard_links, special_bits, sparse: _ } = self.preserve;
+        !(self.dry_run || owner || xattrs || hard_links || special_bits)
     }
 
     /// These options with every number brought within its bound, and at most `jobs_max` threads.

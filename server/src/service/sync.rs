@@ -128,9 +128,8 @@ fn open(root: Arc<Root>, path: RelPath, asked: SyncRequest, namespaces: Namespac
     let selection = Selection::from_wire(asked.selection)
         .map_err(|err| Refusal::new(Status::Invalid, err.to_string()))?;
     let fail = |err: PlaceError| Refusal::new(err.status, err.to_string());
-    let half =
-        open_half(root, path, (asked.direction, asked.trailing_slash), Arc::new(selection)).map_err(fail)?;
-    Ok(match half {
+    let half = open_half(root, path, (asked.direction, asked.trailing_slash), Arc::new(selection));
+    Ok(match half.map_err(fail)? {
         Half::Source(source) => Half::Source(source.carrying(namespaces).comparing(asked.compares)),
         Half::Destination(destination) => {
             let destination = destination.carrying(namespaces);

@@ -81,6 +81,10 @@ enum Made {
 pub(super) fn make(shared: &Shared) {
     let State { listed, absent, replaced } = std::mem::take(&mut *shared.links.state());
     for index in listed {
+        // The sync has ended, and another may be at work here already.
+        if shared.control.is_closed() {
+            return;
+        }
         let first = shared.tree.read().expect("no holder panics").link(index);
         let first = first.expect("it was noted as one");
         if absent.contains(&first) {

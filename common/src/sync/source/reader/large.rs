@@ -168,11 +168,7 @@ impl Reader<'_> {
         buffer: &mut Vec<u8>,
     ) -> io::Result<usize> {
         let started = Instant::now();
-        let read = if self.shared.options.preserve.sparse {
-            file.read_around_holes(offset, due, buffer)?
-        } else {
-            file.read_at(offset, due, buffer)?
-        };
+        let read = file.read_at(offset, due, buffer)?;
         self.shared.tally.charge(Stage::Read, started.elapsed());
         Ok(read)
     }
