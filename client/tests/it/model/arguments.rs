@@ -2,13 +2,19 @@
 
 use std::{path::Path, time::UNIX_EPOCH};
 
-use super::options::{AGE_BOUND, Age, Durability, Keep, Manner, Options};
+use super::options::{AGE_BOUND, Age, Durability, Keep, Manner, Options, Preserve};
 use crate::world::now;
 
 /// What is typed beside the places. A list of paths is written to `list_file`.
 pub(super) fn arguments(options: &Options, list_file: &Path) -> Vec<String> {
     let mut arguments = of_manner(options.manner);
+    let Preserve { owner, xattrs, hard_links, special_bits } = options.preserve;
     let flags = [
+        (owner, "--owner"),
+        (xattrs, "--xattrs"),
+        (hard_links, "--hard-links"),
+        (special_bits, "--special-bits"),
+        (options.manner.sparse, "--sparse"),
         (options.checksum, "--checksum"),
         (options.delete, "--delete"),
         (options.dry_run, "--dry-run"),

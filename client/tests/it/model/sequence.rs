@@ -114,7 +114,7 @@ impl<'a> World<'a> {
         world.start_gateway();
         let state = State::open(&world.gateway_home().join("state")).unwrap();
         let token = swarmwire_certs::Token::random().unwrap();
-        let allow = "list,pull,push,delete".parse().unwrap();
+        let allow = "list,pull,push,delete,admin".parse().unwrap();
         let grant = Grant { allow, path: swarmwire_common::path::RelPath::root() };
         invitations::create(&state, &token, &grant, now(), now() + PATIENCE).unwrap();
         let gateway = world.gateway.as_ref().unwrap();
@@ -154,7 +154,8 @@ impl<'a> World<'a> {
         let told = output.summary();
         let counts = ["entries_total", "entries_deleted"].map(|name| told[name].as_u64().unwrap());
         check_told(options, &expected, output.changes(), counts.into());
-        if output.code != Some(0) || options.dry_run {
+        // What names of one file take from each other they may take back.
+        if output.code != Some(0) || options.dry_run || !expected.loose.is_empty() {
             return;
         }
         self.note("the same again".to_owned());

@@ -53,11 +53,16 @@ struct Edit<'a> {
 
 impl<'a> Edit<'a> {
     fn makes(&mut self) -> Act<'a> {
-        pick(self.rng, &[Self::create as Act<'a>, Self::create, Self::make_directory, Self::link])
+        if one_in(self.rng, 12) && self.tree.len() < 150 {
+            return pick(self.rng, &[Self::many_files as Act<'a>, Self::many_directories]);
+        }
+        let acts: [Act<'a>; 5] =
+            [Self::create, Self::create, Self::make_directory, Self::link, Self::hard_link];
+        pick(self.rng, &acts)
     }
 
     fn changes(&mut self) -> Act<'a> {
-        let acts: [Act<'a>; 16] = [
+        let acts: [Act<'a>; 22] = [
             Self::append,
             Self::append,
             Self::overwrite,
@@ -74,6 +79,12 @@ impl<'a> Edit<'a> {
             Self::replace_kind,
             Self::retarget,
             Self::fifo,
+            Self::hard_link,
+            Self::set_xattr,
+            Self::set_special_bits,
+            Self::chown,
+            Self::extend,
+            Self::change_many,
         ];
         pick(self.rng, &acts)
     }
@@ -105,6 +116,92 @@ impl<'a> Edit<'a> {
         Some(format!("symlink {path:?} to {target}"))
     }
 
+    /// So many that their directory is listed in several blocks.
+    fn many_files(&mut self) -> Option<String> {
+        let path = self.new_path(&DIRECTORY_NAMES)?;
+        fs::create_dir(self.at(&path)).unwrap();
+        let count = self.rng.usize(100..400);
+        for number in 0..count {
+            let file = join(&path, &format!("{number:03}{}", "long".repeat(50)));
+            fs::write(self.at(&file), vec![7; number % 5]).unwrap();
+            if one_in(self.rng, 2) {
+                self.set_time(&file);
+            }
+        }
+        Some(format!("mkdir {path:?} with {count} files"))
+    }
+
+    /// More than are compared before it is given up.
+    fn many_directories(&mut self) -> Option<String> {
+        let path = self.new_path(&DIRECTORY_NAMES)?;
+        let count = self.rng.usize(20..50);
+        for number in 0..count {
+            let directory = join(&path, &number.to_string());
+            fs::create_dir_all(self.at(&directory)).unwrap();
+            fs::write(self.at(&join(&directory, "a")), vec![7; number]).unwrap();
+        }
+        Some(format!("mkdir {path:?} with {count} directories"))
+    }
+
+    /// As a release does, or `sed -i` over a tree.
+    fn change_many(&mut self) -> Option<String> {
+        let one_of = pick(self.rng, &[2, 5, 20]);
+        let files: Vec<_> =
+            self.tree.iter().filter(|(_, node)| node.size().is_some()).map(|(path, _)| path).collect();
+        let mut count = 0;
+        for path in files {
+            if one_in(self.rng, one_of) {
+                self.open(path, OpenOptions::new().append(true)).write_all(b"more").unwrap();
+                count += 1;
+            }
+        }
+        Some(format!("append to {count} files"))
+    }
+
+    fn hard_link(&mut self) -> Option<String> {
+        let path = self.file()?;
+        let to = self.new_path(&NAMES)?;
+        fs::hard_link(self.at(&path), self.at(&to)).unwrap();
+        Some(format!("link {to:?} to {path:?}"))
+    }
+
+    fn set_xattr(&mut self) -> Option<String> {
+        let path = self.any(|tree, path| tree[path].is_directory() || tree[path].size().is_some())?;
+        let name = pick(self.rng, &["user.a", "user.b"]);
+        if self.tree[&path].xattrs.contains_key(name) && one_in(self.rng, 2) {
+            rustix::fs::removexattr(self.at(&path), name).ok()?;
+            return Some(format!("remove {name} of {path:?}"));
+        }
+        let value = pick(self.rng, &["", "1", "two", "a longer one"]);
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(self.at(&path), name, value.as_bytes(), flags).ok()?;
+        Some(format!("set {name} of {path:?} to {value:?}"))
+    }
+
+    fn set_special_bits(&mut self) -> Option<String> {
+        let path = self.any(|tree, path| tree[path].is_directory() || tree[path].size().is_some())?;
+        let bits = pick(self.rng, &[0o4000, 0o2000, 0o1000, 0o6000, 0]);
+        let mode = self.tree[&path].mode & 0o777 | bits;
+        fs::set_permissions(self.at(&path), Permissions::from_mode(mode)).unwrap();
+        Some(format!("chmod {mode:o} {path:?}"))
+    }
+
+    /// Nothing but for root.
+    fn chown(&mut self) -> Option<String> {
+        let path = self.any(|_, _| true)?;
+        let owner = pick(self.rng, &[(0, 0), (4001, 4001), (4001, 4002), (0, 4002)]);
+        std::os::unix::fs::lchown(self.at(&path), Some(owner.0), Some(owner.1)).ok()?;
+        Some(format!("chown {owner:?} {path:?}"))
+    }
+
+    /// By a hole.
+    fn extend(&mut self) -> Option<String> {
+        let path = self.file()?;
+        let size = self.tree[&path].size()? + pick(self.rng, &[1, 5000, 100_000, 1 << 20, 3 << 20]);
+        self.open(&path, OpenOptions::new().write(true)).set_len(size).unwrap();
+        Some(format!("extend {path:?} to {size}"))
+    }
+
     fn append(&mut self) -> Option<String> {
         let path = self.file()?;
         let content = content(self.rng);
@@ -122,7 +219,7 @@ impl<'a> Edit<'a> {
         self.rng.fill(&mut bytes);
         file.write_all(&bytes).unwrap();
         drop(file);
-        let keeps_time = one_in(self.rng, 4);
+        let keeps_time = one_in(self.rng, 3);
         if keeps_time {
             self.set_mtime(&path, self.tree[&path].mtime);
         }
@@ -251,8 +348,11 @@ impl<'a> Edit<'a> {
     }
 
     fn any(&mut self, fits: impl Fn(&Tree, &str) -> bool) -> Option<String> {
-        let paths: Vec<_> =
-            self.tree.keys().filter(|path| !path.is_empty() && fits(self.tree, path)).collect();
+        // Of many files alike only half as many are meant as of all others.
+        let is_any = one_in(self.rng, 3);
+        let takes = |path: &str| is_any || path.len() < 200;
+        let fits = |path: &&String| !path.is_empty() && takes(path) && fits(self.tree, path);
+        let paths: Vec<_> = self.tree.keys().filter(fits).collect();
         if paths.is_empty() { None } else { Some(pick(self.rng, &paths).clone()) }
     }
 
@@ -325,5 +425,10 @@ fn content(rng: &mut fastrand::Rng) -> Vec<u8> {
     }
     let mut bytes = vec![0; size];
     rng.fill(&mut bytes);
+    if one_in(rng, 4) {
+        let from = rng.usize(..=size);
+        let to = rng.usize(from..=size);
+        bytes[from..to].fill(0);
+    }
     bytes
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    options::{Keep, Options, is_skipped},
+    options::{Keep, Options, Preserve, is_skipped},
     tree::{Kind, Node, Tree, children, parent},
 };
 
@@ -25,14 +25,33 @@ pub(super) struct Expected {
     pub(super) listed: u64,
     /// Entries that are removed, where no limit ends that.
     pub(super) deleted: u64,
+    /// Entries that are put in place or changed there: what no option asks for is as it comes.
+    pub(super) placed: BTreeSet<String>,
+    /// Files that must be one, by the name that is listed first.
+    pub(super) linked: BTreeMap<String, BTreeSet<String>>,
+    /// Names of one file here that are several at the source, of which one is changed in place: what they have in common may be either's.
+    pub(super) loose: BTreeSet<String>,
     /// Something in the way of an entry is to be kept. Then what has been told before it was found is not said here.
     pub(super) is_in_the_way: bool,
 }
 
 pub(super) fn expect(source: &Tree, destination: &Tree, options: &Options) -> Expected {
     let expected = Expected { tree: destination.clone(), ..Expected::default() };
-    let mut model = Model { source, options, listed: BTreeSet::new(), skipped: BTreeSet::new(), expected };
+    let mut model = Model {
+        source,
+        before: destination,
+        options,
+        listed: BTreeSet::new(),
+        skipped: BTreeSet::new(),
+        firsts: BTreeMap::new(),
+        changed_in_place: BTreeSet::new(),
+        left: BTreeSet::new(),
+        expected,
+    };
     model.list();
+    if options.preserve.hard_links {
+        model.find_links();
+    }
     model.expected.listed = u64::try_from(model.listed.len() + model.skipped.len()).expect("a few");
     let missing = model.missing();
     let in_place = model.put_in_place();
@@ -52,16 +71,25 @@ pub(super) fn expect(source: &Tree, destination: &Tree, options: &Options) -> Ex
     model.expected.failed.extend(missing);
     for directory in in_place {
         model.expected.touched.remove(&directory);
+        model.expected.placed.insert(directory.clone());
         model.expected.tree.insert(directory.clone(), source[&directory].clone());
     }
+    model.find_loose();
     model.expected
 }
 
 struct Model<'a> {
     source: &'a Tree,
+    before: &'a Tree,
     options: &'a Options,
     listed: BTreeSet<String>,
     skipped: BTreeSet<String>,
+    /// The file of which a listed one is another name.
+    firsts: BTreeMap<String, String>,
+    /// Files that keep their inode and get another mode, time, owner or attribute.
+    changed_in_place: BTreeSet<String>,
+    /// Files that are left alone though they differ.
+    left: BTreeSet<String>,
     expected: Expected,
 }
 
@@ -99,7 +127,10 @@ impl Model<'_> {
     /// Gives the directories that are in place.
     fn put_in_place(&mut self) -> Vec<String> {
         let mut in_place = Vec::new();
-        for path in self.listed.clone() {
+        // Further names of files come last.
+        let (links, others): (Vec<_>, Vec<_>) =
+            self.listed.iter().cloned().partition(|path| self.firsts.contains_key(path));
+        for path in others.into_iter().chain(links) {
             let node = &self.source[&path];
             if parent(&path).is_some_and(|parent| !in_place.iter().any(|it| it == parent)) {
                 self.expected.failed.insert(path);
@@ -107,6 +138,7 @@ impl Model<'_> {
             }
             let is_done = match &node.kind {
                 Kind::Directory => self.directory(&path, node),
+                Kind::File { .. } if self.firsts.contains_key(&path) => self.further_name(&path, node),
                 Kind::File { .. } => self.file(&path, node),
                 Kind::Link { .. } => self.link(&path, node),
                 Kind::Special => unreachable!("it is not listed"),
@@ -123,7 +155,12 @@ impl Model<'_> {
     fn directory(&mut self, path: &str, node: &Node) -> bool {
         let there = self.expected.tree.get(path).map(|there| there.kind.clone());
         match there {
-            Some(Kind::Directory) => return true,
+            Some(Kind::Directory) => {
+                if !path.is_empty() && self.has_other_extras(&self.before[path], node) {
+                    self.expected.changes.insert(path.to_owned(), "metadata");
+                }
+                return true;
+            }
             None => {}
             Some(Kind::Link { .. }) => drop(self.expected.tree.remove(path)),
             Some(Kind::File { .. } | Kind::Special) => {
@@ -135,25 +172,34 @@ impl Model<'_> {
 
     fn file(&mut self, path: &str, node: &Node) -> bool {
         let there = self.expected.tree.get(path).cloned();
-        if self.options.keep == Keep::Existing && there.is_some() {
+        let Some(there) = there else { return self.put(path, node, "create") };
+        if self.is_kept(&there, node) {
+            if there.size() != node.size() || there.mtime != node.mtime {
+                self.left.insert(path.to_owned());
+            }
             return true;
         }
-        let Some(there) = there else { return self.put(path, node, "create") };
         let (Kind::File { size, hash }, has) = (&node.kind, &there.kind) else {
             unreachable!("it is a file")
         };
         match has {
             Kind::Directory => self.options.delete && self.make_way(path) && self.put(path, node, "create"),
             Kind::Link { .. } | Kind::Special => self.put(path, node, "create"),
-            Kind::File { .. } if self.options.keep == Keep::Newer && there.mtime > node.mtime => true,
             Kind::File { size: has_size, hash: has_hash } => {
                 let is_read = self.options.checksum && *size > 0;
                 if size == has_size && (there.mtime == node.mtime || *size == 0) && !is_read {
                     // What has size and time is taken for the same, whatever is in it.
-                    let node = Node { kind: there.kind.clone(), ..node.clone() };
-                    return node == there || self.put(path, &node, "metadata");
+                    let is_same = (there.mode ^ node.mode) & 0o777 == 0
+                        && there.mtime == node.mtime
+                        && !self.has_other_extras(&there, node);
+                    if is_same {
+                        return true;
+                    }
+                    self.changed_in_place.insert(path.to_owned());
+                    return self.put(path, &Node { kind: there.kind, ..node.clone() }, "metadata");
                 }
                 if size == has_size && hash == has_hash {
+                    self.changed_in_place.insert(path.to_owned());
                     self.expected.same_content.insert(path.to_owned());
                 }
                 self.put(path, node, "update")
@@ -164,7 +210,9 @@ impl Model<'_> {
     fn link(&mut self, path: &str, node: &Node) -> bool {
         match self.expected.tree.get(path) {
             Some(_) if self.options.keep == Keep::Existing => true,
-            Some(there) if there == node => true,
+            Some(there) if there.kind == node.kind && there.mtime == node.mtime => {
+                !self.has_other_extras(there, node) || self.put(path, node, "metadata")
+            }
             Some(there) if there.is_directory() => {
                 self.options.delete && self.make_way(path) && self.put(path, node, "symlink")
             }
@@ -175,7 +223,24 @@ impl Model<'_> {
     fn put(&mut self, path: &str, node: &Node, action: &'static str) -> bool {
         self.expected.tree.insert(path.to_owned(), node.clone());
         self.expected.changes.insert(path.to_owned(), action);
+        self.expected.placed.insert(path.to_owned());
         true
+    }
+
+    fn is_kept(&self, there: &Node, node: &Node) -> bool {
+        match self.options.keep {
+            Keep::Nothing => false,
+            Keep::Newer => there.size().is_some() && there.mtime > node.mtime,
+            Keep::Existing => true,
+        }
+    }
+
+    /// Whether something else is different that an option asks for.
+    fn has_other_extras(&self, there: &Node, node: &Node) -> bool {
+        let Preserve { owner, xattrs, special_bits, .. } = self.options.preserve;
+        owner && there.owner != node.owner
+            || xattrs && there.xattrs != node.xattrs
+            || special_bits && (there.mode ^ node.mode) & 0o7000 != 0
     }
 
     fn make_way(&mut self, path: &str) -> bool {
@@ -201,5 +266,87 @@ impl Model<'_> {
         self.expected.changes.insert(path.to_owned(), "delete");
         self.expected.deleted += 1;
         Cleared::Yes
+    }
+}
+
+/// Hard links.
+impl Model<'_> {
+    /// The first name of a file is the one that is listed first: a directory with all that is directly in it, and then its directories.
+    fn find_links(&mut self) {
+        let mut files: Vec<&String> =
+            self.listed.iter().filter(|path| self.source[*path].size().is_some()).collect();
+        files.sort_by_key(|path| {
+            let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+            (parent.split('/').filter(|name| !name.is_empty()).collect::<Vec<_>>(), name)
+        });
+        let mut by_inode = BTreeMap::new();
+        for path in files {
+            let first = *by_inode.entry(self.source[path].inode).or_insert(path);
+            if first != path {
+                self.firsts.insert(path.clone(), first.clone());
+            }
+        }
+    }
+
+    fn further_name(&mut self, path: &str, node: &Node) -> bool {
+        let first = self.firsts[path].clone();
+        if self.left.contains(&first) || self.expected.failed.contains(&first) {
+            return false;
+        }
+        let target = self.expected.tree[&first].clone();
+        let Some(there) = self.before.get(path) else {
+            return self.link_to(path, (&first, &target), "create");
+        };
+        let is_replaced = matches!(self.expected.changes.get(&first), Some(&("create" | "update")));
+        let is_shared = self.before.get(&first).is_some_and(|first| first.inode == there.inode);
+        if is_shared && !is_replaced {
+            self.expected.tree.insert(path.to_owned(), target);
+            self.expected.placed.insert(path.to_owned());
+            self.expected.linked.entry(first).or_default().insert(path.to_owned());
+            return true;
+        }
+        if is_shared && self.expected.same_content.contains(&first) {
+            self.expected.same_content.insert(path.to_owned());
+        } else if self.is_kept(there, node) {
+            return true;
+        }
+        match there.kind {
+            Kind::Directory => {
+                self.options.delete && self.make_way(path) && self.link_to(path, (&first, &target), "create")
+            }
+            Kind::Link { .. } | Kind::Special => self.link_to(path, (&first, &target), "create"),
+            Kind::File { .. } if there.size() == node.size() && there.mtime == node.mtime => {
+                self.link_to(path, (&first, &target), "metadata")
+            }
+            Kind::File { .. } => self.link_to(path, (&first, &target), "update"),
+        }
+    }
+
+    fn link_to(&mut self, path: &str, (first, target): (&str, &Node), action: &'static str) -> bool {
+        self.expected.linked.entry(first.to_owned()).or_default().insert(path.to_owned());
+        self.put(path, target, action)
+    }
+
+    fn find_loose(&mut self) {
+        let mut by_inode: BTreeMap<u64, Vec<&String>> = BTreeMap::new();
+        for (path, _) in self.before.iter().filter(|(_, node)| node.size().is_some()) {
+            by_inode.entry(self.before[path].inode).or_default().push(path);
+        }
+        let linked = &self.expected.linked;
+        let loose = &mut self.expected.loose;
+        for names in by_inode.into_values().filter(|names| names.len() > 1) {
+            let is_one = linked
+                .iter()
+                .any(|(first, links)| names.iter().all(|path| *path == first || links.contains(*path)));
+            if !is_one && names.iter().any(|path| self.changed_in_place.contains(*path)) {
+                loose.extend(names.into_iter().cloned());
+            }
+        }
+        for (first, links) in linked {
+            if loose.contains(first) || links.iter().any(|path| loose.contains(path)) {
+                loose.insert(first.clone());
+                loose.extend(links.iter().cloned());
+            }
+        }
     }
 }

@@ -18,7 +18,17 @@ pub(super) struct Options {
     pub(super) min_size: Option<u64>,
     pub(super) max_size: Option<u64>,
     pub(super) age: Option<Age>,
+    pub(super) preserve: Preserve,
     pub(super) manner: Manner,
+}
+
+/// What is kept beside content, permission bits and times.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Preserve {
+    pub(super) owner: bool,
+    pub(super) xattrs: bool,
+    pub(super) hard_links: bool,
+    pub(super) special_bits: bool,
 }
 
 /// A bound on the age. The trees have times of now, and others that are years away from [`AGE_BOUND`] in the one or other direction.
@@ -38,6 +48,7 @@ pub(super) struct Manner {
     pub(super) compress: Option<u8>,
     pub(super) jobs: Option<u8>,
     pub(super) durability: Option<Durability>,
+    pub(super) sparse: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +110,21 @@ impl Pattern {
     }
 }
 
+impl Preserve {
+    /// Nothing as often as not: only then are listings compared by their digests.
+    fn random(rng: &mut fastrand::Rng) -> Self {
+        if one_in(rng, 2) {
+            return Self::default();
+        }
+        Self {
+            owner: rustix::process::geteuid().is_root() && one_in(rng, 2),
+            xattrs: one_in(rng, 2),
+            hard_links: one_in(rng, 2),
+            special_bits: one_in(rng, 2),
+        }
+    }
+}
+
 pub(super) fn pick<T: Copy>(rng: &mut fastrand::Rng, choices: &[T]) -> T {
     choices[rng.usize(..choices.len())]
 }
@@ -114,7 +140,7 @@ impl Options {
         let delete = one_in(rng, 2);
         let dry_run = one_in(rng, 8);
         let mut options = Self {
-            checksum: !dry_run && one_in(rng, 6),
+            checksum: !dry_run && one_in(rng, 4),
             delete,
             max_delete: (delete && one_in(rng, 4)).then(|| rng.u64(..8)),
             dry_run,
@@ -155,8 +181,9 @@ impl Options {
             jobs: one_in(rng, 2).then(|| pick(rng, &[1, 2, 3, 8])),
             durability: one_in(rng, 2)
                 .then(|| pick(rng, &[Durability::None, Durability::Batch, Durability::File])),
+            sparse: one_in(rng, 3),
         };
-        Self { manner, ..Self::default() }
+        Self { manner, preserve: Preserve::random(rng), ..Self::default() }
     }
 
     /// Whether an entry takes part whose directory does.

@@ -13,11 +13,19 @@ pub(super) type Tree = BTreeMap<String, Node>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) kind: Kind,
-    /// Permission bits; 0 of a link, which has none.
+    /// Permission and special bits; 0 of a link, which has none.
     pub(super) mode: u32,
     /// Nanoseconds since the epoch.
     pub(super) mtime: i128,
+    /// User and group.
+    pub(super) owner: (u32, u32),
+    /// Those of `user.*`.
+    pub(super) xattrs: Xattrs,
+    /// Names with the same one are one file.
+    pub(super) inode: u64,
 }
+
+pub(super) type Xattrs = BTreeMap<String, Vec<u8>>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -74,9 +82,27 @@ fn node(place: &Path) -> Node {
     } else {
         Kind::Special
     };
-    let mode = if stat.is_symlink() { 0 } else { stat.mode() & 0o777 };
+    let mode = if stat.is_symlink() { 0 } else { stat.mode() & 0o7777 };
     let mtime = i128::from(stat.mtime()) * 1_000_000_000 + i128::from(stat.mtime_nsec());
-    Node { kind, mode, mtime }
+    let has_xattrs = stat.is_file() || stat.is_dir();
+    let xattrs = if has_xattrs { xattrs(place) } else { Xattrs::new() };
+    Node { kind, mode, mtime, owner: (stat.uid(), stat.gid()), xattrs, inode: stat.ino() }
+}
+
+/// None where the file system has none.
+fn xattrs(place: &Path) -> Xattrs {
+    let mut names = vec![0; 1 << 16];
+    let size = rustix::fs::llistxattr(place, &mut names[..]).unwrap_or(0);
+    let names = names[..size].split(|byte| *byte == 0).map(|name| String::from_utf8(name.to_vec()).unwrap());
+    let names = names.filter(|name| name.starts_with("user."));
+    names
+        .map(|name| {
+            let mut value = vec![0; 1 << 16];
+            let size = rustix::fs::lgetxattr(place, name.as_str(), &mut value[..]).unwrap();
+            value.truncate(size);
+            (name, value)
+        })
+        .collect()
 }
 
 pub(super) fn join(directory: &str, name: &str) -> String {

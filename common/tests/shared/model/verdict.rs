@@ -1,9 +1,11 @@
 //! Whether a destination is what it must be.
 
+use std::collections::BTreeMap;
+
 use super::{
     expect::Expected,
     options::Options,
-    tree::{Kind, Tree, difference},
+    tree::{Kind, Node, Tree, difference},
 };
 
 /// More is to be removed than may be.
@@ -19,21 +21,90 @@ pub(super) fn check_done(options: &Options, before: &Tree, expected: &Expected, 
     if is_limited(options, expected) {
         return check_limited(options, before, expected, found);
     }
+    assert_eq!(difference(&settled(options, before, expected, found), found), [""; 0]);
+    check_linked(before, expected, found);
+}
+
+/// What is expected, with what is as it comes taken from what was found.
+pub(super) fn settled(options: &Options, before: &Tree, expected: &Expected, found: &Tree) -> Tree {
     let mut tree = expected.tree.clone();
-    for path in &expected.touched {
-        let node = tree.get_mut(path).expect("what was touched is there");
-        node.mtime = found.get(path).map_or(0, |node| node.mtime);
+    for (path, node) in &mut tree {
+        let Some(now) = found.get(path) else { continue };
+        if expected.loose.contains(path) && node.kind == now.kind {
+            *node = now.clone();
+        }
+        if expected.touched.contains(path) {
+            node.mtime = now.mtime;
+        }
+        if expected.placed.contains(path) {
+            take_as_it_comes(options, (before, expected, path), node, now);
+        }
     }
-    assert_eq!(difference(&tree, found), [""; 0]);
+    tree
+}
+
+/// What no option asks for may be left of what was there, and is nothing else.
+fn take_as_it_comes(
+    options: &Options,
+    (before, expected, path): (&Tree, &Expected, &str),
+    node: &mut Node,
+    now: &Node,
+) {
+    let names = expected.linked.iter().find(|(first, links)| *first == path || links.contains(path));
+    let names = names.into_iter().flat_map(|(first, links)| links.iter().chain([first]).map(String::as_str));
+    let was: Vec<_> = names.chain([path]).filter_map(|path| before.get(path)).collect();
+    node.inode = now.inode;
+    if !options.preserve.owner {
+        node.owner = now.owner;
+    }
+    if !options.preserve.special_bits {
+        // Directories get setgid from where they are made.
+        let inherited = if node.is_directory() { 0o2000 } else { 0 };
+        let left = was.iter().fold(inherited, |bits, node| bits | node.mode & 0o7000);
+        node.mode = node.mode & 0o777 | now.mode & left;
+    }
+    if !options.preserve.xattrs {
+        let is_left =
+            |name: &str, value: &Vec<u8>| was.iter().any(|node| node.xattrs.get(name) == Some(value));
+        node.xattrs = now.xattrs.clone();
+        node.xattrs.retain(|name, value| is_left(name, value));
+    }
+}
+
+/// What must be one file is one, and nothing else is that was not.
+fn check_linked(before: &Tree, expected: &Expected, found: &Tree) {
+    for (first, links) in &expected.linked {
+        let is_one = links.iter().all(|path| found[path].inode == found[first].inode);
+        assert!(is_one, "{first:?} and {links:?} are not one file");
+    }
+    let mut by_inode: BTreeMap<u64, Vec<&String>> = BTreeMap::new();
+    for (path, node) in found.iter().filter(|(_, node)| node.size().is_some()) {
+        by_inode.entry(node.inode).or_default().push(path);
+    }
+    let inode = |path: &String| before.get(path).map(|node| node.inode);
+    let is_linked = |path: &String, other: &String| {
+        inode(path).is_some() && inode(path) == inode(other)
+            || expected.linked.iter().any(|(first, links)| {
+                [path, other].iter().all(|path| *path == first || links.contains(*path))
+            })
+    };
+    for mut names in by_inode.into_values() {
+        let mut joined = vec![names.remove(0)];
+        while let Some(at) = names.iter().position(|path| joined.iter().any(|it| is_linked(it, path))) {
+            joined.push(names.remove(at));
+        }
+        assert!(names.is_empty(), "{names:?} have become one file with {joined:?}");
+    }
 }
 
 /// Where only so many may be deleted, anything may be left: but each entry is old or new, and no more is gone.
 fn check_limited(options: &Options, before: &Tree, expected: &Expected, found: &Tree) {
+    let tree = settled(options, before, expected, found);
     for (path, node) in found {
         let is_known = |tree: &Tree| {
             tree.get(path).is_some_and(|other| other == node || other.is_directory() && node.is_directory())
         };
-        assert!(is_known(before) || is_known(&expected.tree), "{path:?} is neither old nor new: {node:?}");
+        assert!(is_known(before) || is_known(&tree), "{path:?} is neither old nor new: {node:?}");
     }
     let gone = before.keys().filter(|path| !found.contains_key(*path)).count();
     assert!(u64::try_from(gone).ok() <= options.max_delete, "{gone} are gone");
@@ -74,6 +145,9 @@ pub(super) fn check_told(
     }
     let wanted = expected.changes.iter().map(|(path, action)| (path.clone(), (*action).to_owned()));
     let mut wanted: Vec<_> = wanted.collect();
+    let is_open = |path: &String| path == "." || expected.loose.contains(path);
+    changes.retain(|(path, _)| !is_open(path));
+    wanted.retain(|(path, _)| !is_open(path));
     if !options.dry_run {
         // Whether a file that is the same already is found out or sent is the engine's business.
         changes.retain(|(path, _)| !expected.same_content.contains(path));
