@@ -339,7 +339,13 @@ impl Planner<'_> {
         let (shared, index) = (self.shared, place.index);
         match action {
             Action::SetMetadata => {
-                let set = |file: File| attributes::set_file(shared, index, &file, metadata);
+                let set = |file: File| {
+                    // Only an empty file gets another time.
+                    if size == 0 {
+                        shared.replaced.note_restamped(&file.stat()?, metadata.mtime);
+                    }
+                    attributes::set_file(shared, index, &file, metadata)
+                };
                 match place.dir.open_file_to_change(place.name).and_then(set) {
                     Ok(()) => {
                         shared.landing.note_change();

@@ -2,10 +2,11 @@
 //!
 //! Between the plan and the rename anybody may write there: a local program, another sync, or an earlier sync of the same tree whose
 //! controller has died and which the gateway has not noticed yet. A file that appeared or changed in between is not overwritten,
-//! unless it is the very file that was coming.
+//! unless it is the very file that was coming. A file that has several names here may have got another time under one of them by
+//! ourselves, and is no other file by that under the rest.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     sync::{Mutex, MutexGuard},
 };
@@ -20,6 +21,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Replaced {
     seen: Mutex<HashMap<u32, Seen>>,
+    /// Inodes and the times that they got from us, of files with several names.
+    restamped: Mutex<HashSet<(u64, Timestamp)>>,
 }
 
 /// Enough of an entry to know it again.
@@ -42,9 +45,22 @@ impl Replaced {
         self.seen().insert(index, Seen::of(stat));
     }
 
+    /// Notes that a file will get this time where it is.
+    pub(super) fn note_restamped(&self, stat: &Stat, mtime: Timestamp) {
+        if stat.has_links {
+            self.restamped.lock().expect("no holder panics").insert((stat.inode, mtime));
+        }
+    }
+
     /// Whether a file still is what stood in its place when it was planned.
     pub(super) fn is_as_planned(&self, index: u32, stat: &Stat) -> bool {
-        self.seen().get(&index) == Some(&Seen::of(stat))
+        let seen = self.seen().get(&index).copied();
+        seen.is_some_and(|seen| self.is_still(&seen, &Seen::of(stat)))
+    }
+
+    fn is_still(&self, seen: &Seen, now: &Seen) -> bool {
+        let restamped = || self.restamped.lock().expect("no holder panics").contains(&(now.inode, now.mtime));
+        now == seen || (now.inode, now.size) == (seen.inode, seen.size) && restamped()
     }
 
     /// Whether what will be replaced has this size.
@@ -73,7 +89,7 @@ impl Replaced {
                 other => other,
             };
         };
-        Self::rename_if(staging, temp, dir, name, |now| *now == seen)
+        Self::rename_if(staging, temp, dir, name, |now| self.is_still(&seen, now))
     }
 
     /// Renames over what is there, if `is_planned` knows it, if it is gone, or if it is the file that is coming.

@@ -321,6 +321,7 @@ impl Writer<'_> {
             let differs = stat.metadata != metadata || attributes::differ(shared, index, (&dir, name), &stat);
             if differs {
                 shared.landing.note_change();
+                shared.replaced.note_restamped(&stat, metadata.mtime);
                 attributes::set_file(shared, index, &file, metadata)?;
             }
             Ok(differs)

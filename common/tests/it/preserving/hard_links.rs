@@ -100,3 +100,36 @@ async fn links_fail_by_name_with_their_file_or_where_none_can_be_made() {
     let report = synced(from, to, keeping(HARD_LINKS)).await.report;
     assert!(report.failed[0].reason.contains("a directory is in the way"), "{:?}", report.failed);
 }
+
+/// Files of a source that have one content are one file here. Under each name a time is due, or other content, and to set the one is no change
+/// by somebody else that would stand in the way of the rest.
+#[tokio::test]
+async fn names_of_one_file_that_are_several_at_the_source_do_not_stand_in_each_others_way() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (from, to) = (from.path(), to.path());
+    let age = |path: &Path, seconds: u64| {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    };
+    for content in [vec![], vec![7; 2_000_000]] {
+        for preserve in [NOTHING, HARD_LINKS] {
+            fs::write(to.join("a"), &content).unwrap();
+            age(&to.join("a"), 1);
+            for name in ["0", "b", "c"] {
+                let _old = fs::remove_file(to.join(name));
+                fs::hard_link(to.join("a"), to.join(name)).unwrap();
+            }
+            for (seconds, name) in [(2, "a"), (3, "b")] {
+                fs::write(from.join(name), &content).unwrap();
+                age(&from.join(name), seconds);
+            }
+            for name in ["0", "c"] {
+                fs::write(from.join(name), "something else").unwrap();
+            }
+            kept(from, to, keeping(preserve)).await;
+            for name in ["0", "a", "b", "c"] {
+                assert_eq!(fs::read(to.join(name)).unwrap(), fs::read(from.join(name)).unwrap(), "{name}");
+            }
+        }
+    }
+}
