@@ -131,6 +131,10 @@ impl World {
         let mut calls = 20;
         for _ in 0..rng.usize(5..14) {
             let source = rng.usize(..2);
+            if one_in(&mut rng, 6) {
+                self.sync_by_content(&mut rng, source).await;
+                continue;
+            }
             if one_in(&mut rng, 2) {
                 (0..rng.usize(1..6)).for_each(|_| self.edit(&mut rng, source));
             }
@@ -146,6 +150,18 @@ impl World {
         }
         let options = Options::mirror(&mut rng);
         self.sync(first, &options, Trouble::None).await;
+    }
+
+    /// What is remembered hides no change.
+    async fn sync_by_content(&mut self, rng: &mut fastrand::Rng, source: usize) {
+        let options = Options { checksum: true, ..Options::mirror(rng) };
+        self.sync(source, &options, Trouble::None).await;
+        for _ in 0..2 {
+            let tree = rng.usize(..2);
+            let told = edits::edit_unseen(rng, self.trees[tree].path());
+            self.steps.push(format!("{tree}: {told}"));
+            self.sync(source, &options, Trouble::None).await;
+        }
     }
 
     fn edit(&mut self, rng: &mut fastrand::Rng, tree: usize) {

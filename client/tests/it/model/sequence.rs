@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::{
     arguments::arguments,
-    edits::edit,
+    edits::{edit, edit_unseen},
     expect::{Expected, expect},
     gateway::Running,
     options::{Options, one_in, pick},
@@ -40,7 +40,7 @@ pub(super) fn run(seed: u64, steps: &Mutex<Vec<String>>) {
         world.edit(&mut rng, side);
     }
     for _ in 0..rng.usize(5..14) {
-        match rng.u32(..10) {
+        match rng.u32(..11) {
             0..5 => {
                 let side = pick(&mut rng, &[Side::Left, Side::Right]);
                 (0..rng.usize(1..6)).for_each(|_| world.edit(&mut rng, side));
@@ -50,7 +50,8 @@ pub(super) fn run(seed: u64, steps: &Mutex<Vec<String>>) {
                 let options = Options::random(&mut rng, &world.trees(way).0);
                 world.sync(way, &options);
             }
-            _ => world.crash(&mut rng),
+            8..10 => world.crash(&mut rng),
+            _ => world.sync_by_content(&mut rng),
         }
     }
     let way = pick(&mut rng, &[Way::Push, Way::Pull]);
@@ -139,6 +140,19 @@ impl<'a> World<'a> {
     fn edit(&self, rng: &mut fastrand::Rng, side: Side) {
         let told = edit(rng, &self.tree(side));
         self.note(format!("{side:?}: {told}"));
+    }
+
+    /// What is remembered hides no change.
+    fn sync_by_content(&mut self, rng: &mut fastrand::Rng) {
+        let way = pick(rng, &[Way::Push, Way::Pull]);
+        let options = Options { checksum: true, ..Options::mirror(rng) };
+        self.sync(way, &options);
+        for _ in 0..2 {
+            let side = pick(rng, &[Side::Left, Side::Right]);
+            let told = edit_unseen(rng, &self.tree(side));
+            self.note(format!("{side:?}: {told}"));
+            self.sync(way, &options);
+        }
     }
 
     /// Syncs, checks what came of it, and does it again.

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{Seek, SeekFrom, Write},
-    os::unix::fs::{FileTypeExt, PermissionsExt, symlink},
+    os::unix::fs::{FileExt, FileTypeExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
@@ -41,6 +41,24 @@ pub(super) fn edit(rng: &mut fastrand::Rng, top: &Path) -> String {
     let mut it = Edit { rng, top, tree: &tree };
     let act = if makes { it.makes() } else { it.changes() };
     act(&mut it).unwrap_or_else(|| it.create().unwrap_or_else(|| "nothing".to_owned()))
+}
+
+/// Changes some files in a way that neither size nor time shows, and says which.
+pub(super) fn edit_unseen(rng: &mut fastrand::Rng, top: &Path) -> String {
+    let (tree, _) = read(top);
+    let files: Vec<_> =
+        tree.iter().filter(|(_, node)| node.size() > Some(0)).map(|(path, _)| path.clone()).collect();
+    let changed: Vec<_> = files.into_iter().filter(|_| one_in(rng, 4)).collect();
+    let edit = Edit { rng, top, tree: &tree };
+    for path in &changed {
+        let file = edit.open(path, OpenOptions::new().read(true).write(true));
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, 0).unwrap();
+        file.write_all_at(&[byte[0].wrapping_add(1)], 0).unwrap();
+        drop(file);
+        edit.set_mtime(path, tree[path].mtime);
+    }
+    format!("change {changed:?} unseen")
 }
 
 type Act<'a> = fn(&mut Edit<'a>) -> Option<String>;
