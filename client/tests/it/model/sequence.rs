@@ -224,8 +224,7 @@ impl<'a> World<'a> {
     /// No staging place is left, nor an unfinished file of one that is complete.
     fn check_leftovers(&self, way: Way, (source, found, expected): (&Tree, &Tree, &Expected)) {
         let reserved = self.reserved(way);
-        let places: Vec<_> = reserved.iter().filter(|name| !name.starts_with(PARTIAL)).collect();
-        assert!(places.is_empty(), "{places:?} are left");
+        assert_eq!(self.places(way), [""; 0], "places are left");
         for (path, node) in found {
             let is_whole = source.get(path) == Some(node) && node.size() > Some(CHUNK_BYTES);
             if !is_whole || !expected.changes.contains_key(path) {
@@ -258,15 +257,17 @@ impl<'a> World<'a> {
         let retry = if matches!(victim, Victim::GatewayForAMoment) { "20s" } else { "0s" };
         let arguments = self.arguments(way, &options, retry);
         self.note(format!("sync {}, {victim:?} killed {moment:?}", arguments.join(" ")));
+        // What an earlier crash has left stays if this sync does not get as far as to remove it.
+        let left = self.places(way);
         let mut running = self.spawn(&arguments);
-        self.wait_until(way, moment, &mut running.child);
+        self.wait_until((way, &left), moment, &mut running.child);
         let (ended, address) = (running.child.try_wait().unwrap(), self.gateway.as_ref().unwrap().address);
         let output = match victim {
             Victim::Controller | Victim::ControllerAlone => {
                 running.child.kill().unwrap();
                 let output = self.finish(running);
                 match (victim, way) {
-                    (Victim::ControllerAlone, _) => self.wait_for_the_handler(way),
+                    (Victim::ControllerAlone, _) => self.wait_for_the_handler(way, &left),
                     (_, Way::Push) => self.start_gateway_anew(),
                     (_, Way::Pull) => {}
                 }
@@ -276,7 +277,7 @@ impl<'a> World<'a> {
                 let pid = Pid::from_child(&running.child);
                 let _over = ended.is_none().then(|| kill_process(pid, Signal::INT));
                 let output = self.finish(running);
-                self.wait_for_the_handler(way);
+                self.wait_for_the_handler(way, &left);
                 output
             }
             Victim::Gateway => {
@@ -301,11 +302,11 @@ impl<'a> World<'a> {
         }
     }
 
-    fn wait_until(&self, way: Way, moment: Moment, child: &mut Child) {
+    fn wait_until(&self, (way, left): (Way, &[String]), moment: Moment, child: &mut Child) {
         let pause = match moment {
             Moment::AfterStart(pause) => pause,
             Moment::AfterBegin(pause) => {
-                let has_begun = || self.reserved(way).iter().any(|name| !name.starts_with(PARTIAL));
+                let has_begun = || self.places(way).iter().any(|name| !left.contains(name));
                 while child.try_wait().unwrap().is_none() && !has_begun() {
                     std::thread::yield_now();
                 }
@@ -318,9 +319,9 @@ impl<'a> World<'a> {
 
     /// The gateway gives up a lost controller, and its staging place goes. It ends then itself, since a handler that was all but done might
     /// be at its last directories still.
-    fn wait_for_the_handler(&mut self, way: Way) {
+    fn wait_for_the_handler(&mut self, way: Way, left: &[String]) {
         let start = Instant::now();
-        while self.reserved(way).iter().any(|name| !name.starts_with(PARTIAL)) {
+        while self.places(way).iter().any(|name| !left.contains(name)) {
             assert!(start.elapsed() < PATIENCE, "the gateway does not notice that its controller is lost");
             std::thread::yield_now();
         }
@@ -397,6 +398,13 @@ impl<'a> World<'a> {
         let names = fs::read_dir(parent).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
         names.filter(|name| name.starts_with(RESERVED)).collect()
+    }
+
+    /// Those of them that are staging places.
+    fn places(&self, way: Way) -> Vec<String> {
+        let mut names = self.reserved(way);
+        names.retain(|name| !name.starts_with(PARTIAL));
+        names
     }
 
     fn tree(&self, side: Side) -> PathBuf {
