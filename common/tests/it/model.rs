@@ -51,7 +51,7 @@ use options::{Options, one_in, pick};
 use tree::{Tree, difference, read};
 
 /// Sequences of an ordinary run, which take some seconds.
-const SEQUENCES: u64 = 8;
+const SEQUENCES: u64 = 5;
 
 #[tokio::test]
 async fn whatever_the_disk_does_the_destination_is_what_the_model_says() {
