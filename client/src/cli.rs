@@ -128,6 +128,9 @@ pub(crate) struct SyncArguments {
     /// Remove at most this many entries and leave the rest, which is a failure
     #[arg(long, value_name = "N", requires = "delete")]
     pub(crate) max_delete: Option<u64>,
+    /// Remove each file from SRC once it is durable at DST and if it has not changed; directories and links stay
+    #[arg(long, conflicts_with_all = ["delete", "copy_links"])]
+    pub(crate) remove_source_files: bool,
     /// Leave files alone that are newer at DST
     #[arg(long, short, conflicts_with = "ignore_existing")]
     pub(crate) update: bool,

@@ -241,6 +241,7 @@ impl Controller {
             trailing_slash: remote.trailing_slash,
             options,
             selection,
+            backup: None,
         };
         let opening = Opening::begin(&self.connection, SERVICE_SYNC, &request).await?;
         // Before the gateway hears of the channel, since its data streams may come right behind the reply.

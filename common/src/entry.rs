@@ -2,6 +2,8 @@
 //!
 //! Pure values. `root` fills them from a disk, `wire::sync` carries them, `sync::plan` compares them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 
 /// A point in time as file systems keep it: seconds since 1970 and nanoseconds below a second.
@@ -17,6 +19,20 @@ impl Timestamp {
     /// Nanoseconds since 1970, exact for every value.
     pub fn as_nanoseconds(self) -> i128 {
         i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanoseconds)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// The earliest or latest there is, where this has no place for a time.
+    fn from(time: SystemTime) -> Self {
+        let (after, before) = (time.duration_since(UNIX_EPOCH), UNIX_EPOCH.duration_since(time));
+        let (seconds, nanoseconds) = match (after, before) {
+            (Ok(after), _) => (i64::try_from(after.as_secs()).unwrap_or(i64::MAX), after.subsec_nanos()),
+            // To the second is enough for what lies before everything.
+            (_, Ok(before)) => (i64::try_from(before.as_secs()).map_or(i64::MIN, |seconds| -seconds), 0),
+            (Err(_), Err(_)) => (0, 0),
+        };
+        Self { seconds, nanoseconds }
     }
 }
 

@@ -11,6 +11,7 @@ mod kills;
 mod losses;
 mod many;
 mod mirrors;
+mod moving;
 mod placement;
 mod relay;
 mod selecting;

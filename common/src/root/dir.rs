@@ -273,6 +273,11 @@ impl File {
         Ok(Stat::from_raw(&retry_on_intr(|| rustix::fs::fstat(&self.fd))?))
     }
 
+    /// How many names the file has.
+    pub fn links(&self) -> io::Result<u64> {
+        Ok(retry_on_intr(|| rustix::fs::fstat(&self.fd))?.st_nlink)
+    }
+
     /// Appends up to `limit` bytes from `offset` on to `buffer`, fewer only at the end of the file; says how many.
     ///
     /// The buffer's memory is not zeroed first.

@@ -16,11 +16,13 @@ mod commit;
 mod control;
 mod decoder;
 mod extraneous;
+mod farewell;
 mod items;
 mod landing;
 mod pending;
 mod planner;
 mod rebuild;
+mod receipts;
 mod replaced;
 mod streams;
 mod writer;
@@ -55,6 +57,7 @@ use extraneous::Extraneous;
 use items::Items;
 use landing::Landing;
 use pending::Pending;
+use receipts::Receipts;
 use replaced::Replaced;
 
 /// The source sent something that was never asked for, or has come already.
@@ -80,6 +83,7 @@ struct Shared {
     assemblies: Assemblies,
     bases: Bases,
     replaced: Replaced,
+    receipts: Receipts,
     extraneous: Extraneous,
     items: Items,
     control: Sender<DestinationMessage>,
@@ -181,6 +185,7 @@ pub(super) async fn run(
         assemblies: Assemblies::default(),
         bases: Bases::default(),
         replaced: Replaced::default(),
+        receipts: Receipts::default(),
         extraneous: Extraneous::default(),
         control,
         tally: tally.clone(),
@@ -242,6 +247,10 @@ async fn converse(
     if let Some(last) = last {
         let queued = async {
             // The queue is only ever closed here and when the sync is dropped.
+            if matches!(last, DestinationMessage::Done(_)) {
+                let stages = DestinationMessage::Stages(shared.tally.stage_times());
+                let _closed = shared.control.send(stages).await;
+            }
             let _closed = shared.control.send(last).await;
             shared.control.close();
         };
@@ -253,7 +262,7 @@ async fn converse(
         }
     }
     if result.is_ok() {
-        await_farewell(&mut channel.recv, &connection).await;
+        return farewell::hear(&mut channel.recv, &connection, shared).await;
     }
     result
 }
@@ -280,16 +289,6 @@ async fn wind_up(
             },
             Ok(_message) = unsaid.recv() => {}
         }
-    }
-}
-
-/// Waits until the source has closed its side: then it has our last message, and the connection may go.
-async fn await_farewell(recv: &mut FrameReceiver, connection: &quinn::Connection) {
-    let farewell =
-        async { while let Ok(Some(_)) = recv.try_recv_bytes(limits::CONTROL_FRAME_BYTES_MAX).await {} };
-    tokio::select! {
-        _ = timeout(limits::REPLY_TIMEOUT, farewell) => {}
-        _ = connection.closed() => {}
     }
 }
 

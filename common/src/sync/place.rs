@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use super::Events;
 use crate::{
-    entry::Kind,
+    entry::{Kind, Timestamp},
     filter::{Selection, Subject},
     path::{Name, PathError, RelPath},
     root::{self, Dir, EntryType, Root, Stat},
@@ -21,6 +21,7 @@ pub struct Source {
     pub(super) kind: Kind,
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
+    pub(super) as_of: Option<Timestamp>,
 }
 
 impl Source {
@@ -53,7 +54,14 @@ impl Source {
             (Kind::File { .. }, Some((_, own))) if name.is_none() => own.as_bytes().to_vec(),
             _ => name.map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
         };
-        Ok(Self { root, path, name, top, kind, events: None, selection: Arc::default() })
+        Ok(Self { root, path, name, top, kind, events: None, selection: Arc::default(), as_of: None })
+    }
+
+    /// The time of day, which the engine does not know. Files that were changed about then are looked at twice before they are removed,
+    /// and all are without it.
+    pub fn opened_at(mut self, now: Timestamp) -> Self {
+        self.as_of = Some(now);
+        self
     }
 
     /// Passes on what the destination tells of its changes.

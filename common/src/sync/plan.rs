@@ -107,9 +107,13 @@ fn compare_files(wanted: (u64, Metadata), there: (u64, Metadata), options: SyncO
         let is_worth_it = wanted.0.min(there.0) >= BASIS_BYTES_MIN;
         return if is_worth_it { Action::FetchWithBasis } else { Action::Fetch };
     }
-    let may_differ = options.checksum || wanted.1.mtime != there.1.mtime;
+    let may_differ = options.compares_content() || wanted.1.mtime != there.1.mtime;
     if may_differ && wanted.0 > 0 {
         return Action::FetchWithBasis;
+    }
+    // The source removes what it has sent, and an empty file costs nothing.
+    if options.remove_source {
+        return Action::Fetch;
     }
     if wanted.1 != there.1 { Action::SetMetadata } else { Action::Keep }
 }

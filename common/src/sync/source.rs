@@ -14,6 +14,7 @@ mod compression;
 mod encoder;
 mod places;
 mod reader;
+mod removal;
 mod scan;
 mod select;
 mod streams;
@@ -21,7 +22,7 @@ mod wanted;
 
 use std::{
     io,
-    sync::{Arc, RwLock},
+    sync::{Arc, RwLock, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
@@ -45,6 +46,7 @@ use crate::{
     },
 };
 use places::Places;
+use removal::Removal;
 use streams::Pace;
 use wanted::Wanted;
 
@@ -58,6 +60,7 @@ struct Shared {
     tree: RwLock<Tree>,
     places: Places,
     wanted: Wanted,
+    removal: Removal,
     control: Sender<SourceMessage>,
     tally: Arc<Tally>,
     named: Named,
@@ -112,13 +115,16 @@ struct CloseOnDrop(Arc<Shared>);
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.wanted.abandon();
+        self.0.removal.abandon();
         self.0.control.close();
     }
 }
 
 pub(super) async fn run(link: Link, source: Source, options: SyncOptions, tally: Arc<Tally>) -> Outcome {
     let (control, outgoing) = async_channel::bounded(limits::CONTROL_QUEUED_MAX);
+    let removes = options.remove_source && !options.dry_run && !source.selection.follow_links();
     let shared = Arc::new(Shared {
+        removal: Removal::new(removes, source.as_of),
         source,
         options,
         connection: link.connection.clone(),
@@ -163,10 +169,14 @@ async fn converse(
         }
     };
     let last = match &result {
-        Ok(()) | Err(SyncError::Link(_) | SyncError::Aborted { .. }) => None,
+        Ok(()) => Some(SourceMessage::Farewell {
+            files_removed: shared.tally.files_removed.load(Relaxed),
+            stages: shared.tally.stage_times(),
+        }),
+        Err(SyncError::Link(_) | SyncError::Aborted { .. }) => None,
         Err(err) => Some(SourceMessage::Aborted { status: err.status().into(), reason: err.to_string() }),
     };
-    if listens && (result.is_ok() || last.is_some()) {
+    if listens && last.is_some() {
         let queued = async {
             if let Some(last) = last {
                 // The queue is only ever closed here and when the sync is dropped.
@@ -199,11 +209,20 @@ async fn drive(channel: u64, mut recv: FrameReceiver, shared: &Arc<Shared>) -> R
     }
     drop(unit_queue);
 
+    let mut removing = JoinSet::new();
+    if shared.removal.is_asked() {
+        let shared = shared.clone();
+        removing.spawn_blocking(move || removal::work(&shared));
+    }
     let listening = read_control(recv, shared);
     tokio::pin!(listening);
     loop {
         tokio::select! {
-            result = &mut listening => return result,
+            result = &mut listening => {
+                result?;
+                shared.removal.close();
+                return removing.join_next().await.unwrap_or(Ok(Ok(()))).map_err(|_| SyncError::Worker)?;
+            }
             Some(ended) = tasks.join_next() => {
                 if let Err(err) = ended.map_err(|_| SyncError::Worker)? {
                     return told_or(err, listening).await;
@@ -248,8 +267,11 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
                 if index >= shared.tree.read().expect("no holder panics").len() {
                     return Err(SyncError::Protocol("it names an entry that was not listed"));
                 }
+                shared.removal.forget(index);
                 shared.named.failed(&shared.tally, shared.path_of(index), &reason);
             }
+            DestinationMessage::Safe(runs) => shared.removal.are_safe(&runs)?,
+            DestinationMessage::Stages(times) => shared.tally.take_peer_stages(&times),
             DestinationMessage::NotDeleted { path, reason } => {
                 let path =
                     RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;

@@ -10,6 +10,7 @@ mod delta;
 mod faults;
 mod goodbye;
 mod mirroring;
+mod moving;
 mod pair;
 mod peers;
 mod rehearsing;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use swarmwire_common::{
+    entry::Timestamp,
     filter::Selection,
     limits,
     path::RelPath,
@@ -19,7 +20,7 @@ use swarmwire_common::{
 use tokio::{task::spawn_blocking, time::MissedTickBehavior};
 
 use super::{Request, status_of};
-use crate::{grants::Operation, metrics::SyncMeter, opening::Refusal};
+use crate::{gateway::wall_clock, grants::Operation, metrics::SyncMeter, opening::Refusal};
 
 /// How often the metrics take over what the engine has counted: four times in the second that is promised.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
@@ -79,16 +80,32 @@ fn granted(request: &Request) -> Result<(SyncRequest, RelPath), Refusal> {
     let asked: SyncRequest = request.decode()?;
     let path = RelPath::from_wire(asked.path.clone())
         .map_err(|err| Refusal::new(Status::Invalid, err.to_string()))?;
-    let operation = match asked.direction {
-        Direction::Push => Operation::Push,
-        Direction::Pull => Operation::Pull,
-    };
     let grant = request.grant()?;
-    grant.require_at(&operation, &path)?;
-    if asked.direction == Direction::Push && asked.options.delete.is_asked() {
-        grant.require_at(&Operation::Delete, &path)?;
+    for operation in needed(&asked) {
+        grant.require_at(&operation, &path)?;
     }
-    Ok((asked, path))
+    let contradiction = asked.options.contradiction();
+    let contradiction = contradiction.or_else(|| {
+        let follows = asked.options.remove_source && asked.selection.follow_links;
+        follows.then_some("files that links lead to cannot be removed")
+    });
+    match contradiction {
+        Some(reason) => Err(Refusal::new(Status::Invalid, reason)),
+        None => Ok((asked, path)),
+    }
+}
+
+/// What the identity must be allowed to do.
+fn needed(asked: &SyncRequest) -> Vec<Operation> {
+    let SyncRequest { direction, options, .. } = asked;
+    match direction {
+        // Whoever may have the content may know whether it is the same.
+        _ if options.verify => vec![Operation::Pull],
+        Direction::Push if options.delete.is_asked() => vec![Operation::Push, Operation::Delete],
+        Direction::Push => vec![Operation::Push],
+        Direction::Pull if options.remove_source => vec![Operation::Pull, Operation::Delete],
+        Direction::Pull => vec![Operation::Pull],
+    }
 }
 
 fn open(root: Arc<Root>, path: RelPath, asked: SyncRequest) -> Result<Half, Refusal> {
@@ -112,7 +129,8 @@ fn open_half(
         Direction::Pull => {
             let last = path.clone();
             let name = last.split_last().map(|(_, name)| name).filter(|_| !trailing_slash);
-            Half::Source(Source::open(root, path, name)?.selecting(selection)?)
+            let source = Source::open(root, path, name)?.selecting(selection)?;
+            Half::Source(source.opened_at(Timestamp::from(wall_clock())))
         }
     })
 }

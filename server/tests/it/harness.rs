@@ -157,6 +157,7 @@ impl Peer {
             trailing_slash: false,
             options: SyncOptions::default(),
             selection: Selection::default(),
+            backup: None,
         };
         self.open(SERVICE_SYNC, &request).await
     }

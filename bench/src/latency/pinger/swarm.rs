@@ -80,6 +80,7 @@ impl Connection {
             trailing_slash: true,
             options,
             selection: Selection::default(),
+            backup: None,
         };
         let opening = Opening::begin(&self.inner, SERVICE_SYNC, &request).await?;
         // The gateway opens no data streams in a push: nobody has to accept them.

@@ -38,6 +38,7 @@ impl Account {
             verified: before.verified + report.verified,
             durable: before.durable + report.durable,
             entries_deleted: before.entries_deleted + report.entries_deleted,
+            files_removed: before.files_removed + report.files_removed,
             ..report
         };
         for (sum, stage) in self.stages.iter_mut().zip(Stage::ALL) {
@@ -71,6 +72,7 @@ pub(super) fn report_of(tally: &Tally) -> Report {
         verified: tally.verified.load(Relaxed),
         durable: tally.durable.load(Relaxed),
         entries_deleted: tally.entries_deleted.load(Relaxed),
+        files_removed: tally.files_removed.load(Relaxed),
         entries_failed: tally.entries_failed.load(Relaxed),
         entries_skipped: tally.entries_skipped.load(Relaxed),
         failed: Vec::new(),

@@ -113,6 +113,7 @@ fn word(change: Change) -> &'static str {
         Change::MakeDirectory => "mkdir",
         Change::MakeSymlink => "symlink",
         Change::Delete => "delete",
+        Change::Differs(_) => "differs",
     }
 }
 

@@ -33,6 +33,11 @@ impl Job {
     pub(super) fn new(arguments: &SyncArguments) -> Result<Self, Failure> {
         let (direction, remote, local) = sides(&arguments.source, &arguments.destination)?;
         let options = options(arguments);
+        if let Some(reason) = options.contradiction() {
+            return Err(Failure::usage(format!(
+                "--remove-source-files: {reason}; leave `--durability none` away"
+            )));
+        }
         let Remote { gateway, path: remote } = remote;
         Ok(Self {
             direction,
@@ -87,6 +92,8 @@ fn options(arguments: &SyncArguments) -> SyncOptions {
         itemize: arguments.verbose || arguments.dry_run,
         dry_run: arguments.dry_run,
         keep,
+        remove_source: arguments.remove_source_files,
+        verify: false,
     }
 }
 

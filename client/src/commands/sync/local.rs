@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use swarmwire_common::{
+    entry::Timestamp,
     escape::escape,
     path::{Name, RelPath},
     root::{Root, describe},
@@ -20,7 +21,7 @@ use swarmwire_common::{
 };
 
 use super::job::Job;
-use crate::place::means_contents;
+use crate::{commands::now, place::means_contents};
 
 /// The half of the sync that runs here.
 #[derive(Debug)]
@@ -41,11 +42,12 @@ impl LocalEnd {
 
 /// Opens the local side of `job`.
 pub(super) async fn open(job: &Job) -> anyhow::Result<LocalEnd> {
-    let (direction, path) = (job.direction, job.local.clone());
+    let (direction, path, now) = (job.direction, job.local.clone(), Timestamp::from(now()));
     let selection = Arc::clone(&job.selection);
     let open = move || match direction {
         Direction::Push => {
             let source = open_source(&path)?.selecting(selection);
+            let source = source.map(|source| source.opened_at(now));
             source.map(LocalEnd::Source).map_err(|err| anyhow!("{} {}", shown("SRC", &path), err.reason))
         }
         Direction::Pull => Ok(LocalEnd::Destination(open_destination(&path)?.selecting(selection))),

@@ -28,6 +28,7 @@ pub(super) struct Summary<'a> {
     entries_failed: u64,
     entries_skipped: u64,
     entries_deleted: u64,
+    files_removed: u64,
     bytes_total: u64,
     bytes_sent: u64,
     bytes_wire_sent: u64,
@@ -103,6 +104,7 @@ impl<'a> Summary<'a> {
             entries_failed: report.entries_failed,
             entries_skipped: report.entries_skipped,
             entries_deleted: report.entries_deleted,
+            files_removed: report.files_removed,
             bytes_total: report.bytes_total,
             bytes_sent: report.bytes_sent,
             bytes_wire_sent: account.bytes_wire_sent,
@@ -138,6 +140,7 @@ impl<'a> Summary<'a> {
         for (count, word) in [
             (self.files_unchanged, "unchanged"),
             (self.entries_deleted, deleted),
+            (self.files_removed, "removed at the source"),
             (self.entries_skipped, "skipped"),
             (self.entries_failed, "failed"),
         ] {
@@ -203,6 +206,7 @@ mod tests {
             verified: 1204,
             durable: 1204,
             entries_deleted: 2,
+            files_removed: 3,
             entries_failed: 1,
             entries_skipped: 1,
             failed: vec![Failure { path: path(b"a\xff"), reason: "no space left on device".to_owned() }],
@@ -223,7 +227,7 @@ mod tests {
         let summary = Summary::new(Direction::Push, &account, &Ending::Complete);
         assert_eq!(
             serde_json::to_string(&summary).unwrap(),
-            r#"{"event":"summary","direction":"push","entries_total":1244,"files_sent":1204,"files_unchanged":37,"entries_failed":1,"entries_skipped":1,"entries_deleted":2,"bytes_total":13000000,"bytes_sent":12897485,"bytes_wire_sent":5,"bytes_wire_received":6,"seconds":0.8,"receipts":{"received":1204,"verified":1204,"durable":1204},"failed":[{"path_base64":"Yf8=","reason":"no space left on device"}],"skipped":[{"path":"run/\u001bsock","kind":"socket"}]}"#
+            r#"{"event":"summary","direction":"push","entries_total":1244,"files_sent":1204,"files_unchanged":37,"entries_failed":1,"entries_skipped":1,"entries_deleted":2,"files_removed":3,"bytes_total":13000000,"bytes_sent":12897485,"bytes_wire_sent":5,"bytes_wire_received":6,"seconds":0.8,"receipts":{"received":1204,"verified":1204,"durable":1204},"failed":[{"path_base64":"Yf8=","reason":"no space left on device"}],"skipped":[{"path":"run/\u001bsock","kind":"socket"}]}"#
         );
         let broken = Ending::Broken(anyhow::anyhow!("inner").context("outer"));
         let summary = serde_json::to_value(Summary::new(Direction::Pull, &account, &broken)).unwrap();
@@ -237,7 +241,7 @@ mod tests {
         assert_eq!(
             Summary::new(Direction::Push, &account, &Ending::Complete).lines(),
             [
-                "sent 1,204 files (12.3 MiB) in 0.8 s, 15.4 MiB/s; 37 unchanged; 2 deleted; 1 skipped; 1 failed",
+                "sent 1,204 files (12.3 MiB) in 0.8 s, 15.4 MiB/s; 37 unchanged; 2 deleted; 3 removed at the source; 1 skipped; 1 failed",
                 "skipped: run/\\x1bsock (socket)"
             ]
         );

@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_channel::{Receiver, Sender};
 use tokio::time::{interval, timeout};
 
-use super::{Shared, Work};
+use super::{Shared, UNWANTED, Work, farewell};
 use crate::{
     channel::{FrameError, FrameReceiver, FrameSender},
     limits,
@@ -58,6 +58,11 @@ pub(super) async fn read(
                 let same = Work::Same(index, hash);
                 work.send(same).await.map_err(|_| shared.ended_by("it spoke after the end"))?;
             }
+            SourceMessage::NotRemoved { index, reason } => farewell::not_removed(shared, index, &reason)?,
+            SourceMessage::Farewell { .. } => {
+                return Err(SyncError::Protocol("it says goodbye before the end"));
+            }
+            SourceMessage::Digests(_) => return Err(UNWANTED),
             SourceMessage::Alive => {}
             SourceMessage::Aborted { status, reason } => {
                 return Err(SyncError::aborted(Status::from(status), &reason));

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::{Shared, extraneous, items};
+use super::{Shared, extraneous, items, receipts};
 use crate::{
     entry::Kind,
     limits,
@@ -243,6 +243,7 @@ pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     landing.remove_staging();
     extraneous::remove(shared);
     items::flush(shared);
+    receipts::flush(shared);
     if shared.options.dry_run {
         return Ok(());
     }

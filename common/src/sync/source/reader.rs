@@ -167,15 +167,17 @@ impl Reader<'_> {
         let read = read?;
         let as_listed =
             read == size && stat.size == listed.size && stat.metadata.mtime == listed.metadata.mtime;
-        let metadata = if as_listed {
-            (stat.metadata.mode != listed.metadata.mode).then_some(stat.metadata)
+        let (metadata, seen) = if as_listed {
+            ((stat.metadata.mode != listed.metadata.mode).then_some(stat.metadata), stat)
         } else {
             self.pack.buffer.bytes.truncate(start);
             match self.small_changing(file, start)? {
-                Some(metadata) => Some(metadata),
+                Some(seen) => (Some(seen.metadata), seen),
                 None => return Ok(Small::Grown),
             }
         };
+        let content = &self.pack.buffer.bytes[start..];
+        self.shared.removal.note(listed.index, &seen, || blake3::hash(content).into());
         let told = match &listed.basis {
             None => Told::Whole,
             Some(basis) => {
@@ -193,7 +195,7 @@ impl Reader<'_> {
     }
 
     /// As [`Self::small`], for a file that is not as it was listed. `None` if it has grown beyond a chunk.
-    fn small_changing(&mut self, file: &File, start: usize) -> Result<Option<Metadata>, ReadError> {
+    fn small_changing(&mut self, file: &File, start: usize) -> Result<Option<Stat>, ReadError> {
         let buffer = &mut self.pack.buffer.bytes;
         for _ in 0..limits::READ_ATTEMPTS_MAX {
             let before = regular(file)?;
@@ -204,11 +206,11 @@ impl Reader<'_> {
             if file.read_at(0, size, buffer)? == size {
                 let after = regular(file)?;
                 if after.same_content(&before) {
-                    return Ok(Some(before.metadata));
+                    return Ok(Some(before));
                 }
                 let mut again = Vec::with_capacity(size);
                 if file.read_at(0, size, &mut again)? == size && again == buffer[start..] {
-                    return Ok(Some(before.metadata));
+                    return Ok(Some(before));
                 }
             }
             buffer.truncate(start);

@@ -123,6 +123,7 @@ fn the_worked_examples_are_real_frames() {
         trailing_slash: false,
         options: SyncOptions::default(),
         selection: Selection::default(),
+        backup: None,
     };
     let ok = Reply { status: Status::Ok.into(), detail: String::new(), retry_after_ms: 0, body: Vec::new() };
     let in_code = [open(SERVICE_PING, Vec::new()), open(SERVICE_SYNC, encode(&sync)), frame(encode(&ok))];

@@ -12,13 +12,13 @@ use crate::{
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     limits::CONTROL_FRAME_BYTES_MAX,
     wire::{
-        change::{Change, Difference, Item, Subject},
+        change::{Aspects, Change, Difference, Item, Subject},
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::Status,
         sync::{
-            Compress, Counts, Deletion, DestinationMessage, Direction, Durability, Keep, Listed,
+            Compress, Counts, Deletion, DestinationMessage, Digest, Direction, Durability, Keep, Listed,
             ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncRequest, WantWith,
         },
     },
@@ -161,6 +161,7 @@ fn opening_a_sync() {
                     trailing_slash: true,
                     options,
                     selection: Selection::default(),
+                    backup: None,
                 },
                 &format!(
                     "{number}      # direction
@@ -173,11 +174,13 @@ fn opening_a_sync() {
                      02            # jobs
                      00            # delete
                      00 00 00      # itemize, dry_run, keep
+                     00 00         # remove_source, verify
 
                      00            # selection: no rules
                      00 00         # no expression, all paths
                      00 00 00 00   # no bounds
-                     00 00         # one_file_system, follow_links"
+                     00 00         # one_file_system, follow_links
+                     00            # backup"
                 ),
             );
         }
@@ -193,7 +196,8 @@ fn opening_a_sync() {
                  01 fc 00001000  # rate_bytes
                  40              # jobs
                  00              # delete
-                 00 00 00        # itemize, dry_run, keep"
+                 00 00 00        # itemize, dry_run, keep
+                 00 00           # remove_source, verify"
             ),
         );
     }
@@ -301,6 +305,22 @@ fn what_a_source_says() {
     );
     golden(&SourceMessage::Alive, "06");
     golden(
+        &SourceMessage::NotRemoved { index: 5, reason: "changed".into() },
+        "08                 # message: NotRemoved
+         05                 # index
+         07 6368616e676564  # reason",
+    );
+    golden(
+        &SourceMessage::Farewell { files_removed: 2, stages: vec![7] },
+        "09 02            # message: Farewell, files_removed
+         01 07            # stages",
+    );
+    golden(
+        &SourceMessage::Digests(vec![Digest { index: 3, hash: [0xaa; 32] }]),
+        "0a 01            # message: Digests, count
+         03 $H            # index, hash",
+    );
+    golden(
         &SourceMessage::Aborted { status: Status::TooLarge.into(), reason: "full".into() },
         "07           # Aborted
          05           # status
@@ -375,6 +395,11 @@ fn what_a_destination_says_of_changes_and_of_a_list() {
     let mut items: Vec<_> =
         listed.into_iter().map(|change| Item { subject: Subject::Listed(300), change }).collect();
     items.push(Item { subject: Subject::Extraneous(b"old".to_vec()), change: Change::Delete });
+    let aspects = Aspects { size: true, mtime: true, ..Aspects::default() };
+    golden(
+        &Change::Differs(aspects),
+        "06 00 01 00 00 01 00   # Differs: kind, size, content, mode, mtime, target",
+    );
     golden(
         &DestinationMessage::Items(items),
         "08                       # Items
@@ -394,6 +419,18 @@ fn what_a_destination_says_of_changes_and_of_a_list() {
          01 ff",
     );
     golden(&DestinationMessage::SelectEnd, "0a");
+    golden(
+        &DestinationMessage::Safe(vec![Run { first: 4, count: 250 }, Run { first: 300, count: 1 }]),
+        "0b               # message: Safe
+         02               # runs
+         04 fa            # first, count
+         fb 2c01 01       # first, count",
+    );
+    golden(
+        &DestinationMessage::Stages(vec![0, 1500]),
+        "0c               # message: Stages
+         02 00 fb dc05    # microseconds",
+    );
 }
 
 #[test]

@@ -8,13 +8,13 @@ use proptest::{array::uniform32, collection::vec, option, prelude::*};
 use crate::{
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     wire::{
-        change::{Change, Difference, Item, Subject},
+        change::{Aspects, Change, Difference, Item, Subject},
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
         sync::{
-            Compress, Counts, Deletion, DestinationMessage, Direction, Durability, Keep, Listed,
+            Compress, Counts, Deletion, DestinationMessage, Digest, Direction, Durability, Keep, Listed,
             ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncRequest, WantWith,
         },
     },
@@ -107,8 +107,16 @@ fn sync_options() -> impl Strategy<Value = SyncOptions> {
         prop_oneof![Just(Compress::Never), Just(Compress::Auto), any::<u8>().prop_map(Compress::Level)];
     let keep = prop_oneof![Just(Keep::None), Just(Keep::Newer), Just(Keep::Existing)];
     let rate = option::of(any::<u64>());
-    (any::<[bool; 3]>(), durability, compress, rate, any::<u8>(), deletion(), keep).prop_map(
-        |([checksum, itemize, dry_run], durability, compress, rate_bytes, jobs, delete, keep)| SyncOptions {
+    (any::<[bool; 5]>(), durability, compress, rate, any::<u8>(), deletion(), keep).prop_map(
+        |(
+            [checksum, itemize, dry_run, remove_source, verify],
+            durability,
+            compress,
+            rate_bytes,
+            jobs,
+            delete,
+            keep,
+        )| SyncOptions {
             checksum,
             durability,
             compress,
@@ -118,6 +126,8 @@ fn sync_options() -> impl Strategy<Value = SyncOptions> {
             itemize,
             dry_run,
             keep,
+            remove_source,
+            verify,
         },
     )
 }
@@ -128,13 +138,14 @@ fn deletion() -> impl Strategy<Value = Deletion> {
 
 pub(super) fn sync_request() -> impl Strategy<Value = SyncRequest> {
     let direction = prop_oneof![Just(Direction::Push), Just(Direction::Pull)];
-    (direction, bytes(), any::<bool>(), sync_options(), selection()).prop_map(
-        |(direction, path, trailing_slash, options, selection)| SyncRequest {
+    (direction, bytes(), any::<bool>(), sync_options(), selection(), option::of(bytes())).prop_map(
+        |(direction, path, trailing_slash, options, selection, backup)| SyncRequest {
             direction,
             path,
             trailing_slash,
             options,
             selection,
+            backup,
         },
     )
 }
@@ -196,6 +207,11 @@ pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
         Just(SourceMessage::Alive),
         (any::<u16>(), text())
             .prop_map(|(status, reason)| SourceMessage::Aborted { status: StatusCode(status), reason }),
+        (any::<u32>(), text()).prop_map(|(index, reason)| SourceMessage::NotRemoved { index, reason }),
+        (any::<u64>(), vec(any::<u64>(), 0..12))
+            .prop_map(|(files_removed, stages)| SourceMessage::Farewell { files_removed, stages }),
+        vec((any::<u32>(), hash()).prop_map(|(index, hash)| Digest { index, hash }), 0..8)
+            .prop_map(SourceMessage::Digests),
     ]
 }
 
@@ -224,6 +240,9 @@ fn item() -> impl Strategy<Value = Item> {
         Just(Change::MakeDirectory),
         Just(Change::MakeSymlink),
         Just(Change::Delete),
+        any::<[bool; 6]>().prop_map(|[kind, size, content, mode, mtime, target]| {
+            Change::Differs(Aspects { kind, size, content, mode, mtime, target })
+        }),
     ];
     (subject, change).prop_map(|(subject, change)| Item { subject, change })
 }
@@ -245,6 +264,9 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
         vec(item(), 0..8).prop_map(DestinationMessage::Items),
         vec(bytes(), 0..8).prop_map(DestinationMessage::Select),
         Just(DestinationMessage::SelectEnd),
+        vec(any::<(u32, u32)>().prop_map(|(first, count)| Run { first, count }), 0..40)
+            .prop_map(DestinationMessage::Safe),
+        vec(any::<u64>(), 0..12).prop_map(DestinationMessage::Stages),
     ]
 }
 
