@@ -4,14 +4,21 @@ mod selecting;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use swarmwire_certs::KeyExchange;
 use swarmwire_common::{
     limits,
+    path::RelPath,
     wire::sync::{Compress, Durability},
 };
 
-use crate::units::{ByteRate, parse_compress, parse_duration, parse_rate, parse_size};
+use crate::{
+    place::parse_backup,
+    units::{ByteRate, parse_compress, parse_duration, parse_rate, parse_size},
+};
 pub(crate) use selecting::SelectingArguments;
 
 /// Moves directory trees to and from machines that run `swarmd`, encrypted and verified.
@@ -128,6 +135,9 @@ pub(crate) struct SyncArguments {
     /// Remove at most this many entries and leave the rest, which is a failure
     #[arg(long, value_name = "N", requires = "delete")]
     pub(crate) max_delete: Option<u64>,
+    /// Move what is replaced or removed at DST to DIR, which is below DST, and leave DIR alone otherwise
+    #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().try_map(parse_backup))]
+    pub(crate) backup_dir: Option<RelPath>,
     /// Remove each file from SRC once it is durable at DST and if it has not changed; directories and links stay
     #[arg(long, conflicts_with_all = ["delete", "copy_links"])]
     pub(crate) remove_source_files: bool,

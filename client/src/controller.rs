@@ -190,7 +190,9 @@ impl Controller {
         options: SyncOptions,
         tally: Arc<Tally>,
     ) -> Result<Outcome, RequestError> {
-        let link = self.open_sync(Direction::Push, to, options, source.selection().to_wire()).await?;
+        let link = self
+            .open_sync(Direction::Push, to, options, (source.selection().to_wire(), source.backup()))
+            .await?;
         Ok(sync::send(link, source, options, tally).await)
     }
 
@@ -203,7 +205,14 @@ impl Controller {
         tally: Arc<Tally>,
     ) -> Result<Outcome, RequestError> {
         let destination = destination.asking_for(&from.path, from.trailing_slash);
-        let link = self.open_sync(Direction::Pull, from, options, destination.selection().to_wire()).await?;
+        let link = self
+            .open_sync(
+                Direction::Pull,
+                from,
+                options,
+                (destination.selection().to_wire(), destination.backup()),
+            )
+            .await?;
         Ok(sync::receive(link, destination, options, tally).await)
     }
 
@@ -233,7 +242,7 @@ impl Controller {
         direction: Direction,
         remote: &RemotePath,
         options: SyncOptions,
-        selection: Selection,
+        (selection, backup): (Selection, Option<&RelPath>),
     ) -> Result<Link, RequestError> {
         let request = SyncRequest {
             direction,
@@ -241,7 +250,7 @@ impl Controller {
             trailing_slash: remote.trailing_slash,
             options,
             selection,
-            backup: None,
+            backup: backup.map(|dir| dir.as_bytes().to_vec()),
         };
         let opening = Opening::begin(&self.connection, SERVICE_SYNC, &request).await?;
         // Before the gateway hears of the channel, since its data streams may come right behind the reply.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what the tests set up themselves either holds or fails the test")]
 
 mod arrival;
+mod backups;
 mod compressing;
 #[path = "../../../server/tests/shared/disks.rs"]
 mod disks;

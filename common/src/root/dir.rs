@@ -208,6 +208,12 @@ impl Dir {
         }
     }
 
+    /// Gives the file or link `name` the name `to_name` in `to` as well; fails with `EEXIST` where `to` has something of that name.
+    pub fn link(&self, name: Name<'_>, to: &Self, to_name: Name<'_>) -> io::Result<()> {
+        self.pass(DiskOp::Link, to_name)?;
+        Ok(rustix::fs::linkat(&self.fd, name.as_os_str(), &to.fd, to_name.as_os_str(), AtFlags::empty())?)
+    }
+
     /// Removes the file or link `name`.
     pub fn remove_file(&self, name: Name<'_>) -> io::Result<()> {
         self.pass(DiskOp::Remove, name)?;

@@ -17,6 +17,8 @@ pub enum DiskOp {
     SetMetadata,
     /// `symlinkat`
     CreateSymlink,
+    /// `linkat`
+    Link,
     /// `renameat`
     Rename,
     /// `unlinkat`

@@ -11,6 +11,7 @@
 //! been renamed; the staging place goes with it.
 
 mod assembly;
+mod backup;
 mod bases;
 mod commit;
 mod control;

@@ -22,6 +22,8 @@ pub struct Source {
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
     pub(super) as_of: Option<Timestamp>,
+    backup: Option<RelPath>,
+    left_out: Option<RelPath>,
 }
 
 impl Source {
@@ -54,7 +56,18 @@ impl Source {
             (Kind::File { .. }, Some((_, own))) if name.is_none() => own.as_bytes().to_vec(),
             _ => name.map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
         };
-        Ok(Self { root, path, name, top, kind, events: None, selection: Arc::default(), as_of: None })
+        Ok(Self {
+            root,
+            path,
+            name,
+            top,
+            kind,
+            events: None,
+            selection: Arc::default(),
+            as_of: None,
+            backup: None,
+            left_out: None,
+        })
     }
 
     /// The time of day, which the engine does not know. Files that were changed about then are looked at twice before they are removed,
@@ -88,6 +101,27 @@ impl Source {
         Ok(self)
     }
 
+    /// The destination keeps old versions in `dir` below the place that was typed. If that lies in the tree, here it does not take part.
+    pub fn backing_up(mut self, dir: RelPath) -> Self {
+        let above = usize::from(!self.name.is_empty());
+        let is_below = dir.components().take(above).all(|name| name.as_bytes() == self.name);
+        let below = dir.components().skip(above).try_fold(RelPath::root(), |below, name| below.join(name));
+        self.left_out = below.ok().filter(|path| is_below && !path.is_root());
+        self.backup = Some(dir);
+        self
+    }
+
+    /// Where the destination is to keep old versions.
+    pub fn backup(&self) -> Option<&RelPath> {
+        self.backup.as_ref()
+    }
+
+    /// Whether `name` of the directory `parent` below the top is where the destination keeps old versions.
+    pub(super) fn leaves_out(&self, parent: &RelPath, name: Name<'_>) -> bool {
+        let last = self.left_out.as_ref().and_then(|path| path.split_last());
+        last.is_some_and(|(above, last)| last == name && above == *parent)
+    }
+
     /// What is selected.
     pub fn selection(&self) -> &Selection {
         &self.selection
@@ -103,6 +137,7 @@ pub struct Destination {
     pub(super) stage_at_top: bool,
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
+    pub(super) backup: Option<RelPath>,
     asked: Option<Asked>,
 }
 
@@ -144,6 +179,7 @@ impl Destination {
             stage_at_top,
             events: None,
             selection: Arc::default(),
+            backup: None,
             asked: None,
         })
     }
@@ -163,6 +199,17 @@ impl Destination {
     /// What is selected.
     pub fn selection(&self) -> &Selection {
         &self.selection
+    }
+
+    /// Keeps what is replaced or removed in `dir` below the place that was typed.
+    pub fn backing_up(mut self, dir: RelPath) -> Self {
+        self.backup = Some(dir);
+        self
+    }
+
+    /// Where old versions are kept.
+    pub fn backup(&self) -> Option<&RelPath> {
+        self.backup.as_ref()
     }
 
     /// Takes only what is at `path` of the peer, as it was asked for: its own name, or none where the contents of a directory are

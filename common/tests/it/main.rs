@@ -4,6 +4,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "the sizes are the tests' own")]
 
 mod attacks;
+mod backing;
 mod channel;
 mod compressing;
 mod delta;

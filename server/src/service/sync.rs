@@ -111,8 +111,15 @@ fn needed(asked: &SyncRequest) -> Vec<Operation> {
 fn open(root: Arc<Root>, path: RelPath, asked: SyncRequest) -> Result<Half, Refusal> {
     let selection = Selection::from_wire(asked.selection)
         .map_err(|err| Refusal::new(Status::Invalid, err.to_string()))?;
+    let backup = asked.backup.map(RelPath::from_wire).transpose();
+    let backup = backup.map_err(|err| Refusal::new(Status::Invalid, err.to_string()))?;
     let fail = |err: PlaceError| Refusal::new(err.status, err.to_string());
-    open_half(root, path, (asked.direction, asked.trailing_slash), Arc::new(selection)).map_err(fail)
+    let half = open_half(root, path, (asked.direction, asked.trailing_slash), Arc::new(selection));
+    Ok(match (half.map_err(fail)?, backup) {
+        (Half::Source(source), Some(dir)) => Half::Source(source.backing_up(dir)),
+        (Half::Destination(destination), Some(dir)) => Half::Destination(destination.backing_up(dir)),
+        (half, None) => half,
+    })
 }
 
 fn open_half(

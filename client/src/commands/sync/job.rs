@@ -6,6 +6,7 @@ use swarmwire_client::controller::RemotePath;
 use swarmwire_common::{
     escape::escape,
     filter::Selection,
+    path::RelPath,
     wire::sync::{Deletion, Direction, Keep, SyncOptions},
 };
 
@@ -26,6 +27,8 @@ pub(super) struct Job {
     pub(super) options: SyncOptions,
     /// Everything, until something else is set.
     pub(super) selection: Arc<Selection>,
+    /// Where old versions go, below the destination.
+    pub(super) backup: Option<RelPath>,
     pub(super) retry: Duration,
 }
 
@@ -46,6 +49,7 @@ impl Job {
             local,
             options,
             selection: Arc::default(),
+            backup: arguments.backup_dir.clone(),
             retry: arguments.retry,
         })
     }

@@ -43,14 +43,23 @@ impl LocalEnd {
 /// Opens the local side of `job`.
 pub(super) async fn open(job: &Job) -> anyhow::Result<LocalEnd> {
     let (direction, path, now) = (job.direction, job.local.clone(), Timestamp::from(now()));
-    let selection = Arc::clone(&job.selection);
+    let (selection, backup) = (Arc::clone(&job.selection), job.backup.clone());
     let open = move || match direction {
         Direction::Push => {
             let source = open_source(&path)?.selecting(selection);
-            let source = source.map(|source| source.opened_at(now));
+            let source = source.map(|source| match backup {
+                Some(dir) => source.opened_at(now).backing_up(dir),
+                None => source.opened_at(now),
+            });
             source.map(LocalEnd::Source).map_err(|err| anyhow!("{} {}", shown("SRC", &path), err.reason))
         }
-        Direction::Pull => Ok(LocalEnd::Destination(open_destination(&path)?.selecting(selection))),
+        Direction::Pull => {
+            let destination = open_destination(&path)?.selecting(selection);
+            Ok(LocalEnd::Destination(match backup {
+                Some(dir) => destination.backing_up(dir),
+                None => destination,
+            }))
+        }
     };
     tokio::task::spawn_blocking(open).await?
 }

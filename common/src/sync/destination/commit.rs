@@ -18,7 +18,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Shared, extraneous::clear_way, items, receipts};
+use super::{Shared, backup, extraneous::clear_way, items, receipts};
 use crate::{
     limits,
     path::Name,
@@ -144,7 +144,7 @@ fn commit_batch(shared: &Shared, batch: &[Written]) -> io::Result<()> {
         }
     });
     shared.tally.timed(Stage::Sync, || {
-        if dirs.len() > DIRS_SYNCED_ONE_BY_ONE_MAX {
+        if dirs.len() > DIRS_SYNCED_ONE_BY_ONE_MAX || shared.landing.backup().is_asked() {
             return staging.dir().sync_file_system();
         }
         dirs.values().try_for_each(|dir| dir.sync())
@@ -165,7 +165,8 @@ fn rename(shared: &Shared, written: Written) -> io::Result<Arc<Dir>> {
     let name = shared.name_of(written.index);
     let name = Name::new(&name).expect("listed as a name");
     let temp = (&*staging, temp.as_name());
-    match shared.replaced.rename(written.index, temp, (&dir, name)) {
+    let keep = || backup::keep(shared, &shared.path_of(written.index), (&dir, name));
+    match shared.replaced.rename(written.index, temp, (&dir, name), keep) {
         // The whole file is here, so now what is in its way may go.
         Err(err) if err.kind() == io::ErrorKind::IsADirectory && written.index != 0 => {
             if !shared.options.delete.is_asked() {

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::{Shared, extraneous, items, receipts};
+use super::{Shared, backup::Backup, extraneous, items, receipts};
 use crate::{
     entry::Kind,
     limits,
@@ -22,7 +22,7 @@ use crate::{
         staging::{self, PartialKey, Staging},
     },
     sync::{Destination, PlaceError, Stage, SyncError, tree::Tree},
-    wire::sync::Durability,
+    wire::{status::Status, sync::Durability},
 };
 
 /// The destination once it is known what comes.
@@ -39,6 +39,7 @@ pub(super) struct Landing {
     partials: OnceLock<HashSet<PartialKey>>,
     /// Whether anything below the top was changed.
     changed: AtomicBool,
+    backup: Backup,
 }
 
 /// Open directories by index, the oldest going first.
@@ -58,6 +59,7 @@ impl Landing {
             directories: Mutex::default(),
             partials: OnceLock::new(),
             changed: AtomicBool::new(false),
+            backup: Backup::default(),
         }
     }
 
@@ -82,6 +84,12 @@ impl Landing {
         } else {
             path.clone()
         };
+        if !inside && *kind != Kind::Directory && self.destination.backup.is_some() {
+            let reason = "is not a directory, in which old versions could be kept".to_owned();
+            let status = Status::Conflict;
+            return Err(SyncError::Place(PlaceError { status, path: path.clone(), reason }));
+        }
+        self.backup.land(&self.destination, &base)?;
         if dry_run {
             return self.base.set(base).map_err(|_| SyncError::Protocol("it names the top twice"));
         }
@@ -188,6 +196,16 @@ impl Landing {
     /// The root that everything lands in.
     pub(super) fn root(&self) -> &Root {
         &self.destination.root
+    }
+
+    /// Where old versions go.
+    pub(super) fn backup(&self) -> &Backup {
+        &self.backup
+    }
+
+    /// The place that was typed, below the root.
+    pub(super) fn destination_path(&self) -> &RelPath {
+        &self.destination.path
     }
 
     /// Where an entry of this path below the top is, below the root.

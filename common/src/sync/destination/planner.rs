@@ -15,7 +15,7 @@ use std::{
 
 use async_channel::Receiver;
 
-use super::{Shared, bases::Candidate, items};
+use super::{Shared, backup, bases::Candidate, items};
 use crate::{
     entry::{Kind, Metadata},
     limits::CHUNK_BYTES,
@@ -148,6 +148,7 @@ impl Planner<'_> {
         if self.current.as_ref().is_none_or(|current| current.index != directory) {
             self.current = Some(self.enter(directory)?);
         }
+        let shared = self.shared;
         let mut current = self.current.take().expect("just set");
         self.rotated_away = rotated_away(&entries);
         for entry in entries {
@@ -157,6 +158,9 @@ impl Planner<'_> {
                 .ok_or(SyncError::Protocol("an entry has an invalid name, or stands out of order"))?;
             let index = self.record(directory, name.as_bytes(), &entry.kind, entry.metadata)?;
             match &current.dir {
+                _ if backup::is_at(shared, || shared.path_of(index)) => {
+                    self.refuse(index, &entry.kind, "its place is that of the backup directory");
+                }
                 dir if self.is_rehearsal(dir.as_deref(), current.surroundings) => {
                     self.rehearse((dir.as_deref(), name), index, &entry.kind, entry.metadata);
                 }
@@ -164,7 +168,7 @@ impl Planner<'_> {
                     let place = Place { dir, name, index };
                     self.entry(&place, current.surroundings, &entry.kind, entry.metadata);
                 }
-                None => self.orphan(index, &entry.kind),
+                None => self.refuse(index, &entry.kind, "its directory is not in place"),
             }
             current.last_name = entry.name;
         }
@@ -208,12 +212,12 @@ impl Planner<'_> {
         tree.push(parent, name, kind, metadata).ok_or(SyncError::TooManyEntries)
     }
 
-    /// An entry whose directory is not in place.
-    fn orphan(&mut self, index: u32, kind: &Kind) {
+    /// An entry that cannot be where it belongs.
+    fn refuse(&mut self, index: u32, kind: &Kind, reason: &str) {
         if *kind == Kind::Directory {
             self.states.insert(index, DirState::Failed);
         }
-        self.shared.fail(index, "its directory is not in place");
+        self.shared.fail(index, reason);
     }
 
     /// Decides about one entry and acts.

@@ -99,6 +99,9 @@ impl Scan<'_> {
         let mut block = Block::new(index);
         for name in &names {
             let name = Name::new(name).expect("listed as a name");
+            if shared.source.leaves_out(&path, name) {
+                continue;
+            }
             let Some(found) = self.look(&dir, name, (index, &path))? else { continue };
             let entry = found.entry;
             let entry_index = self.record(index, &entry)?;

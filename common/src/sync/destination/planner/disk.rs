@@ -9,7 +9,7 @@ use crate::{
     root::{Dir, EntryType, Stat},
     sync::{
         Stage,
-        destination::{Shared, extraneous::clear_way},
+        destination::{Shared, backup, extraneous::clear_way},
         plan::{Action, Existing},
     },
 };
@@ -47,7 +47,11 @@ pub(super) fn make_directory(
     action: Action,
 ) -> io::Result<DirState> {
     match action {
-        Action::ReplaceLinkByDirectory => place.dir.remove_file(place.name)?,
+        Action::ReplaceLinkByDirectory => {
+            if !backup::take(shared, &shared.path_of(place.index), (place.dir, place.name))? {
+                place.dir.remove_file(place.name)?;
+            }
+        }
         Action::ReplaceFileByDirectory => clear_way(shared, place.index, (place.dir, place.name))?,
         _ => {}
     }
@@ -83,5 +87,6 @@ pub(super) fn make_symlink(
     if action == Action::ReplaceDirectoryBySymlink {
         clear_way(shared, place.index, (place.dir, place.name))?;
     }
+    backup::keep(shared, &shared.path_of(place.index), (place.dir, place.name))?;
     staging.dir().rename(temp.as_name(), place.dir, place.name)
 }
