@@ -14,6 +14,7 @@ mod assembly;
 mod backup;
 mod bases;
 mod commit;
+mod comparing;
 mod control;
 mod decoder;
 mod extraneous;
@@ -49,11 +50,12 @@ use crate::{
     limits,
     path::RelPath,
     root::{Dir, describe},
-    wire::sync::{DestinationMessage, SyncOptions},
+    wire::sync::{DestinationMessage, Digest, SyncOptions},
 };
 use assembly::{Assemblies, Withdrawn};
 use bases::Bases;
 use commit::Committer;
+use comparing::Comparing;
 use extraneous::Extraneous;
 use items::Items;
 use landing::Landing;
@@ -71,6 +73,8 @@ enum Work {
     Unit(IncomingUnit),
     /// This file's content is what was told of its basis, with this hash.
     Same(u32, [u8; 32]),
+    /// Hashes of the source's files.
+    Digests(Vec<Digest>),
 }
 
 /// What the threads and tasks of a destination share.
@@ -83,6 +87,7 @@ struct Shared {
     pending: Pending,
     assemblies: Assemblies,
     bases: Bases,
+    comparing: Comparing,
     replaced: Replaced,
     receipts: Receipts,
     extraneous: Extraneous,
@@ -124,7 +129,10 @@ impl Shared {
     /// The source will not send this file, though it was wanted.
     fn withdraw(&self, index: u32) -> Result<(), SyncError> {
         match self.assemblies.withdraw(index, || self.pending.take(index)) {
-            Withdrawn::Open | Withdrawn::Awaited => self.settled(index),
+            Withdrawn::Open | Withdrawn::Awaited => {
+                self.comparing.forget(index);
+                self.settled(index);
+            }
             // A file that was refused here may have been on its way.
             Withdrawn::GivenUp => {}
             Withdrawn::Unknown => return Err(UNWANTED),
@@ -156,6 +164,7 @@ impl Shared {
     /// Ends what threads wait for, because the sync is over.
     fn end_waits(&self) {
         self.pending.abort();
+        self.comparing.close();
         self.bases.abort();
     }
 
@@ -185,6 +194,7 @@ pub(super) async fn run(
         pending: Pending::default(),
         assemblies: Assemblies::default(),
         bases: Bases::default(),
+        comparing: Comparing::default(),
         replaced: Replaced::default(),
         receipts: Receipts::default(),
         extraneous: Extraneous::default(),
@@ -319,9 +329,18 @@ async fn drive(
     let signing = shared.clone();
     threads.spawn_blocking(move || bases::work(&signing));
     let committer = Committer::start(shared, threads);
+    let compares = shared.options.compares_only();
+    if compares {
+        let (shared, queue) = (shared.clone(), work_queue.clone());
+        threads.spawn_blocking(move || comparing::compare(&shared, &queue));
+    }
     for _ in 0..shared.options.jobs {
         let (shared, queue, committer) = (shared.clone(), work_queue.clone(), committer.clone());
-        threads.spawn_blocking(move || writer::write(&shared, &queue, &committer));
+        if compares {
+            threads.spawn_blocking(move || comparing::read(&shared));
+        } else {
+            threads.spawn_blocking(move || writer::write(&shared, &queue, &committer));
+        }
     }
     drop((work_queue, committer));
 
@@ -342,6 +361,7 @@ async fn drive(
         }
     }
     work.close();
+    shared.comparing.close();
     work_done(shared, threads, reading).await
 }
 

@@ -112,7 +112,7 @@ fn compare_files(wanted: (u64, Metadata), there: (u64, Metadata), options: SyncO
         return Action::FetchWithBasis;
     }
     // The source removes what it has sent, and an empty file costs nothing.
-    if options.remove_source {
+    if options.remove_source && !options.dry_run {
         return Action::Fetch;
     }
     if wanted.1 != there.1 { Action::SetMetadata } else { Action::Keep }

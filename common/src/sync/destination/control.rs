@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_channel::{Receiver, Sender};
 use tokio::time::{interval, timeout};
 
-use super::{Shared, UNWANTED, Work, farewell};
+use super::{Shared, Work, farewell};
 use crate::{
     channel::{FrameError, FrameReceiver, FrameSender},
     limits,
@@ -62,7 +62,10 @@ pub(super) async fn read(
             SourceMessage::Farewell { .. } => {
                 return Err(SyncError::Protocol("it says goodbye before the end"));
             }
-            SourceMessage::Digests(_) => return Err(UNWANTED),
+            SourceMessage::Digests(digests) => {
+                let digests = Work::Digests(digests);
+                work.send(digests).await.map_err(|_| shared.ended_by("it spoke after the end"))?;
+            }
             SourceMessage::Alive => {}
             SourceMessage::Aborted { status, reason } => {
                 return Err(SyncError::aborted(Status::from(status), &reason));

@@ -6,6 +6,7 @@
 mod disk;
 mod found;
 mod rehearse;
+mod verify;
 mod wants;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 
 use async_channel::Receiver;
 
-use super::{Shared, backup, bases::Candidate, items};
+use super::{Shared, backup, bases::Candidate, comparing, items};
 use crate::{
     entry::{Kind, Metadata},
     limits::CHUNK_BYTES,
@@ -126,6 +127,12 @@ impl Planner<'_> {
         let index = self.record(0, &[], kind, metadata)?;
         let Some(name) = was_there else {
             // The top becomes the root itself, which is there.
+            if shared.options.verify {
+                let found = shared.landing.root().top().stat_self();
+                let found = found.map(|stat| (Existing::Directory, Some(stat)));
+                self.compare_found(found, index, kind, metadata);
+                return Ok(());
+            }
             self.states.insert(index, DirState::Existing);
             shared.landing.add_directory(index);
             return Ok(());

@@ -46,6 +46,7 @@ pub(super) fn write(shared: &Shared, queue: &Receiver<Work>, committer: &Committ
         let result = match work {
             Work::Unit(unit) => decoder.plain(unit).and_then(|unit| writer.unit(&unit)),
             Work::Same(index, hash) => writer.same(index, &hash),
+            Work::Digests(_) => Err(UNWANTED),
         };
         if let Err(err) = result {
             shared.abort(err);

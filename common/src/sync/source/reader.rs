@@ -4,6 +4,7 @@
 //! before; otherwise it is read a second time, and what comes out the same twice was there, whole, between the two readings. So a
 //! log that grows arrives as a prefix. A file that keeps changing in other ways is named as failed.
 
+mod digest;
 mod large;
 mod pack;
 mod patch;
@@ -25,7 +26,10 @@ use crate::{
     path::Name,
     root::{Dir, EntryType, File, Stat, describe},
     sync::{Stage, SyncError, join, unit::OutgoingUnit},
-    wire::{data::UnitHeader, sync::SourceMessage},
+    wire::{
+        data::UnitHeader,
+        sync::{Digest, SourceMessage},
+    },
 };
 use pack::Pack;
 use patch::Told;
@@ -33,7 +37,8 @@ use patch::Told;
 /// Reads until nothing more is wanted. Blocks. Ends quietly when the sync is over.
 pub(super) fn read(shared: &Shared, units: &Sender<OutgoingUnit>) -> Result<(), SyncError> {
     let encoder = RefCell::new(Encoder::new(shared));
-    let mut reader = Reader { shared, units, encoder, pack: Pack::new(&shared.pool), dir: None };
+    let mut reader =
+        Reader { shared, units, encoder, pack: Pack::new(&shared.pool), digests: Vec::new(), dir: None };
     // Only a sync that has ended elsewhere stops a reader, and there the reason is known.
     reader.run().or(Ok(()))
 }
@@ -43,6 +48,8 @@ struct Reader<'a> {
     units: &'a Sender<OutgoingUnit>,
     encoder: RefCell<Encoder<'a>>,
     pack: Pack,
+    /// Hashes that are not told yet, where only these are wanted.
+    digests: Vec<Digest>,
     /// The directory of the last file: wants come directory by directory.
     dir: Option<(u32, Arc<Dir>)>,
 }
@@ -105,6 +112,9 @@ impl Reader<'_> {
         let listed = self.listed(want);
         let started = std::time::Instant::now();
         let file = self.open(listed.index)?;
+        if self.shared.options.compares_only() {
+            return self.digest(&listed, &file);
+        }
         if listed.size > CHUNK_BYTES {
             return self.large(&listed, &file);
         }
@@ -224,6 +234,7 @@ impl Reader<'_> {
 
     /// Sends the pack on its way, if there is something in it.
     fn flush(&mut self) -> Result<(), Gone> {
+        self.tell_digests()?;
         if self.pack.is_empty() {
             return Ok(());
         }

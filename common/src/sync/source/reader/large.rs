@@ -146,7 +146,7 @@ impl Reader<'_> {
     }
 
     /// The hash of the first `size` bytes; `None` if there are fewer.
-    fn hash_file(&self, file: &File, size: u64) -> Result<Option<blake3::Hash>, ReadError> {
+    pub(super) fn hash_file(&self, file: &File, size: u64) -> Result<Option<blake3::Hash>, ReadError> {
         let mut hasher = blake3::Hasher::new();
         let mut buffer = self.shared.pool.take();
         for number in 0..size.div_ceil(CHUNK_BYTES) {
