@@ -16,6 +16,7 @@ pub mod hash;
 pub mod limits;
 pub mod path;
 pub mod root;
+pub mod size;
 pub mod sync;
 pub mod transport;
 pub mod wire;

@@ -22,6 +22,7 @@ use swarmwire_certs::{
     verify,
 };
 use swarmwire_common::{
+    limits,
     root::{self, Root, staging},
     transport::{self, TransportError},
     wire::{self, status::Status},
@@ -74,6 +75,8 @@ pub struct GatewayOptions {
     pub metrics: Option<SocketAddr>,
     /// Channels served at the same time.
     pub handlers: usize,
+    /// Bytes of unfinished files that interrupted pushes may leave in the root.
+    pub partial_bytes_max: u64,
     /// How connections agree on keys.
     pub key_exchange: KeyExchange,
     /// How long running channels may take to end.
@@ -89,6 +92,7 @@ impl GatewayOptions {
             listen,
             metrics: None,
             handlers: DEFAULT_HANDLERS,
+            partial_bytes_max: limits::PARTIAL_BYTES_DEFAULT,
             key_exchange: KeyExchange::default(),
             drain: DEFAULT_DRAIN,
         }
@@ -113,6 +117,7 @@ pub struct Gateway {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) root: Arc<Root>,
+    pub(crate) partial_bytes_max: u64,
     pub(crate) state: State,
     pub(crate) clients: Clients,
     pub(crate) limiter: Mutex<JoinLimiter>,
@@ -147,6 +152,7 @@ impl Gateway {
         state.record_address(&address)?;
         let shared = Arc::new(Shared {
             root: Arc::new(root),
+            partial_bytes_max: options.partial_bytes_max,
             clients: Clients::open(state.clone()),
             state,
             limiter: Mutex::new(JoinLimiter::new(Instant::now())),

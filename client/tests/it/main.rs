@@ -22,4 +22,5 @@ mod syncing;
 mod trees;
 mod trust;
 mod usage;
+mod verifying;
 mod world;

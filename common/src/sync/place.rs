@@ -6,6 +6,7 @@ use super::Events;
 use crate::{
     entry::{Kind, Timestamp},
     filter::{Selection, Subject},
+    limits,
     path::{Name, PathError, RelPath},
     root::{self, Dir, EntryType, Root, Stat},
     wire::status::Status,
@@ -138,6 +139,7 @@ pub struct Destination {
     pub(super) events: Option<Events>,
     pub(super) selection: Arc<Selection>,
     pub(super) backup: Option<RelPath>,
+    pub(super) partial_bytes_max: u64,
     asked: Option<Asked>,
 }
 
@@ -180,6 +182,7 @@ impl Destination {
             events: None,
             selection: Arc::default(),
             backup: None,
+            partial_bytes_max: limits::PARTIAL_BYTES_DEFAULT,
             asked: None,
         })
     }
@@ -199,6 +202,12 @@ impl Destination {
     /// What is selected.
     pub fn selection(&self) -> &Selection {
         &self.selection
+    }
+
+    /// Keeps at most so much of what interrupted syncs leave unfinished where this one stages; nothing with 0.
+    pub fn keeping_partials(mut self, bytes_max: u64) -> Self {
+        self.partial_bytes_max = bytes_max;
+        self
     }
 
     /// Keeps what is replaced or removed in `dir` below the place that was typed.

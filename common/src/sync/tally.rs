@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::in_hand::{FileInHand, InHand};
 use crate::wire::sync::{Counts, StageTimes};
 
 /// Counts of one side of one sync.
@@ -30,6 +31,8 @@ pub struct Tally {
     pub bytes_unchanged: AtomicU64,
     /// Bytes of file content that this side put on or took from the connection.
     pub bytes_moved: AtomicU64,
+    /// Bytes of wanted files that did not cross, since the destination has them and copies them.
+    pub bytes_copied: AtomicU64,
     /// Files whose last byte arrived at the destination.
     pub received: AtomicU64,
     /// Files whose hash matched.
@@ -44,6 +47,7 @@ pub struct Tally {
     pub files_removed: AtomicU64,
     /// Bytes waiting between the threads and the streams of this side.
     pub bytes_queued: AtomicU64,
+    pub(super) in_hand: InHand,
     stage_nanoseconds: [AtomicU64; Stage::ALL.len()],
     peer_stage_microseconds: [AtomicU64; Stage::ALL.len()],
 }
@@ -123,6 +127,11 @@ impl Tally {
     pub fn charge(&self, stage: Stage, time: Duration) {
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.stage_nanoseconds[stage.slot()].fetch_add(nanoseconds, Relaxed);
+    }
+
+    /// The file that is on its way, if one can be named.
+    pub fn file_in_hand(&self) -> Option<FileInHand> {
+        self.in_hand.get()
     }
 
     /// Where this side's time went so far, as the peer is told.

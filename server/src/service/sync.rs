@@ -43,6 +43,9 @@ pub(super) async fn serve(mut request: Request) -> Status {
         move || open(root, path, asked)
     });
     let half = match opened.await {
+        Ok(Ok(Half::Destination(place))) => {
+            Half::Destination(place.keeping_partials(request.gateway().partial_bytes_max))
+        }
         Ok(Ok(half)) => half,
         Ok(Err(refusal)) => return request.refuse(refusal).await,
         Err(err) => {

@@ -6,12 +6,13 @@ use swarmwire_client::controller::RemotePath;
 use swarmwire_common::{
     escape::escape,
     filter::Selection,
+    limits,
     path::RelPath,
     wire::sync::{Deletion, Direction, Keep, SyncOptions},
 };
 
 use crate::{
-    cli::SyncArguments,
+    cli::{SyncArguments, VerifyArguments},
     exit::Failure,
     place::{GatewayRef, Place, Remote},
     units::ByteRate,
@@ -29,6 +30,8 @@ pub(super) struct Job {
     pub(super) selection: Arc<Selection>,
     /// Where old versions go, below the destination.
     pub(super) backup: Option<RelPath>,
+    /// Bytes of unfinished files that are kept here.
+    pub(super) partial_bytes_max: u64,
     pub(super) retry: Duration,
 }
 
@@ -49,9 +52,27 @@ impl Job {
             local,
             options,
             selection: Arc::default(),
+            partial_bytes_max: partial_bytes_max(direction, arguments.partial_limit)?,
             backup: arguments.backup_dir.clone(),
             retry: arguments.retry,
         })
+    }
+
+    /// A comparison, which is a dry run that tells everything.
+    pub(super) fn comparing(arguments: &VerifyArguments) -> Result<Self, Failure> {
+        let (direction, remote, local) = sides(&arguments.source, &arguments.destination)?;
+        let options = SyncOptions {
+            jobs: arguments.jobs,
+            delete: Deletion::All,
+            itemize: true,
+            dry_run: true,
+            verify: true,
+            ..SyncOptions::default()
+        };
+        let Remote { gateway, path: remote } = remote;
+        let (selection, retry) = (Arc::default(), arguments.retry);
+        let (backup, partial_bytes_max) = (None, limits::PARTIAL_BYTES_DEFAULT);
+        Ok(Self { direction, gateway, remote, local, options, selection, backup, partial_bytes_max, retry })
     }
 
     /// The options of the next attempt, after `deleted` entries are known to have been removed by those before.
@@ -65,6 +86,15 @@ impl Job {
             Direction::Push => "DST",
             Direction::Pull => "SRC",
         }
+    }
+}
+
+fn partial_bytes_max(direction: Direction, asked: Option<u64>) -> Result<u64, Failure> {
+    match (direction, asked) {
+        (Direction::Push, Some(_)) => Err(Failure::usage(
+            "--partial-limit is about DST on this machine; a gateway keeps what `swarmd --partial-limit` lets it",
+        )),
+        (_, asked) => Ok(asked.unwrap_or(limits::PARTIAL_BYTES_DEFAULT)),
     }
 }
 

@@ -44,6 +44,7 @@ impl LocalEnd {
 pub(super) async fn open(job: &Job) -> anyhow::Result<LocalEnd> {
     let (direction, path, now) = (job.direction, job.local.clone(), Timestamp::from(now()));
     let (selection, backup) = (Arc::clone(&job.selection), job.backup.clone());
+    let partial_bytes_max = job.partial_bytes_max;
     let open = move || match direction {
         Direction::Push => {
             let source = open_source(&path)?.selecting(selection);
@@ -54,7 +55,8 @@ pub(super) async fn open(job: &Job) -> anyhow::Result<LocalEnd> {
             source.map(LocalEnd::Source).map_err(|err| anyhow!("{} {}", shown("SRC", &path), err.reason))
         }
         Direction::Pull => {
-            let destination = open_destination(&path)?.selecting(selection);
+            let destination =
+                open_destination(&path)?.selecting(selection).keeping_partials(partial_bytes_max);
             Ok(LocalEnd::Destination(match backup {
                 Some(dir) => destination.backing_up(dir),
                 None => destination,

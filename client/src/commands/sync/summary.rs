@@ -40,6 +40,9 @@ pub(super) struct Summary<'a> {
     /// Seconds by stage of this side, if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     stages: Option<BTreeMap<&'static str, f64>>,
+    /// The same of the gateway, which tells it when all is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_stages: Option<BTreeMap<&'static str, f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]
@@ -74,14 +77,14 @@ struct Receipts {
 }
 
 #[derive(Debug, Serialize)]
-struct FailedEntry<'a> {
+pub(super) struct FailedEntry<'a> {
     #[serde(flatten)]
     path: JsonPath,
     reason: &'a str,
 }
 
 #[derive(Debug, Serialize)]
-struct SkippedEntry {
+pub(super) struct SkippedEntry {
     #[serde(flatten)]
     path: JsonPath,
     kind: &'static str,
@@ -90,10 +93,6 @@ struct SkippedEntry {
 impl<'a> Summary<'a> {
     pub(super) fn new(direction: Direction, account: &'a Account, ending: &Ending) -> Self {
         let report = &account.report;
-        let failed = |failure: &'a Failure| FailedEntry {
-            path: JsonPath::new(failure.path.as_bytes()),
-            reason: &failure.reason,
-        };
         Self {
             event: "summary",
             direction: word(direction),
@@ -115,21 +114,19 @@ impl<'a> Summary<'a> {
                 verified: report.verified,
                 durable: report.durable,
             },
-            failed: report.failed.iter().map(failed).collect(),
+            failed: failed(report),
             skipped: skipped(report),
             stages: None,
-            error: match ending {
-                Ending::Complete => None,
-                Ending::Interrupted => Some("interrupted".to_owned()),
-                Ending::Broken(err) => Some(format!("{err:#}")),
-            },
+            peer_stages: None,
+            error: ending.error(),
             account,
         }
     }
 
     /// With the time of each stage.
     pub(super) fn with_stages(mut self) -> Self {
-        self.stages = Some(stats::seconds(self.account));
+        self.stages = Some(stats::seconds(&self.account.stages));
+        self.peer_stages = Some(stats::seconds(&self.account.peer_stages));
         self
     }
 
@@ -177,7 +174,16 @@ impl<'a> Summary<'a> {
     }
 }
 
-fn skipped(report: &Report) -> Vec<SkippedEntry> {
+pub(super) fn failed(report: &Report) -> Vec<FailedEntry<'_>> {
+    let entry = |failure: &Failure| JsonPath::new(failure.path.as_bytes());
+    report
+        .failed
+        .iter()
+        .map(|failure| FailedEntry { path: entry(failure), reason: &failure.reason })
+        .collect()
+}
+
+pub(super) fn skipped(report: &Report) -> Vec<SkippedEntry> {
     report
         .skipped
         .iter()

@@ -129,7 +129,9 @@ impl Landing {
             return Ok(staging.clone());
         }
         let made =
-            Arc::new(Staging::create(&self.staging_parent()?, || getrandom::u64().unwrap_or_default())?);
+            Arc::new(Staging::create(&self.staging_parent()?, self.destination.partial_bytes_max, || {
+                getrandom::u64().unwrap_or_default()
+            })?);
         *staging = Some(made.clone());
         if let Err(err) = made.expire_partials() {
             tracing::warn!(%err, "unfinished files of long ago could not be removed");

@@ -360,6 +360,7 @@ impl Writer<'_> {
         self.forget_partial(basis);
         match copied {
             Ok(written) => {
+                shared.tally.bytes_copied.fetch_add(basis.len(), Relaxed);
                 shared.tally.received.fetch_add(1, Relaxed);
                 shared.tally.verified.fetch_add(1, Relaxed);
                 self.committer.commit(shared, written);
