@@ -32,7 +32,10 @@ const OBJECT_INTERVAL: Duration = Duration::from_millis(500);
 const SMOOTHING: Duration = Duration::from_secs(3);
 
 /// How long the rates are watched before they are good enough to tell the time that is left. Chosen, not measured.
-const OBSERVED_MIN: Duration = Duration::from_secs(1);
+const OBSERVED_MIN: Duration = Duration::from_secs(3);
+
+/// What a file costs beside its bytes, in bytes: a small file takes as long as this much of a large one. Chosen, not measured.
+const FILE_BYTES: u64 = 16 * 1024;
 
 /// Columns of a terminal that does not say how many it has.
 const COLUMNS: u16 = 80;
@@ -51,7 +54,7 @@ pub(crate) struct Progress {
     lines: Option<Lines>,
     is_for_programs: bool,
     bytes: Rate,
-    files: Rate,
+    work: Rate,
 }
 
 /// What is drawn.
@@ -68,7 +71,7 @@ impl Lines {
             let style = ProgressStyle::with_template(template).expect("a constant template");
             style.progress_chars("━╸─")
         };
-        let bar = all.add(ProgressBar::new(0).with_style(style("{bar:12} {wide_msg}")));
+        let bar = all.add(ProgressBar::new(0).with_style(style("{bar:10} {wide_msg}")));
         let file = all.add(ProgressBar::new(0).with_style(style("{wide_msg}")));
         Self { all, bar, file }
     }
@@ -91,7 +94,7 @@ impl Progress {
     pub(crate) fn new(audience: Audience) -> Self {
         let lines = (audience == Audience::People && std::io::stderr().is_terminal()).then(Lines::new);
         let is_for_programs = audience == Audience::Programs;
-        Self { lines, is_for_programs, bytes: Rate::default(), files: Rate::default() }
+        Self { lines, is_for_programs, bytes: Rate::default(), work: Rate::default() }
     }
 
     /// How often [`Self::show`] is to be called.
@@ -106,11 +109,11 @@ impl Progress {
         }
         let snapshot = Snapshot::of(tally);
         let rates = Rates {
-            sent: self.bytes.observe(now, (snapshot.bytes_moved, snapshot.bytes_done)),
-            files: self.files.observe(now, (snapshot.files_done, snapshot.files_done)).0,
-            is_known: self.bytes.observed() >= OBSERVED_MIN,
+            bytes: self.bytes.observe(now, snapshot.bytes_moved),
+            work: self.work.observe(now, snapshot.share().0),
+            is_known: self.work.observed() >= OBSERVED_MIN,
         };
-        let file = tally.file_in_hand();
+        let file = tally.file_in_hand(now);
         if self.is_for_programs {
             // A reader that has gone away is noticed by the summary.
             self.is_for_programs = Output::object(&Object::of(&snapshot, rates, file.as_ref())).is_ok();
@@ -122,7 +125,7 @@ impl Progress {
 
     /// Shows what is waited for instead.
     pub(crate) fn say(&mut self, text: &str) {
-        (self.bytes, self.files) = (Rate::default(), Rate::default());
+        (self.bytes, self.work) = (Rate::default(), Rate::default());
         if let Some(lines) = &self.lines {
             lines.bar.set_message(text.to_owned());
             lines.file.set_message("");
@@ -158,14 +161,11 @@ impl Snapshot {
         let (files_unchanged, files_listed) =
             (tally.files_unchanged.load(Relaxed), tally.files_listed.load(Relaxed));
         let (bytes_moved, bytes_listed) = (tally.bytes_moved.load(Relaxed), tally.bytes_listed.load(Relaxed));
-        // A source is told how many files are unchanged, not how large they are: the mean has to do.
-        let mean = bytes_listed.checked_div(files_listed).unwrap_or_default();
-        let bytes_unchanged = tally.bytes_unchanged.load(Relaxed).max(files_unchanged.saturating_mul(mean));
         let files_done = tally.committed.load(Relaxed) + files_unchanged;
         let is_listed = tally.listing_complete.load(Relaxed) != 0;
         let bytes_done = bytes_moved
             .saturating_add(tally.bytes_copied.load(Relaxed))
-            .saturating_add(bytes_unchanged)
+            .saturating_add(tally.bytes_unchanged.load(Relaxed))
             .min(bytes_listed);
         Self {
             files_done,
@@ -178,22 +178,21 @@ impl Snapshot {
         }
     }
 
-    /// How much of what is known to be there is done: bytes, or files where these have none.
+    /// How much of the work that is known of is done, as bytes.
     fn share(&self) -> (u64, u64) {
-        if self.bytes_listed > 0 {
-            (self.bytes_done, self.bytes_listed)
-        } else {
-            (self.files_done, self.files_listed)
-        }
+        let work = |bytes: u64, files: u64| bytes.saturating_add(files.saturating_mul(FILE_BYTES));
+        let all = work(self.bytes_listed, self.files_listed);
+        (work(self.bytes_done, self.files_done).min(all), all)
     }
 }
 
 /// What happens each second.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rates {
-    /// Bytes that cross, and bytes that are done.
-    sent: (f64, f64),
-    files: f64,
+    /// Bytes that cross.
+    bytes: f64,
+    /// What is done, as bytes.
+    work: f64,
     /// They have been watched for long enough to tell how it goes on.
     is_known: bool,
 }
@@ -232,7 +231,7 @@ impl Object {
             bytes_done: snapshot.bytes_done,
             bytes_total: snapshot.bytes_listed,
             listing_complete: snapshot.is_listed,
-            bytes_per_second: whole(rates.sent.0),
+            bytes_per_second: whole(rates.bytes),
             seconds_left: time_left(snapshot, rates).map(|left| left.as_secs()),
             file: file.map(|file| Hand {
                 path: JsonPath::new(file.path.as_bytes()),
@@ -260,8 +259,8 @@ fn describe(snapshot: &Snapshot, rates: Rates) -> String {
     if let Some(left) = time_left(snapshot, rates) {
         parts.push(format!("{} left", units::time(left)));
     }
-    if rates.sent.0 >= 1.0 {
-        parts.extend(units::rate(whole(rates.sent.0), Duration::from_secs(1)));
+    if rates.bytes >= 1.0 {
+        parts.extend(units::rate(whole(rates.bytes), Duration::from_secs(1)));
     }
     let (done, all) = (units::bytes(snapshot.bytes_done), units::bytes(snapshot.bytes_listed));
     parts.push(format!("{done} of {all}{more}"));
@@ -287,51 +286,37 @@ fn describe_file(file: &FileInHand, columns: usize) -> String {
     format!("{head}…{tail}")
 }
 
-/// By bytes or by files, whichever takes longer: small files are slower than their bytes.
+/// None where it cannot be told.
 fn time_left(snapshot: &Snapshot, rates: Rates) -> Option<Duration> {
-    if !snapshot.is_listed || !rates.is_known {
+    let (done, all) = snapshot.share();
+    if !snapshot.is_listed || !rates.is_known || done == all || rates.work < 1.0 {
         return None;
     }
-    let bytes = left(snapshot.bytes_listed - snapshot.bytes_done, rates.sent.1)?;
-    let files = left(snapshot.files_listed.saturating_sub(snapshot.files_done), rates.files);
-    // Files are told in batches, so that none may be done for a while.
-    let longer = bytes.max(files.filter(|_| rates.files >= 10.0).unwrap_or_default());
-    (!longer.is_zero()).then(|| Duration::from_secs(longer.as_secs().max(1)))
+    let seconds = Duration::try_from_secs_f64((all - done) as f64 / rates.work).ok()?.as_secs();
+    Some(Duration::from_secs(seconds.max(1)))
 }
 
-/// None where it cannot be told.
-fn left(count: u64, per_second: f64) -> Option<Duration> {
-    match count {
-        0 => Some(Duration::ZERO),
-        _ if per_second < 1.0 => None,
-        _ => Duration::try_from_secs_f64(count as f64 / per_second).ok(),
-    }
-}
-
-/// Two counts per second as exponentially weighted means.
+/// A count per second as an exponentially weighted mean.
 #[derive(Debug, Default)]
 struct Rate {
     first: Option<Instant>,
-    last: Option<(Instant, (u64, u64))>,
-    per_second: Option<(f64, f64)>,
+    last: Option<(Instant, u64)>,
+    per_second: Option<f64>,
 }
 
 impl Rate {
-    fn observe(&mut self, now: Instant, total: (u64, u64)) -> (f64, f64) {
+    fn observe(&mut self, now: Instant, total: u64) -> f64 {
         self.first.get_or_insert(now);
-        let Some((then, before)) = self.last.replace((now, total)) else { return (0.0, 0.0) };
+        let Some((then, before)) = self.last.replace((now, total)) else { return 0.0 };
         let seconds = now.saturating_duration_since(then).as_secs_f64();
         if seconds <= 0.0 {
             return self.per_second.unwrap_or_default();
         }
-        let per_second = |total: u64, before: u64| total.saturating_sub(before) as f64 / seconds;
-        let current = (per_second(total.0, before.0), per_second(total.1, before.1));
+        let current = total.saturating_sub(before) as f64 / seconds;
         let weight = 1.0 - (-seconds / SMOOTHING.as_secs_f64()).exp();
-        let mean = |mean: f64, current: f64| mean + weight * (current - mean);
-        let means =
-            self.per_second.map_or(current, |means| (mean(means.0, current.0), mean(means.1, current.1)));
-        self.per_second = Some(means);
-        means
+        let mean = self.per_second.map_or(current, |mean| mean + weight * (current - mean));
+        self.per_second = Some(mean);
+        mean
     }
 
     /// For how long it has been watched.
@@ -348,22 +333,21 @@ mod tests {
     use super::*;
 
     fn rates(per_second: f64) -> Rates {
-        Rates { sent: (per_second, per_second), files: 0.0, is_known: true }
+        Rates { bytes: per_second, work: per_second, is_known: true }
     }
 
     #[test]
     fn the_rate_follows_slowly_and_settles() {
         let start = Instant::now();
         let mut rate = Rate::default();
-        assert_eq!(rate.observe(start, (0, 0)), (0.0, 0.0));
+        assert_eq!(rate.observe(start, 0), 0.0);
         let mut last = 0.0;
         for tick in 1..=100u32 {
-            let total = u64::from(tick) * 200_000;
-            last = rate.observe(start + Duration::from_millis(200) * tick, (total, total)).0;
+            last = rate.observe(start + Duration::from_millis(200) * tick, u64::from(tick) * 200_000);
         }
         assert!((last - 1_000_000.0).abs() < 1.0, "{last}");
         assert_eq!(rate.observed(), Duration::from_secs(20));
-        let stalled = rate.observe(start + Duration::from_millis(20_200), (20_000_000, 20_000_000)).0;
+        let stalled = rate.observe(start + Duration::from_millis(20_200), 20_000_000);
         assert!((800_000.0..1_000_000.0).contains(&stalled), "{stalled}");
     }
 
@@ -381,17 +365,16 @@ mod tests {
         snapshot.is_listed = true;
         assert_eq!(
             describe(&snapshot, rates(10_485_760.0)),
-            "14%, 3s left, 10.0 MiB/s, 5.0 MiB of 35.0 MiB, 1,204 of 20,000 files"
+            "6%, 32s left, 10.0 MiB/s, 5.0 MiB of 35.0 MiB, 1,204 of 20,000 files"
         );
         assert_eq!(
             serde_json::to_string(&Object::of(&snapshot, rates(10_485_760.0), None)).unwrap(),
-            r#"{"event":"progress","files_done":1204,"files_total":20000,"bytes_done":5242880,"bytes_total":36700160,"listing_complete":true,"bytes_per_second":10485760,"seconds_left":3}"#
+            r#"{"event":"progress","files_done":1204,"files_total":20000,"bytes_done":5242880,"bytes_total":36700160,"listing_complete":true,"bytes_per_second":10485760,"seconds_left":32}"#
         );
         let stalled = serde_json::to_value(Object::of(&snapshot, rates(0.0), None)).unwrap();
         assert_eq!((stalled.get("seconds_left"), &stalled["bytes_per_second"]), (None, &0.into()));
-        // 18,796 small files at 100 a second take longer than their bytes.
-        let slow = Rates { files: 100.0, ..rates(10_485_760.0) };
-        assert_eq!(time_left(&snapshot, slow), Some(Duration::from_secs(187)));
+        let early = Rates { is_known: false, ..rates(10_485_760.0) };
+        assert_eq!(time_left(&snapshot, early), None);
     }
 
     #[test]

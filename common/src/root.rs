@@ -12,6 +12,7 @@ pub mod descriptors;
 pub mod dir;
 pub mod follow;
 pub mod gate;
+mod identity;
 mod resolve;
 pub mod staging;
 

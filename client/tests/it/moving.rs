@@ -84,3 +84,26 @@ fn what_cannot_go_with_it_is_refused_by_name() {
     }
     assert!(sides.from().join("src/a").exists());
 }
+
+/// Story: a gateway's own directory was moved to itself. What is the same there was the same file, and it was removed.
+#[test]
+fn a_directory_is_not_moved_onto_itself() {
+    for way in BOTH {
+        let sides = Sides::allowed(way, "list,pull,push,delete");
+        let own = sides.world.root().join("src");
+        fs::create_dir(&own).unwrap();
+        fs::write(own.join("a"), "the only one").unwrap();
+        let own = own.to_str().unwrap();
+        for (from, to) in match way {
+            Way::Push => {
+                [(format!("{own}/"), "gw:src".to_owned()), (format!("{own}/a"), "gw:src/".to_owned())]
+            }
+            Way::Pull => [("gw:src/".to_owned(), own.to_owned()), ("gw:src/a".to_owned(), own.to_owned())],
+        } {
+            let assert = sides.home.swarm(["sync", &from, &to, "--remove-source-files"]).failure();
+            let told = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+            assert!(told.contains("are the same directory"), "{told}");
+            assert_eq!(fs::read_to_string(format!("{own}/a")).unwrap(), "the only one");
+        }
+    }
+}

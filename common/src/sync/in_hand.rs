@@ -17,6 +17,9 @@ const SHOWN_MIN: Duration = Duration::from_millis(150);
 /// How long a large file stays in hand of which nothing comes, while others do. Chosen, not measured.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// How long a file is named of which nothing comes, nor of any other: slow links take a while for a chunk. Chosen, not measured.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+
 /// A file on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileInHand {
@@ -89,8 +92,10 @@ impl InHand {
     }
 
     /// The file in hand, if there is one.
-    pub(super) fn get(&self) -> Option<FileInHand> {
-        self.0.lock().expect("no holder panics").as_ref().map(|noted| noted.file.clone())
+    pub(super) fn get(&self, now: Instant) -> Option<FileInHand> {
+        let last = self.0.lock().expect("no holder panics");
+        let noted = last.as_ref().filter(|noted| now.saturating_duration_since(noted.at) < SILENCE_MAX)?;
+        Some(noted.file.clone())
     }
 }
 
@@ -121,7 +126,7 @@ mod tests {
         let note = |header: &UnitHeader, milliseconds| {
             let path = |index: u32| RelPath::parse(index.to_string().as_bytes()).ok();
             in_hand.note(Mark::of(header), start + Duration::from_millis(milliseconds), path);
-            let file = in_hand.get().unwrap();
+            let file = in_hand.get(start).unwrap();
             (file.path.to_string(), file.bytes_done / CHUNK_BYTES)
         };
         assert_eq!(note(&chunk(1, 2), 0), ("1".to_owned(), 2));

@@ -211,6 +211,10 @@ async fn drive(channel: u64, mut recv: FrameReceiver, shared: &Arc<Shared>) -> R
 
     let mut removing = JoinSet::new();
     if shared.removal.is_asked() {
+        let place = shared.clone();
+        let place = tokio::task::spawn_blocking(move || removal::place(&place.source));
+        let place = place.await.map_err(|_| SyncError::Worker)?;
+        shared.removal.is_at(place.map_err(|err| SyncError::Disk(format!("the source is gone: {err}")))?);
         let shared = shared.clone();
         removing.spawn_blocking(move || removal::work(&shared));
     }
@@ -262,7 +266,13 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
                 let tree = shared.tree.read().expect("no holder panics");
                 shared.wanted.push_with(&tree, files)?;
             }
-            DestinationMessage::PlanEnd => shared.wanted.close(),
+            DestinationMessage::PlanEnd => {
+                shared.wanted.close();
+                // What is not wanted is there, or failed.
+                let listed = shared.tally.bytes_listed.load(Relaxed);
+                let unchanged = listed.saturating_sub(shared.wanted.bytes());
+                shared.tally.bytes_unchanged.store(unchanged, Relaxed);
+            }
             DestinationMessage::Failed { index, reason } => {
                 if index >= shared.tree.read().expect("no holder panics").len() {
                     return Err(SyncError::Protocol("it names an entry that was not listed"));
@@ -270,7 +280,7 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
                 shared.removal.forget(index);
                 shared.named.failed(&shared.tally, shared.path_of(index), &reason);
             }
-            DestinationMessage::Safe(runs) => shared.removal.are_safe(&runs)?,
+            DestinationMessage::Safe { place, files } => shared.removal.are_safe(&place, &files)?,
             DestinationMessage::Stages(times) => shared.tally.take_peer_stages(&times),
             DestinationMessage::NotDeleted { path, reason } => {
                 let path =

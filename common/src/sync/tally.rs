@@ -130,8 +130,8 @@ impl Tally {
     }
 
     /// The file that is on its way, if one can be named.
-    pub fn file_in_hand(&self) -> Option<FileInHand> {
-        self.in_hand.get()
+    pub fn file_in_hand(&self, now: Instant) -> Option<FileInHand> {
+        self.in_hand.get(now)
     }
 
     /// Where this side's time went so far, as the peer is told.

@@ -377,7 +377,12 @@ pub enum DestinationMessage {
     /// The list is complete.
     SelectEnd,
     /// Files that are safe here with the content that was sent or told. Sent only with `remove_source`.
-    Safe(Vec<Run>),
+    Safe {
+        /// Identity of the directory in which the top is, or which it is (`root::Dir::identity`).
+        place: [u8; 32],
+        /// Which.
+        files: Vec<Run>,
+    },
     /// Where the destination's time went; just before `Done`.
     Stages(StageTimes),
 }

@@ -2,10 +2,17 @@
 //!
 //! A file gets here when its content and its name have been made durable, and not before. Told in runs: once for each batch, and at the end.
 
-use std::sync::{Mutex, MutexGuard};
+use std::{
+    io,
+    sync::{Mutex, MutexGuard},
+};
 
 use super::Shared;
-use crate::wire::sync::{DestinationMessage, Run};
+use crate::{
+    path::RelPath,
+    sync::tree::NodeType,
+    wire::sync::{DestinationMessage, Run},
+};
 
 /// Files that were made durable one by one are told this many at a time. Chosen, not measured.
 const TOLD_TOGETHER: usize = 256;
@@ -40,8 +47,28 @@ pub(super) fn flush(shared: &Shared) {
     let untold = std::mem::take(&mut *shared.receipts.untold());
     if !untold.is_empty() {
         // A closed channel means that the sync has ended, and then nobody waits for this.
-        let _ended = shared.control.send_blocking(DestinationMessage::Safe(runs(untold)));
+        let _ended = match place(shared) {
+            Ok(place) => {
+                let files = runs(untold);
+                shared.control.send_blocking(DestinationMessage::Safe { place, files })
+            }
+            // Then nothing is removed.
+            Err(err) => {
+                tracing::warn!(%err, "files are safe, and the source is not told");
+                Ok(())
+            }
+        };
     }
+}
+
+/// The directory that the top is, or in which it is.
+fn place(shared: &Shared) -> io::Result<[u8; 32]> {
+    let is_directory =
+        shared.tree.read().expect("no holder panics").node_type(0) == Some(NodeType::Directory);
+    if is_directory {
+        return shared.landing.dir_now(&RelPath::root())?.identity();
+    }
+    shared.landing.parent_of_top()?.identity()
 }
 
 fn runs(mut indexes: Vec<u32>) -> Vec<Run> {

@@ -229,6 +229,8 @@ impl Reader<'_> {
     }
 
     fn same(&self, index: u32, hash: [u8; 32]) -> Result<(), Gone> {
+        let bytes = self.shared.tree.read().expect("no holder panics").size(index);
+        self.shared.tally.bytes_copied.fetch_add(bytes, Relaxed);
         self.shared.say(SourceMessage::Same { index, hash })
     }
 

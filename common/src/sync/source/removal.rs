@@ -10,21 +10,24 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, atomic::Ordering::Relaxed},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, atomic::Ordering::Relaxed},
 };
 
 use super::{Gone, Shared};
 use crate::{
-    entry::Timestamp,
+    entry::{Kind, Timestamp},
     limits::CHUNK_BYTES,
     path::Name,
     root::{Dir, EntryType, File, Stat, describe},
-    sync::{SyncError, report::clip},
+    sync::{Source, SyncError, report::clip},
     wire::sync::{Run, SourceMessage},
 };
 
 /// What is told of a file that is not what was sent any more.
 const CHANGED: &str = "it is safe at the destination and was not removed: it has changed since it was read";
+
+/// Why nothing is moved onto itself.
+const SAME_PLACE: &str = "source and destination are the same directory, and what was removed at the one would be gone at the other";
 
 /// Seconds by which the clock of a file server may be behind ours. Chosen, not measured.
 const CLOCK_SKEW_SECONDS_MAX: i64 = 60;
@@ -35,6 +38,8 @@ pub(super) struct Removal {
     is_asked: bool,
     /// Files changed after this may be changed again without a new time. None: all of them.
     as_of: Option<Timestamp>,
+    /// Identity of the directory that is the top, or in which it is.
+    place: OnceLock<[u8; 32]>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -70,7 +75,7 @@ impl From<io::Error> for Kept {
 
 impl Removal {
     pub(super) fn new(is_asked: bool, as_of: Option<Timestamp>) -> Self {
-        Self { is_asked, as_of, state: Mutex::default(), changed: Condvar::new() }
+        Self { is_asked, as_of, place: OnceLock::new(), state: Mutex::default(), changed: Condvar::new() }
     }
 
     pub(super) fn is_asked(&self) -> bool {
@@ -92,8 +97,17 @@ impl Removal {
         }
     }
 
-    /// These files are safe at the destination. Never waits.
-    pub(super) fn are_safe(&self, runs: &[Run]) -> Result<(), SyncError> {
+    /// Says where the source is. To be called before anything can be safe.
+    pub(super) fn is_at(&self, place: [u8; 32]) {
+        self.place.get_or_init(|| place);
+    }
+
+    /// These files are safe in a directory at the destination. Never waits.
+    pub(super) fn are_safe(&self, place: &[u8; 32], runs: &[Run]) -> Result<(), SyncError> {
+        // What is the same there is the same file.
+        if self.place.get() == Some(place) {
+            return Err(SyncError::Disk(SAME_PLACE.to_owned()));
+        }
         let mut state = self.state();
         for run in runs {
             let end = run.first.checked_add(run.count).filter(|_| run.count > 0);
@@ -132,6 +146,15 @@ impl Removal {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder panics")
     }
+}
+
+/// Identity of the directory that the source is, or in which it is. Blocks.
+pub(super) fn place(source: &Source) -> io::Result<[u8; 32]> {
+    let path = match source.kind {
+        Kind::Directory => source.path.clone(),
+        _ => source.path.split_last().map(|(parent, _)| parent).unwrap_or_default(),
+    };
+    source.root.dir(&path)?.identity()
 }
 
 /// Removes what is safe until nothing more will be. Blocks.
@@ -295,10 +318,12 @@ mod tests {
         removal.note(4, &stat(), || [1; 32]);
         for run in [Run { first: 2, count: 1 }, Run { first: 3, count: 0 }, Run { first: u32::MAX, count: 2 }]
         {
-            assert!(removal.are_safe(&[run]).is_err(), "{run:?}");
+            assert!(removal.are_safe(&[8; 32], &[run]).is_err(), "{run:?}");
         }
-        assert!(removal.are_safe(&[Run { first: 3, count: 2 }]).is_ok());
-        assert!(removal.are_safe(&[Run { first: 3, count: 1 }]).is_err(), "twice");
+        removal.is_at([7; 32]);
+        assert!(removal.are_safe(&[7; 32], &[Run { first: 3, count: 2 }]).is_err(), "the same place");
+        assert!(removal.are_safe(&[8; 32], &[Run { first: 3, count: 2 }]).is_ok());
+        assert!(removal.are_safe(&[8; 32], &[Run { first: 3, count: 1 }]).is_err(), "twice");
         removal.close();
         assert_eq!(removal.next().map(|(index, _)| index), Some(3));
     }

@@ -40,6 +40,8 @@ struct State {
     known: Vec<u64>,
     /// Chunks of the signatures that are queued.
     chunks: usize,
+    /// Bytes of all files that are or were wanted.
+    bytes: u64,
     closed: bool,
 }
 
@@ -80,6 +82,11 @@ impl Wanted {
         }
         self.changed.notify_all();
         Ok(())
+    }
+
+    /// Bytes of all files that are or were wanted, as they are listed.
+    pub(super) fn bytes(&self) -> u64 {
+        self.state().bytes
     }
 
     /// Nothing more will be wanted.
@@ -131,6 +138,7 @@ impl State {
                 return Err(SyncError::Protocol("it wants an entry twice"));
             }
             self.known[word] |= bit;
+            self.bytes = self.bytes.saturating_add(tree.size(index));
         }
         Ok(())
     }

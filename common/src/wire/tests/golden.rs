@@ -420,8 +420,11 @@ fn what_a_destination_says_of_changes_and_of_a_list() {
     );
     golden(&DestinationMessage::SelectEnd, "0a");
     golden(
-        &DestinationMessage::Safe(vec![Run { first: 4, count: 250 }, Run { first: 300, count: 1 }]),
-        "0b               # message: Safe
+        &DestinationMessage::Safe {
+            place: [0xaa; 32],
+            files: vec![Run { first: 4, count: 250 }, Run { first: 300, count: 1 }],
+        },
+        "0b $H            # message: Safe, place
          02               # runs
          04 fa            # first, count
          fb 2c01 01       # first, count",

@@ -264,8 +264,8 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
         vec(item(), 0..8).prop_map(DestinationMessage::Items),
         vec(bytes(), 0..8).prop_map(DestinationMessage::Select),
         Just(DestinationMessage::SelectEnd),
-        vec(any::<(u32, u32)>().prop_map(|(first, count)| Run { first, count }), 0..40)
-            .prop_map(DestinationMessage::Safe),
+        (hash(), vec(any::<(u32, u32)>().prop_map(|(first, count)| Run { first, count }), 0..40))
+            .prop_map(|(place, files)| DestinationMessage::Safe { place, files }),
         vec(any::<u64>(), 0..12).prop_map(DestinationMessage::Stages),
     ]
 }
