@@ -53,6 +53,9 @@ async fn listen(recv: &mut FrameReceiver, shared: &Shared) -> Result<(), SyncErr
                 shared.tally.files_removed.store(files_removed.min(listed), Relaxed);
                 shared.tally.take_peer_stages(&stages);
             }
+            Some(SourceMessage::Aborted { status, reason }) => {
+                return Err(SyncError::aborted(Status::from(status), &reason));
+            }
             // `Failed`, say, of a file that was given up here.
             Some(_) => {}
         }

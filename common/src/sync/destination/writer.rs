@@ -264,7 +264,7 @@ impl Writer<'_> {
         }
         match finished {
             Ok((temp, bytes)) => {
-                self.committer.commit(self.shared, Written { index, temp: Some(temp), bytes })
+                self.committer.commit(self.shared, Written { index, temp: Some(temp), bytes });
             }
             Err(err) => {
                 assembly.discard();

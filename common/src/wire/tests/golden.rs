@@ -305,6 +305,16 @@ fn what_a_source_says() {
     );
     golden(&SourceMessage::Alive, "06");
     golden(
+        &SourceMessage::Aborted { status: Status::TooLarge.into(), reason: "full".into() },
+        "07           # Aborted
+         05           # status
+         04 66756c6c  # reason",
+    );
+}
+
+#[test]
+fn what_a_source_says_of_removal_and_hashes() {
+    golden(
         &SourceMessage::NotRemoved { index: 5, reason: "changed".into() },
         "08                 # message: NotRemoved
          05                 # index
@@ -319,12 +329,6 @@ fn what_a_source_says() {
         &SourceMessage::Digests(vec![Digest { index: 3, hash: [0xaa; 32] }]),
         "0a 01            # message: Digests, count
          03 $H            # index, hash",
-    );
-    golden(
-        &SourceMessage::Aborted { status: Status::TooLarge.into(), reason: "full".into() },
-        "07           # Aborted
-         05           # status
-         04 66756c6c  # reason",
     );
 }
 

@@ -47,11 +47,7 @@ pub(super) fn make_directory(
     action: Action,
 ) -> io::Result<DirState> {
     match action {
-        Action::ReplaceLinkByDirectory => {
-            if !backup::take(shared, &shared.path_of(place.index), (place.dir, place.name))? {
-                place.dir.remove_file(place.name)?;
-            }
-        }
+        Action::ReplaceLinkByDirectory => remove_link(shared, place)?,
         Action::ReplaceFileByDirectory => clear_way(shared, place.index, (place.dir, place.name))?,
         _ => {}
     }
@@ -62,6 +58,13 @@ pub(super) fn make_directory(
         }
         other => other.map(|()| DirState::New),
     }
+}
+
+/// Removes the link in the way, or moves it to where old versions are kept.
+fn remove_link(shared: &Shared, place: &Place<'_>) -> io::Result<()> {
+    let path = shared.path_of(place.index);
+    let is_kept = backup::take(shared, &path, (place.dir, place.name))?;
+    if is_kept { Ok(()) } else { place.dir.remove_file(place.name) }
 }
 
 /// Lets the owner write into an existing directory; its own mode comes back in the end.
