@@ -142,7 +142,7 @@ pub(crate) struct SyncArguments {
     #[arg(long, value_name = "N", requires = "delete")]
     pub(crate) max_delete: Option<u64>,
     /// Move what is replaced or removed at DST to DIR, which is below DST, and leave DIR alone otherwise
-    #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().try_map(parse_backup))]
+    #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().try_map(|text| parse_backup(&text)))]
     pub(crate) backup_dir: Option<RelPath>,
     /// Remove each file from SRC once it is durable at DST and if it has not changed; directories and links stay
     #[arg(long, conflicts_with_all = ["delete", "copy_links"])]

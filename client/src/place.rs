@@ -139,7 +139,7 @@ pub(crate) fn means_contents(path: &[u8]) -> bool {
 }
 
 /// Reads a directory below DST that is not DST itself.
-pub(crate) fn parse_backup(text: OsString) -> Result<RelPath, String> {
+pub(crate) fn parse_backup(text: &OsStr) -> Result<RelPath, String> {
     match RelPath::parse(text.as_bytes()) {
         Ok(path) if path.is_root() => Err("write a directory below DST".to_owned()),
         Ok(path) if path.components().any(|name| name.is_reserved()) => {
