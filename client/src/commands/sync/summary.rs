@@ -286,7 +286,7 @@ mod tests {
         let watched = Account { rounds: Some(1000), ..self::account() };
         assert_eq!(
             Summary::new(Direction::Push, &watched, &Ending::Interrupted).lines()[0],
-            "sent 1,204 files (12.3 MiB) in 0.8 s; 37 unchanged; 2 deleted; 1 skipped; 1 failed; 1,000 rounds"
+            "sent 1,204 files (12.3 MiB) in 0.8 s; 37 unchanged; 2 deleted; 3 removed at the source; 1 skipped; 1 failed; 1,000 rounds"
         );
         let report = Report { files_unchanged: 7, entries_deleted: 2, ..Report::default() };
         let dry = Account { report, files_to_send: Some(1), ..Account::default() };
