@@ -5,14 +5,21 @@ mod selecting;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use swarmwire_certs::KeyExchange;
 use swarmwire_common::{
     limits,
+    path::RelPath,
     wire::sync::{Compress, Durability},
 };
 
-use crate::units::{ByteRate, parse_compress, parse_duration, parse_rate, parse_size};
+use crate::{
+    place::parse_backup,
+    units::{ByteRate, parse_compress, parse_duration, parse_rate, parse_size},
+};
 pub(crate) use preserving::PreservingArguments;
 pub(crate) use selecting::SelectingArguments;
 
@@ -55,6 +62,12 @@ pub(crate) enum Command {
     /// contents of the directory, without it the directory itself lands inside DST. What is in place already is not
     /// sent again; what is only at DST stays, unless `--delete` is given.
     Sync(Box<SyncArguments>),
+    /// Compare two trees, one of them at a gateway, by content
+    ///
+    /// SRC and DST are those of `swarm sync`, and so is what is compared with what. Nothing is moved or changed at either side. Each
+    /// difference is told: what is missing or extra at DST, and what differs in type, size, content, time, mode or target. The exit code
+    /// is 0 if there is none and 3 otherwise. Needs `pull` in the grant, whichever side is at the gateway.
+    Verify(Box<VerifyArguments>),
     /// Stop a gateway (needs `admin` in the grant)
     Stop(StopArguments),
     /// Print a completion script
@@ -132,6 +145,12 @@ pub(crate) struct SyncArguments {
     /// Remove at most this many entries and leave the rest, which is a failure
     #[arg(long, value_name = "N", requires = "delete")]
     pub(crate) max_delete: Option<u64>,
+    /// Move what is replaced or removed at DST to DIR, which is below DST, and leave DIR alone otherwise
+    #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().try_map(|text| parse_backup(&text)))]
+    pub(crate) backup_dir: Option<RelPath>,
+    /// Remove each file from SRC once it is durable at DST and if it has not changed; directories and links stay
+    #[arg(long, conflicts_with_all = ["delete", "copy_links", "watch"])]
+    pub(crate) remove_source_files: bool,
     /// Leave files alone that are newer at DST
     #[arg(long, short, conflicts_with = "ignore_existing")]
     pub(crate) update: bool,
@@ -139,7 +158,7 @@ pub(crate) struct SyncArguments {
     #[arg(long)]
     pub(crate) ignore_existing: bool,
     /// Say what would be done and why, and do nothing
-    #[arg(long, short = 'n', conflicts_with_all = ["checksum", "quiet", "metrics_file"])]
+    #[arg(long, short = 'n', conflicts_with_all = ["quiet", "metrics_file"])]
     pub(crate) dry_run: bool,
     /// Name each entry that is changed
     #[arg(long, short, conflicts_with = "quiet")]
@@ -162,6 +181,10 @@ pub(crate) struct SyncArguments {
         env = "SWARMWIRE_JOBS"
     )]
     pub(crate) jobs: u8,
+    /// In a pull, keep at most so much of large files that interrupted syncs leave unfinished beside DST, the oldest going first; 0 keeps
+    /// none. A gateway's limit is that of `swarmd` [default: 64GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) partial_limit: Option<u64>,
     /// How long to try again after the connection was lost [default: 30s, with --watch as long as it takes]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "SWARMWIRE_RETRY")]
     pub(crate) retry: Option<Duration>,
@@ -174,13 +197,43 @@ pub(crate) struct SyncArguments {
     /// One JSON object per event on standard output: the start, progress, changes that are named, and last the summary
     #[arg(long)]
     pub(crate) json: bool,
-    /// Show what this side spent its time on, and which stage was the bottleneck
+    /// Show what both sides spent their time on, and what was the bottleneck
     #[arg(long)]
     pub(crate) stats: bool,
     /// Write metrics of this run for node_exporter's textfile collector
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_file: Option<PathBuf>,
     /// Show nothing but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct VerifyArguments {
+    /// What should be: a local path, GW:PATH or swarm://HOST[:PORT]/PATH
+    #[arg(value_name = "SRC")]
+    pub(crate) source: OsString,
+    /// What is compared with it: a local path, GW:PATH or swarm://HOST[:PORT]/PATH
+    #[arg(value_name = "DST")]
+    pub(crate) destination: OsString,
+    #[command(flatten)]
+    pub(crate) selecting: SelectingArguments,
+    /// Threads that read files at each end; a gateway may start fewer
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = limits::JOBS_DEFAULT,
+        value_parser = clap::value_parser!(u8).range(1..=i64::from(limits::JOBS_MAX)),
+        env = "SWARMWIRE_JOBS"
+    )]
+    pub(crate) jobs: u8,
+    /// How long to try again after the connection was lost
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, env = "SWARMWIRE_RETRY")]
+    pub(crate) retry: Duration,
+    /// One JSON object per event on standard output: progress, differences, and last the summary
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show nothing but errors; the exit code tells
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }

@@ -29,6 +29,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Ping(arguments) => ping::run(&arguments, key_exchange).await,
         Command::Ls(arguments) => ls::run(&arguments, key_exchange).await,
         Command::Sync(arguments) => sync::run(&arguments, key_exchange).await,
+        Command::Verify(arguments) => sync::verify(&arguments, key_exchange).await,
         Command::Stop(arguments) => stop::run(&arguments, key_exchange).await,
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),

@@ -192,8 +192,12 @@ impl Controller {
         options: SyncOptions,
         tally: Arc<Tally>,
     ) -> Result<Outcome, RequestError> {
-        let about =
-            About { selection: source.selection().to_wire(), top: source.name().to_vec(), compares: false };
+        let about = About {
+            selection: source.selection().to_wire(),
+            top: source.name().to_vec(),
+            compares: false,
+            backup: source.backup().map(|dir| dir.as_bytes().to_vec()),
+        };
         let (link, reply) = self.open_sync(Direction::Push, to, options, about).await?;
         let source = source.comparing(reply.compares);
         Ok(sync::send(link, source, options, tally).await)
@@ -211,7 +215,8 @@ impl Controller {
         let compares = options.compares_listings();
         let destination = if compares { comparing(destination, from).await } else { destination };
         let selection = destination.selection().to_wire();
-        let about = About { selection, top: Vec::new(), compares: destination.compares() };
+        let backup = destination.backup().map(|dir| dir.as_bytes().to_vec());
+        let about = About { selection, top: Vec::new(), compares: destination.compares(), backup };
         let (link, _) = self.open_sync(Direction::Pull, from, options, about).await?;
         Ok(sync::receive(link, destination, options, tally).await)
     }
@@ -247,7 +252,7 @@ impl Controller {
         direction: Direction,
         remote: &RemotePath,
         options: SyncOptions,
-        About { selection, top, compares }: About,
+        About { selection, top, compares, backup }: About,
     ) -> Result<(Link, SyncReply), RequestError> {
         let request = SyncRequest {
             direction,
@@ -257,6 +262,7 @@ impl Controller {
             selection,
             top,
             compares,
+            backup,
         };
         let opening = Opening::begin(&self.connection, SERVICE_SYNC, &request).await?;
         // Before the gateway hears of the channel, since its data streams may come right behind the reply.
@@ -273,6 +279,7 @@ struct About {
     selection: Selection,
     top: Vec<u8>,
     compares: bool,
+    backup: Option<Vec<u8>>,
 }
 
 /// Has a destination compare, if there is something where `from` lands.

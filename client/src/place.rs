@@ -138,6 +138,18 @@ pub(crate) fn means_contents(path: &[u8]) -> bool {
     matches!(last, b"." | b"..") || (last.is_empty() && !path.is_empty())
 }
 
+/// Reads a directory below DST that is not DST itself.
+pub(crate) fn parse_backup(text: &OsStr) -> Result<RelPath, String> {
+    match RelPath::parse(text.as_bytes()) {
+        Ok(path) if path.is_root() => Err("write a directory below DST".to_owned()),
+        Ok(path) if path.components().any(|name| name.is_reserved()) => {
+            Err("names that begin with `.swarmwire-` are reserved".to_owned())
+        }
+        Ok(path) => Ok(path),
+        Err(err) => Err(format!("{err}; write a directory below DST, like `old`")),
+    }
+}
+
 fn split_at_byte(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let at = bytes.iter().position(|&b| b == separator)?;
     Some((&bytes[..at], &bytes[at + 1..]))

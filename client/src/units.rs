@@ -2,33 +2,8 @@
 
 use std::time::Duration;
 
+pub(crate) use swarmwire_common::size::parse_size;
 use swarmwire_common::{limits, wire::sync::Compress};
-
-/// Suffixes of sizes: binary as they are shown, decimal as they may be typed.
-const SIZE_UNITS: [(&str, u64); 9] = [
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("TiB", 1 << 40),
-    ("kB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("TB", 1_000_000_000_000),
-    ("B", 1),
-];
-
-/// Reads a size such as `64`, `64KiB` or `1 MiB`.
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let (number, factor) = SIZE_UNITS
-        .iter()
-        .find_map(|(suffix, factor)| text.strip_suffix(suffix).map(|number| (number.trim_end(), *factor)))
-        .unwrap_or((text, 1));
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(factor))
-        .ok_or_else(|| "write a whole number of bytes, or with a unit like `64KiB` or `1MiB`".to_owned())
-}
 
 /// Bytes per second, at least `limits::RATE_BYTES_MIN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,9 +87,22 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// A time of whole seconds, in its two largest units.
+pub(crate) fn time(time: Duration) -> String {
+    let text = humantime::format_duration(Duration::from_secs(time.as_secs())).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_has_two_units() {
+        for (seconds, text) in [(3, "3s"), (190, "3m 10s"), (90_061, "1day 1h")] {
+            assert_eq!(time(Duration::from_secs(seconds)), text);
+        }
+    }
 
     #[test]
     fn sizes_are_read_as_they_are_documented() {

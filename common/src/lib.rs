@@ -17,6 +17,7 @@ pub mod hashes;
 pub mod limits;
 pub mod path;
 pub mod root;
+pub mod size;
 pub mod sync;
 pub mod transport;
 pub mod watch;

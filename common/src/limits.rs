@@ -205,6 +205,10 @@ pub const EVENTS_QUEUED_MAX: usize = 1024;
 /// Levels of a directory that is removed with all that is in it: each keeps a handle open. A deeper one is left and named. Chosen, not measured.
 pub const DELETED_DEPTH_MAX: usize = 128;
 
+/// Bytes of unfinished files that a destination keeps for later syncs, unless it is told otherwise. Chosen: some large files of each of
+/// several peers, and a part of any disk on which such files are put.
+pub const PARTIAL_BYTES_DEFAULT: u64 = 64 * 1024 * 1024 * 1024;
+
 /// Bytes of a reason that one side tells the other.
 pub const REASON_BYTES_MAX: usize = 512;
 

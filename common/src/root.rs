@@ -14,6 +14,7 @@ pub mod dir;
 pub mod follow;
 pub mod gate;
 mod holes;
+mod identity;
 mod manner;
 mod resolve;
 pub mod staging;

@@ -12,6 +12,7 @@ mod attributes;
 mod change;
 mod destination;
 mod events;
+mod in_hand;
 mod place;
 #[doc(hidden)]
 pub mod plan;
@@ -23,6 +24,7 @@ mod tree;
 mod unit;
 
 pub use events::{Event, EventQueue, Events, events};
+pub use in_hand::FileInHand;
 pub use place::{Destination, PlaceError, Source};
 pub use report::{Failure, Outcome, Report, SyncError};
 pub use router::{DataStreams, Router};

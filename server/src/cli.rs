@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
+use swarmwire_common::size::parse_size;
 use swarmwire_server::{
     grants::{DEFAULT_OPERATIONS, Operations},
     invitations::DEFAULT_LIFETIME,
@@ -59,6 +60,9 @@ pub(crate) struct ServeArgs {
     /// How long running transfers may take to end after SIGTERM or SIGINT [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) drain: Option<Duration>,
+    /// Bytes of unfinished large files that interrupted pushes may leave in the root, the oldest going first; 0 for none [default: 64GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, env = "SWARMWIRE_PARTIAL_LIMIT")]
+    pub(crate) partial_limit: Option<u64>,
     /// How log lines on standard error look [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,

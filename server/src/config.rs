@@ -12,7 +12,7 @@ use std::{
 
 use serde::Deserialize;
 use swarmwire_certs::KeyExchange;
-use swarmwire_common::limits;
+use swarmwire_common::{limits, size};
 use swarmwire_server::{
     GatewayOptions,
     gateway::{DEFAULT_DRAIN, DEFAULT_HANDLERS},
@@ -65,6 +65,10 @@ impl Settings {
                 KeyExchangeKind::PostQuantum => KeyExchange::PostQuantum,
                 KeyExchangeKind::Classical => KeyExchange::Classical,
             },
+            partial_bytes_max: args
+                .partial_limit
+                .or(file.partial_limit.map(|size| size.0))
+                .unwrap_or(limits::PARTIAL_BYTES_DEFAULT),
             drain: args.drain.or(file.drain.map(|drain| drain.0)).unwrap_or(DEFAULT_DRAIN),
         };
         Ok(Self { gateway, log_format: args.log_format.or(file.log_format).unwrap_or_default() })
@@ -136,6 +140,19 @@ impl TryFrom<String> for HumanDuration {
     }
 }
 
+/// A size as people write it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct HumanSize(u64);
+
+impl TryFrom<String> for HumanSize {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        size::parse_size(&text).map(Self)
+    }
+}
+
 /// The configuration file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,6 +162,7 @@ struct File {
     metrics: Option<MetricsAddress>,
     state: Option<PathBuf>,
     handlers: Option<usize>,
+    partial_limit: Option<HumanSize>,
     drain: Option<HumanDuration>,
     log_format: Option<LogFormat>,
     key_exchange: Option<KeyExchangeKind>,

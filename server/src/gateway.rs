@@ -23,6 +23,7 @@ use swarmwire_certs::{
 };
 use swarmwire_common::{
     hashes::HashStore,
+    limits,
     root::{self, Root, staging},
     transport::{self, TransportError},
     wire::{self, status::Status},
@@ -75,6 +76,8 @@ pub struct GatewayOptions {
     pub metrics: Option<SocketAddr>,
     /// Channels served at the same time.
     pub handlers: usize,
+    /// Bytes of unfinished files that interrupted pushes may leave in the root.
+    pub partial_bytes_max: u64,
     /// How connections agree on keys.
     pub key_exchange: KeyExchange,
     /// How long running channels may take to end.
@@ -90,6 +93,7 @@ impl GatewayOptions {
             listen,
             metrics: None,
             handlers: DEFAULT_HANDLERS,
+            partial_bytes_max: limits::PARTIAL_BYTES_DEFAULT,
             key_exchange: KeyExchange::default(),
             drain: DEFAULT_DRAIN,
         }
@@ -116,6 +120,7 @@ pub(crate) struct Shared {
     pub(crate) root: Arc<Root>,
     /// Hashes of files below the root.
     pub(crate) hashes: Arc<HashStore>,
+    pub(crate) partial_bytes_max: u64,
     pub(crate) state: State,
     pub(crate) clients: Clients,
     pub(crate) limiter: Mutex<JoinLimiter>,
@@ -151,6 +156,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             root: Arc::new(root),
             hashes: Arc::new(HashStore::new(state.path().join(HASHES), || wall_clock().into())),
+            partial_bytes_max: options.partial_bytes_max,
             clients: Clients::open(state.clone()),
             state,
             limiter: Mutex::new(JoinLimiter::new(Instant::now())),

@@ -13,11 +13,12 @@ mod selecting;
 mod standing;
 mod stats;
 mod summary;
+mod verify;
 
 use std::{io::Write, time::Instant};
 
 use swarmwire_certs::KeyExchange;
-use swarmwire_common::wire::sync::Direction;
+use swarmwire_common::{sync::Report, wire::sync::Direction};
 use tokio::task::spawn_blocking;
 
 use super::{Way, now};
@@ -33,6 +34,7 @@ use changes::{Changes, Form};
 use job::Job;
 use run::{Ending, Interrupt, Runner};
 use summary::{Started, Summary};
+pub(super) use verify::run as verify;
 
 pub(super) async fn run(arguments: &SyncArguments, key_exchange: KeyExchange) -> anyhow::Result<Exit> {
     let mut job = Job::new(arguments)?;
@@ -79,15 +81,7 @@ pub(super) async fn run(arguments: &SyncArguments, key_exchange: KeyExchange) ->
 }
 
 fn tell(arguments: &SyncArguments, job: &Job, account: &Account, ending: &Ending) -> anyhow::Result<()> {
-    let report = &account.report;
-    for failure in &report.failed {
-        entry_failed(failure.path.as_bytes(), &failure.reason);
-    }
-    let unnamed = report.entries_failed.saturating_sub(u64::try_from(report.failed.len())?);
-    if unnamed > 0 {
-        // Nobody is left to tell where standard error is closed.
-        let _ = writeln!(std::io::stderr(), "swarm: failed: {unnamed} more, not named");
-    }
+    name_failures(&account.report)?;
     let mut output = Output::new();
     let mut summary = Summary::new(job.direction, account, ending);
     if arguments.stats {
@@ -106,6 +100,19 @@ fn tell(arguments: &SyncArguments, job: &Job, account: &Account, ending: &Ending
         }
     }
     output.flush()?;
+    Ok(())
+}
+
+/// Names what has failed on standard error.
+fn name_failures(report: &Report) -> anyhow::Result<()> {
+    for failure in &report.failed {
+        entry_failed(failure.path.as_bytes(), &failure.reason);
+    }
+    let unnamed = report.entries_failed.saturating_sub(u64::try_from(report.failed.len())?);
+    if unnamed > 0 {
+        // Nobody is left to tell where standard error is closed.
+        let _ = writeln!(std::io::stderr(), "swarm: failed: {unnamed} more, not named");
+    }
     Ok(())
 }
 

@@ -70,7 +70,7 @@ fn a_summary_has_every_count_and_an_unchanged_tree_costs_nothing() {
         }
         let expected = json!({
             "event": "summary", "direction": direction, "entries_total": 11, "files_sent": 6, "files_unchanged": 0,
-            "entries_failed": 0, "entries_skipped": 1, "entries_deleted": 0, "bytes_total": bytes, "bytes_sent": bytes,
+            "entries_failed": 0, "entries_skipped": 1, "entries_deleted": 0, "files_removed": 0, "bytes_total": bytes, "bytes_sent": bytes,
             "receipts": {"received": 6, "verified": 6, "durable": 6},
             "failed": [], "skipped": [{"path": "sub/fifo", "kind": "fifo"}],
         });

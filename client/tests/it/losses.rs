@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     relay::Relay,
-    world::{ControllerHome, World, last_event, text},
+    world::{ControllerHome, World, last_event, refused, text},
 };
 
 const FILES: usize = 64;
@@ -136,4 +136,35 @@ fn a_gateway_that_is_gone_for_good_is_given_up_after_the_summary() {
     assert!(summary["error"].as_str().unwrap().starts_with("gave up after 1s: no answer from "), "{summary}");
     assert!(stderr.starts_with("swarm: gave up after 1s: no answer from "), "{stderr}");
     assert!(whole_files(&world.root()) < FILES);
+}
+
+/// The oldest of what interrupted syncs have left goes first, and a gateway's limit is its own.
+#[test]
+fn unfinished_files_are_kept_as_far_as_there_is_room_for_them() {
+    const PARTS: [&str; 2] = [".swarmwire-part-000000000000001", ".swarmwire-part-000000000000002"];
+    let plant = |top: &Path| {
+        for (part, hours) in PARTS.iter().zip([2, 1]) {
+            fs::write(top.join(part), "0123456789").unwrap();
+            let file = fs::File::open(top.join(part)).unwrap();
+            let age = std::time::Duration::from_secs(3600 * hours);
+            file.set_modified(file.metadata().unwrap().modified().unwrap() - age).unwrap();
+        }
+    };
+    let left = |top: &Path| PARTS.map(|part| top.join(part).exists());
+    for (limit, expected) in [(20, [true, true]), (19, [false, true]), (0, [false, false])] {
+        let world = World::start_with(|options| options.partial_bytes_max = limit);
+        let home = world.joined("list,pull,push");
+        let here = world.beside("here");
+        fs::create_dir_all(&here).unwrap();
+        fs::write(world.beside("file"), "x").unwrap();
+        plant(&world.root());
+        home.swarm(["sync", text(&world.beside("file")), "gw:"]).success();
+        assert_eq!(left(&world.root()), expected, "{limit}");
+        plant(&here);
+        let option = ["--partial-limit", &limit.to_string()];
+        home.swarm(["sync", "gw:file", text(&here)].into_iter().chain(option)).success();
+        assert_eq!(left(&here), expected, "{limit}");
+        let push = ["sync", text(&here), "gw:"].into_iter().chain(option);
+        refused(home.swarm(push), 2, &["--partial-limit", "swarmd --partial-limit"]);
+    }
 }

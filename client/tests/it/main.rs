@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what the tests set up themselves either holds or fails the test")]
 
 mod arrival;
+mod backups;
 mod compressing;
 mod damage;
 #[path = "../../../server/tests/shared/disks.rs"]
@@ -13,6 +14,7 @@ mod losses;
 mod many;
 mod mirrors;
 mod model;
+mod moving;
 mod placement;
 mod preserving;
 mod relay;
@@ -24,5 +26,6 @@ mod trees;
 mod trust;
 mod unreadable;
 mod usage;
+mod verifying;
 mod watch;
 mod world;

@@ -56,6 +56,16 @@ impl Sides {
         }
     }
 
+    /// Runs `swarm verify` as [`Self::sync`] runs `swarm sync`.
+    pub(crate) fn verify(
+        &self,
+        source: &str,
+        destination: &str,
+        options: &[&str],
+    ) -> assert_cmd::assert::Assert {
+        self.run("verify", (source, destination), options)
+    }
+
     /// Runs `swarm sync` between a path below [`Sides::from`] and one below [`Sides::to`].
     pub(crate) fn sync(
         &self,
@@ -63,11 +73,20 @@ impl Sides {
         destination: &str,
         options: &[&str],
     ) -> assert_cmd::assert::Assert {
+        self.run("sync", (source, destination), options)
+    }
+
+    fn run(
+        &self,
+        command: &str,
+        (source, destination): (&str, &str),
+        options: &[&str],
+    ) -> assert_cmd::assert::Assert {
         let (source, destination) = match self.way {
             Way::Push => (source.to_owned(), format!("gw:{destination}")),
             Way::Pull => (format!("gw:{source}"), destination.to_owned()),
         };
-        let mut command = self.home.command(["sync", &source, &destination]);
+        let mut command = self.home.command([command, &source, &destination]);
         command.args(options).current_dir(self.world.beside("local")).assert()
     }
 }

@@ -130,4 +130,7 @@ fn the_time_of_each_stage_is_shown_to_whoever_asks() {
     );
     let told = stdout(home.swarm(["sync", text(&world.beside("tree")), "gw:", "--stats", "--json"]));
     assert!(last_event(told.as_bytes())["stages"]["scan"].as_f64().unwrap() > 0.0, "{told}");
+    assert!(last_event(told.as_bytes())["peer_stages"]["write"].as_f64().unwrap() > 0.0, "{told}");
+    let told = stdout(home.swarm(["sync", "gw:tree", text(&world.beside("down")), "--json", "--stats"]));
+    assert!(last_event(told.as_bytes())["peer_stages"]["scan"].as_f64().unwrap() > 0.0, "{told}");
 }

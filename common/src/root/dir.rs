@@ -269,7 +269,7 @@ impl Dir {
         }
     }
 
-    /// Gives the file `name` here a second name, `to_name` in `to`; fails if anything has that name.
+    /// Gives the file or link `name` here a second name, `to_name` in `to`; fails if anything has that name.
     pub fn hard_link(&self, name: Name<'_>, to: &Self, to_name: Name<'_>) -> io::Result<()> {
         self.pass(DiskOp::HardLink, to_name)?;
         let (from, onto) = (name.as_os_str(), to_name.as_os_str());
@@ -369,6 +369,11 @@ impl File {
     /// What the open file is now.
     pub fn stat(&self) -> io::Result<Stat> {
         Ok(Stat::from_raw(&retry_on_intr(|| rustix::fs::fstat(&self.fd))?, &self.manner))
+    }
+
+    /// How many names the file has.
+    pub fn links(&self) -> io::Result<u64> {
+        Ok(retry_on_intr(|| rustix::fs::fstat(&self.fd))?.st_nlink)
     }
 
     /// Appends up to `limit` bytes from `offset` on to `buffer`, fewer only at the end of the file; says how many.

@@ -28,11 +28,13 @@ pub struct Staging {
     dir: Dir,
     next: AtomicU64,
     keeps_partials: AtomicBool,
+    partial_bytes_max: u64,
 }
 
 impl Staging {
-    /// Makes a place in `parent`. `seed` gives its names, one after another until one is free.
-    pub fn create(parent: &Dir, mut seed: impl FnMut() -> u64) -> io::Result<Self> {
+    /// Makes a place in `parent`. `seed` gives its names, one after another until one is free. Beside it at most `partial_bytes_max` of
+    /// unfinished files are kept.
+    pub fn create(parent: &Dir, partial_bytes_max: u64, mut seed: impl FnMut() -> u64) -> io::Result<Self> {
         loop {
             let name = [RESERVED_PREFIX, &hex(seed())].concat();
             let valid = Name::new(&name).expect("prefix and hex digits are a name");
@@ -48,7 +50,8 @@ impl Staging {
                         name,
                         dir,
                         next: AtomicU64::new(0),
-                        keeps_partials: AtomicBool::new(true),
+                        keeps_partials: AtomicBool::new(partial_bytes_max > 0),
+                        partial_bytes_max,
                     });
                 }
                 Ok(None) => {}
@@ -77,25 +80,13 @@ impl Staging {
         self.keeps_partials.store(false, Ordering::Relaxed);
     }
 
-    /// Removes the unfinished files beside the place that nobody has come back for.
+    /// Removes the unfinished files beside the place that nobody has come back for, and the oldest of those that are too many.
     pub fn expire_partials(&self) -> io::Result<()> {
         // The place was made just now, by the clock by which the file system dates its files.
         let now = self.dir.stat_self()?.metadata.mtime.as_nanoseconds();
         let age_max = i128::try_from(PARTIAL_AGE_MAX.as_nanos()).expect("a week");
-        for name in self.parent.reserved_names()?.iter().filter(|name| name.starts_with(PARTIAL_PREFIX)) {
-            let name = Name::new(name).expect("listed as a name");
-            let stat = match self.parent.stat(name) {
-                // Another sync has come back for it.
-                Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
-                other => other?,
-            };
-            // One from the future was written when the clock was wrong, and its time would be long in coming.
-            let age = (now - stat.metadata.mtime.as_nanoseconds()).abs();
-            if stat.entry_type == EntryType::File && age > age_max {
-                self.parent.remove_file(name)?;
-            }
-        }
-        Ok(())
+        // One from the future was written when the clock was wrong, and its time would be long in coming.
+        trim(&self.parent, (now - age_max, now + age_max), self.partial_bytes_max)
     }
 
     /// A name within the place that was not given before.
@@ -111,6 +102,9 @@ impl Drop for Staging {
         let keeps = self.keeps_partials.load(Ordering::Relaxed);
         if let Err(err) = remove_place(&self.parent, &self.dir, name, keeps) {
             tracing::warn!(%err, ?name, "a staging place could not be removed");
+        }
+        if keeps && let Err(err) = trim(&self.parent, (i128::MIN, i128::MAX), self.partial_bytes_max) {
+            tracing::warn!(%err, "unfinished files are more than they may be");
         }
     }
 }
@@ -171,6 +165,36 @@ fn keep_partial(parent: &Dir, dir: &Dir, temp: Name<'_>, key: &PartialKey) -> io
         return dir.rename(temp, parent, name);
     }
     dir.remove_file(temp)
+}
+
+/// Removes the unfinished files in `parent` that were written to before `oldest` or after `latest`, in nanoseconds since 1970, and of the others those that
+/// are beyond `bytes_max` in all, counted from the youngest on.
+fn trim(parent: &Dir, (oldest, latest): (i128, i128), bytes_max: u64) -> io::Result<()> {
+    let mut kept = Vec::new();
+    for name in parent.reserved_names()?.into_iter().filter(|name| name.starts_with(PARTIAL_PREFIX)) {
+        match parent.stat(Name::new(&name).expect("listed as a name")) {
+            Ok(stat) if stat.entry_type == EntryType::File => {
+                kept.push((stat.metadata.mtime.as_nanoseconds(), stat.size, name));
+            }
+            // Not ours, or gone on with by another sync.
+            Ok(_) => {}
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            Err(err) => return Err(err),
+        }
+    }
+    kept.sort_unstable();
+    let mut bytes: u64 = 0;
+    for (mtime, size, name) in kept.iter().rev() {
+        bytes = bytes.saturating_add(*size);
+        if (oldest..=latest).contains(mtime) && bytes <= bytes_max {
+            continue;
+        }
+        match parent.remove_file(Name::new(name).expect("listed as a name")) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The keys of all unfinished files that are kept in `parent`.

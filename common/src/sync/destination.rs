@@ -12,12 +12,15 @@
 
 mod assembly;
 mod attributes;
+mod backup;
 mod bases;
 mod commit;
+mod comparing;
 mod control;
 mod decoder;
 mod duplicates;
 mod extraneous;
+mod farewell;
 mod fresh;
 mod items;
 mod landing;
@@ -25,6 +28,7 @@ mod links;
 mod pending;
 mod planner;
 mod rebuild;
+mod receipts;
 mod replaced;
 mod select;
 mod streams;
@@ -51,12 +55,13 @@ use crate::{
     limits,
     path::RelPath,
     root::{Dir, describe},
-    wire::sync::{DestinationMessage, SyncOptions},
+    wire::sync::{DestinationMessage, Digest, SyncOptions},
 };
 use assembly::{Assemblies, Withdrawn};
 use attributes::Told;
 use bases::Bases;
 use commit::Committer;
+use comparing::Comparing;
 use duplicates::{Duplicate, Duplicates};
 use extraneous::Extraneous;
 use fresh::Fresh;
@@ -64,6 +69,7 @@ use items::Items;
 use landing::Landing;
 use links::Links;
 use pending::Pending;
+use receipts::Receipts;
 use replaced::Replaced;
 
 /// The source sent something that was never asked for, or has come already.
@@ -78,6 +84,8 @@ enum Work {
     Same(u32, [u8; 32]),
     /// This file is what another one is that is in place by now.
     Copy(Duplicate),
+    /// Hashes of the source's files.
+    Digests(Vec<Digest>),
 }
 
 /// What the threads and tasks of a destination share.
@@ -94,7 +102,9 @@ struct Shared {
     bases: Bases,
     duplicates: Duplicates,
     fresh: Fresh,
+    comparing: Comparing,
     replaced: Replaced,
+    receipts: Receipts,
     extraneous: Extraneous,
     told: Told,
     links: Links,
@@ -157,7 +167,10 @@ impl Shared {
     /// The source will not send this file, though it was wanted.
     fn withdraw(&self, index: u32) -> Result<(), SyncError> {
         match self.assemblies.withdraw(index, || self.pending.take(index)) {
-            Withdrawn::Open | Withdrawn::Awaited => self.settled(index),
+            Withdrawn::Open | Withdrawn::Awaited => {
+                self.comparing.forget(index);
+                self.settled(index);
+            }
             // A file that was refused here may have been on its way.
             Withdrawn::GivenUp => {}
             Withdrawn::Unknown => return Err(UNWANTED),
@@ -189,6 +202,7 @@ impl Shared {
     /// Ends what threads wait for, because the sync is over.
     fn end_waits(&self) {
         self.pending.abort();
+        self.comparing.close();
         self.bases.abort();
         self.duplicates.abort();
     }
@@ -226,7 +240,9 @@ pub(super) async fn run(
         bases: Bases::default(),
         duplicates: Duplicates::default(),
         fresh: Fresh::default(),
+        comparing: Comparing::default(),
         replaced: Replaced::default(),
+        receipts: Receipts::default(),
         extraneous: Extraneous::default(),
         told: Told::default(),
         links: Links::default(),
@@ -290,6 +306,10 @@ async fn converse(
     if let Some(last) = last {
         let queued = async {
             // The queue is only ever closed here and when the sync is dropped.
+            if matches!(last, DestinationMessage::Done(_)) {
+                let stages = DestinationMessage::Stages(shared.tally.stage_times());
+                let _closed = shared.control.send(stages).await;
+            }
             let _closed = shared.control.send(last).await;
             shared.control.close();
         };
@@ -301,7 +321,7 @@ async fn converse(
         }
     }
     if result.is_ok() {
-        await_farewell(&mut channel.recv, &connection).await;
+        return farewell::hear(&mut channel.recv, &connection, shared).await;
     }
     result
 }
@@ -331,16 +351,6 @@ async fn wind_up(
     }
 }
 
-/// Waits until the source has closed its side: then it has our last message, and the connection may go.
-async fn await_farewell(recv: &mut FrameReceiver, connection: &quinn::Connection) {
-    let farewell =
-        async { while let Ok(Some(_)) = recv.try_recv_bytes(limits::CONTROL_FRAME_BYTES_MAX).await {} };
-    tokio::select! {
-        _ = timeout(limits::REPLY_TIMEOUT, farewell) => {}
-        _ = connection.closed() => {}
-    }
-}
-
 /// Tells the source the paths that are meant, if they are too many for the request.
 async fn tell_list(shared: &Shared) -> Result<(), SyncError> {
     let Some(list) = shared.asked.list_apart() else { return Ok(()) };
@@ -363,12 +373,16 @@ async fn drive(
     select::complete(recv, shared).await?;
     let (blocks, block_queue) = async_channel::bounded(limits::BLOCKS_QUEUED_MAX);
     let (work, work_queue) = async_channel::bounded(limits::UNITS_QUEUED_MAX);
-    start_writers(shared, threads, &work_queue);
-    drop(work_queue);
     let planning = shared.clone();
     threads.spawn_blocking(move || planner::plan(&planning, &block_queue));
     let signing = shared.clone();
     threads.spawn_blocking(move || bases::work(&signing));
+    if shared.options.compares_only() {
+        start_comparers(shared, threads, &work_queue);
+    } else {
+        start_writers(shared, threads, &work_queue);
+    }
+    drop(work_queue);
 
     let reading = control::read(recv, shared, blocks, work.clone());
     let receiving = streams::receive(data, shared, work.clone());
@@ -387,6 +401,7 @@ async fn drive(
         }
     }
     work.close();
+    shared.comparing.close();
     work_done(shared, threads, reading).await
 }
 
@@ -397,6 +412,16 @@ fn start_writers(shared: &Arc<Shared>, threads: &mut JoinSet<()>, queue: &Receiv
         let (shared, queue, committer) = (shared.clone(), queue.clone(), committer.clone());
         threads.spawn_blocking(move || writer::write(&shared, &queue, &committer));
     }
+}
+
+/// Starts the threads that read what is here and compare it with the hashes that the source tells.
+fn start_comparers(shared: &Arc<Shared>, threads: &mut JoinSet<()>, told: &Receiver<Work>) {
+    for _ in 0..shared.options.jobs {
+        let shared = shared.clone();
+        threads.spawn_blocking(move || comparing::read(&shared));
+    }
+    let (shared, told) = (shared.clone(), told.clone());
+    threads.spawn_blocking(move || comparing::compare(&shared, &told));
 }
 
 /// Waits until all threads have ended.

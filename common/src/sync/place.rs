@@ -4,9 +4,10 @@ use std::{io, sync::Arc};
 
 use super::Events;
 use crate::{
-    entry::Kind,
+    entry::{Kind, Timestamp},
     filter::{Selection, Subject},
     hashes::HashStore,
+    limits,
     path::{Name, PathError, RelPath},
     root::{self, Dir, EntryType, Root, Stat, attributes::Namespaces},
     watch::{News, Watch},
@@ -26,6 +27,9 @@ pub struct Source {
     pub(super) namespaces: Namespaces,
     pub(super) compares: bool,
     hashes: Option<Arc<HashStore>>,
+    pub(super) as_of: Option<Timestamp>,
+    backup: Option<RelPath>,
+    left_out: Option<RelPath>,
 }
 
 impl Source {
@@ -66,6 +70,9 @@ impl Source {
             kind,
             events: None,
             selection: Arc::default(),
+            as_of: None,
+            backup: None,
+            left_out: None,
             namespaces: Namespaces::default(),
             compares: false,
             hashes: None,
@@ -80,6 +87,13 @@ impl Source {
     /// Tells listing blocks by their digests, if the destination has agreed to compare.
     pub fn comparing(self, compares: bool) -> Self {
         Self { compares, ..self }
+    }
+
+    /// The time of day, which the engine does not know. Files that were changed about then are looked at twice before they are removed,
+    /// and all are without it.
+    pub fn opened_at(mut self, now: Timestamp) -> Self {
+        self.as_of = Some(now);
+        self
     }
 
     /// Passes on what the destination tells of its changes.
@@ -116,6 +130,27 @@ impl Source {
         }
         self.selection = selection;
         Ok(self)
+    }
+
+    /// The destination keeps old versions in `dir` below the place that was typed. If that lies in the tree, here it does not take part.
+    pub fn backing_up(mut self, dir: RelPath) -> Self {
+        let above = usize::from(!self.name.is_empty());
+        let is_below = dir.components().take(above).all(|name| name.as_bytes() == self.name);
+        let below = dir.components().skip(above).try_fold(RelPath::root(), |below, name| below.join(name));
+        self.left_out = below.ok().filter(|path| is_below && !path.is_root());
+        self.backup = Some(dir);
+        self
+    }
+
+    /// Where the destination is to keep old versions.
+    pub fn backup(&self) -> Option<&RelPath> {
+        self.backup.as_ref()
+    }
+
+    /// Whether `name` of the directory `parent` below the top is where the destination keeps old versions.
+    pub(super) fn leaves_out(&self, parent: &RelPath, name: Name<'_>) -> bool {
+        let last = self.left_out.as_ref().and_then(|path| path.split_last());
+        last.is_some_and(|(above, last)| last == name && above == *parent)
     }
 
     /// What is selected.
@@ -165,6 +200,8 @@ pub struct Destination {
     pub(super) namespaces: Namespaces,
     compares: bool,
     hashes: Option<Arc<HashStore>>,
+    pub(super) backup: Option<RelPath>,
+    pub(super) partial_bytes_max: u64,
     asked: Option<Asked>,
 }
 
@@ -209,6 +246,8 @@ impl Destination {
             namespaces: Namespaces::default(),
             compares: false,
             hashes: None,
+            backup: None,
+            partial_bytes_max: limits::PARTIAL_BYTES_DEFAULT,
             asked: None,
         })
     }
@@ -275,6 +314,23 @@ impl Destination {
         if let Some(hashes) = &self.hashes {
             hashes.put(stat, hash);
         }
+    }
+
+    /// Keeps at most so much of what interrupted syncs leave unfinished where this one stages; nothing with 0.
+    pub fn keeping_partials(mut self, bytes_max: u64) -> Self {
+        self.partial_bytes_max = bytes_max;
+        self
+    }
+
+    /// Keeps what is replaced or removed in `dir` below the place that was typed.
+    pub fn backing_up(mut self, dir: RelPath) -> Self {
+        self.backup = Some(dir);
+        self
+    }
+
+    /// Where old versions are kept.
+    pub fn backup(&self) -> Option<&RelPath> {
+        self.backup.as_ref()
     }
 
     /// Takes only what is at `path` of the peer, as it was asked for: its own name, or none where the contents of a directory are

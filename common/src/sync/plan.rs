@@ -112,8 +112,12 @@ fn compare_files(wanted: (u64, Metadata), there: (u64, Metadata), options: SyncO
     if wanted.0 > 0 && wanted.1.mtime != there.1.mtime {
         return Action::FetchWithBasis;
     }
-    if wanted.0 > 0 && options.checksum {
+    if wanted.0 > 0 && options.compares_content() {
         return Action::FetchUnlessSame;
+    }
+    // The source removes what it has sent, and an empty file costs nothing.
+    if options.remove_source && !options.dry_run {
+        return Action::Fetch;
     }
     if wanted.1 != there.1 { Action::SetMetadata } else { Action::Keep }
 }

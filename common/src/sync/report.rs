@@ -46,6 +46,8 @@ pub struct Report {
     pub durable: u64,
     /// Entries that only the destination had and that were removed.
     pub entries_deleted: u64,
+    /// Regular files that were removed at the source.
+    pub files_removed: u64,
     /// Entries that failed, named or not.
     pub entries_failed: u64,
     /// Entries of unsynced types, named or not.
@@ -153,6 +155,7 @@ impl Named {
             verified: load(&tally.verified),
             durable: load(&tally.durable),
             entries_deleted: load(&tally.entries_deleted),
+            files_removed: load(&tally.files_removed),
             entries_failed: load(&tally.entries_failed),
             entries_skipped: load(&tally.entries_skipped),
             failed,

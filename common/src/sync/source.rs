@@ -16,6 +16,7 @@ mod encoder;
 mod hard_links;
 mod places;
 mod reader;
+mod removal;
 mod scan;
 mod select;
 mod streams;
@@ -24,7 +25,7 @@ mod wanted;
 
 use std::{
     io,
-    sync::{Arc, RwLock},
+    sync::{Arc, RwLock, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
@@ -51,6 +52,7 @@ use crate::{
 use digests::Digests;
 use hard_links::HardLinks;
 use places::Places;
+use removal::Removal;
 use streams::Pace;
 use twins::Twins;
 use wanted::Wanted;
@@ -68,6 +70,7 @@ struct Shared {
     hard_links: HardLinks,
     wanted: Wanted,
     twins: Twins,
+    removal: Removal,
     control: Sender<SourceMessage>,
     tally: Arc<Tally>,
     named: Named,
@@ -123,6 +126,7 @@ impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.digests.abandon();
         self.0.wanted.abandon();
+        self.0.removal.abandon();
         self.0.control.close();
     }
 }
@@ -133,8 +137,10 @@ pub(super) async fn run(link: Link, source: Source, options: SyncOptions, tally:
         Ok(source) => source,
         Err(err) => return Outcome::failed(SyncError::Disk(describe(&err))),
     };
+    let removes = options.remove_source && !options.dry_run && !source.selection.follow_links();
     let shared = Arc::new(Shared {
         digests: Digests::new(source.compares),
+        removal: Removal::new(removes, source.as_of),
         source,
         options,
         connection: link.connection.clone(),
@@ -181,10 +187,14 @@ async fn converse(
         }
     };
     let last = match &result {
-        Ok(()) | Err(SyncError::Link(_) | SyncError::Aborted { .. }) => None,
+        Ok(()) => Some(SourceMessage::Farewell {
+            files_removed: shared.tally.files_removed.load(Relaxed),
+            stages: shared.tally.stage_times(),
+        }),
+        Err(SyncError::Link(_) | SyncError::Aborted { .. }) => None,
         Err(err) => Some(SourceMessage::Aborted { status: err.status().into(), reason: err.to_string() }),
     };
-    if listens && (result.is_ok() || last.is_some()) {
+    if listens && last.is_some() {
         let queued = async {
             if let Some(last) = last {
                 // The queue is only ever closed here and when the sync is dropped.
@@ -217,11 +227,24 @@ async fn drive(channel: u64, mut recv: FrameReceiver, shared: &Arc<Shared>) -> R
     }
     drop(unit_queue);
 
+    let mut removing = JoinSet::new();
+    if shared.removal.is_asked() {
+        let place = shared.clone();
+        let place = tokio::task::spawn_blocking(move || removal::place(&place.source));
+        let place = place.await.map_err(|_| SyncError::Worker)?;
+        shared.removal.is_at(place.map_err(|err| SyncError::Disk(format!("the source is gone: {err}")))?);
+        let shared = shared.clone();
+        removing.spawn_blocking(move || removal::work(&shared));
+    }
     let listening = read_control(recv, shared);
     tokio::pin!(listening);
     loop {
         tokio::select! {
-            result = &mut listening => return result,
+            result = &mut listening => {
+                result?;
+                shared.removal.close();
+                return removing.join_next().await.unwrap_or(Ok(Ok(()))).map_err(|_| SyncError::Worker)?;
+            }
             Some(ended) = tasks.join_next() => {
                 if let Err(err) = ended.map_err(|_| SyncError::Worker)? {
                     return told_or(err, listening).await;
@@ -266,13 +289,22 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
                 shared.wanted.push_unless(&tree, files)?;
             }
             DestinationMessage::Compared(has) => shared.digests.answer(&has)?,
-            DestinationMessage::PlanEnd => shared.wanted.close(),
+            DestinationMessage::PlanEnd => {
+                shared.wanted.close();
+                // What is not wanted is there, or failed.
+                let listed = shared.tally.bytes_listed.load(Relaxed);
+                let unchanged = listed.saturating_sub(shared.wanted.bytes());
+                shared.tally.bytes_unchanged.store(unchanged, Relaxed);
+            }
             DestinationMessage::Failed { index, reason } => {
                 if index >= shared.tree.read().expect("no holder panics").len() {
                     return Err(SyncError::Protocol("it names an entry that was not listed"));
                 }
+                shared.removal.forget(index);
                 shared.named.failed(&shared.tally, shared.path_of(index), &reason);
             }
+            DestinationMessage::Safe { place, files } => shared.removal.are_safe(&place, &files)?,
+            DestinationMessage::Stages(times) => shared.tally.take_peer_stages(&times),
             DestinationMessage::NotDeleted { path, reason } => {
                 let path =
                     RelPath::from_wire(path).map_err(|_| SyncError::Protocol("it names an invalid path"))?;

@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::wire::sync::Counts;
+use super::in_hand::{FileInHand, InHand};
+use crate::wire::sync::{Counts, StageTimes};
 
 /// Counts of one side of one sync.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub struct Tally {
     pub bytes_unchanged: AtomicU64,
     /// Bytes of file content that this side put on or took from the connection.
     pub bytes_moved: AtomicU64,
+    /// Bytes of wanted files that did not cross, since the destination has them and copies them.
+    pub bytes_copied: AtomicU64,
     /// Files whose last byte arrived at the destination.
     pub received: AtomicU64,
     /// Files whose hash matched.
@@ -40,9 +43,13 @@ pub struct Tally {
     pub durable: AtomicU64,
     /// Entries that only the destination had and that were removed.
     pub entries_deleted: AtomicU64,
+    /// Files that were removed at the source, because they are safe at the destination.
+    pub files_removed: AtomicU64,
     /// Bytes waiting between the threads and the streams of this side.
     pub bytes_queued: AtomicU64,
+    pub(super) in_hand: InHand,
     stage_nanoseconds: [AtomicU64; Stage::ALL.len()],
+    peer_stage_microseconds: [AtomicU64; Stage::ALL.len()],
 }
 
 /// What a side of a sync spends its time on. Stages overlap, so their sum exceeds the wall clock.
@@ -120,6 +127,29 @@ impl Tally {
     pub fn charge(&self, stage: Stage, time: Duration) {
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.stage_nanoseconds[stage.slot()].fetch_add(nanoseconds, Relaxed);
+    }
+
+    /// The file that is on its way, if one can be named.
+    pub fn file_in_hand(&self, now: Instant) -> Option<FileInHand> {
+        self.in_hand.get(now)
+    }
+
+    /// Where this side's time went so far, as the peer is told.
+    pub fn stage_times(&self) -> StageTimes {
+        let micros = |slot: &AtomicU64| slot.load(Relaxed) / 1000;
+        self.stage_nanoseconds.iter().map(micros).collect()
+    }
+
+    /// Takes over what the peer has told of its time. Stages that this side does not know are passed over.
+    pub fn take_peer_stages(&self, times: &[u64]) {
+        for (own, told) in self.peer_stage_microseconds.iter().zip(times) {
+            own.fetch_max(*told, Relaxed);
+        }
+    }
+
+    /// Time that a stage has taken at the peer; nothing before it has told.
+    pub fn peer_stage_time(&self, stage: Stage) -> Duration {
+        Duration::from_micros(self.peer_stage_microseconds[stage.slot()].load(Relaxed))
     }
 
     /// The counts that the destination tells the source.

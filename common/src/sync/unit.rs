@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
+use super::in_hand::Mark;
 use crate::{
     codec, limits,
     wire::data::{Encoding, Unit, UnitHeader},
@@ -16,24 +17,30 @@ pub(super) struct OutgoingUnit {
     pub(super) payload: Bytes,
     /// Bytes of file content in the payload.
     pub(super) content_bytes: u64,
+    /// Bytes of files that it stands for beyond these.
+    pub(super) copied_bytes: u64,
+    pub(super) mark: Option<Mark>,
 }
 
 impl OutgoingUnit {
     /// A unit that goes as it is.
     pub(super) fn plain(header: UnitHeader, payload: Bytes) -> Self {
         let content_bytes = u64::try_from(payload.len()).expect("at most a pack");
-        Self { header: framed(header, Encoding::Plain), payload, content_bytes }
+        Self::new(header, Encoding::Plain, payload, content_bytes)
     }
 
     /// A unit whose payload of `content_bytes` was compressed with zstd.
     pub(super) fn compressed(header: UnitHeader, payload: Bytes, content_bytes: u64) -> Self {
         let bytes = u32::try_from(payload.len()).expect("at most a pack");
-        Self { header: framed(header, Encoding::Zstd { bytes }), payload, content_bytes }
+        Self::new(header, Encoding::Zstd { bytes }, payload, content_bytes)
     }
-}
 
-fn framed(header: UnitHeader, encoding: Encoding) -> Bytes {
-    codec::encode(&Unit { header, encoding }).into()
+    fn new(header: UnitHeader, encoding: Encoding, payload: Bytes, content_bytes: u64) -> Self {
+        let copied_bytes = header.file_bytes().saturating_sub(content_bytes);
+        let mark = Mark::of(&header);
+        let header = codec::encode(&Unit { header, encoding }).into();
+        Self { header, payload, content_bytes, copied_bytes, mark }
+    }
 }
 
 /// A unit that has arrived whole.

@@ -35,6 +35,32 @@ pub enum Change {
     MakeSymlink,
     /// It is removed.
     Delete,
+    /// It is there, and differs. Only a comparison says so.
+    Differs(Aspects),
+}
+
+/// In what an entry differs from its counterpart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aspects {
+    /// Its type; nothing else is compared then.
+    pub kind: bool,
+    /// Bytes of content.
+    pub size: bool,
+    /// Content of the same size.
+    pub content: bool,
+    /// Permission bits.
+    pub mode: bool,
+    /// Modification time.
+    pub mtime: bool,
+    /// What a link leads to.
+    pub target: bool,
+}
+
+impl Aspects {
+    /// Whether anything differs.
+    pub fn differ(self) -> bool {
+        self != Self::default()
+    }
 }
 
 /// In what a file was found to differ.

@@ -113,6 +113,26 @@ pub enum Segment {
     },
 }
 
+impl UnitHeader {
+    /// Bytes of files that the unit stands for, those that are copied at the destination included.
+    pub fn file_bytes(&self) -> u64 {
+        match self {
+            Self::Pack { files, .. } => files.iter().map(PackFile::bytes).fold(0, u64::saturating_add),
+            Self::Chunk { size, .. } => u64::from(*size),
+            Self::FileEnd { .. } => 0,
+        }
+    }
+}
+
+impl PackFile {
+    fn bytes(&self) -> u64 {
+        match &self.patch {
+            None => u64::from(self.size),
+            Some(patch) => patch.segments.iter().map(|segment| u64::from(segment.size())).sum(),
+        }
+    }
+}
+
 impl Segment {
     /// Bytes of new content.
     pub fn size(self) -> u32 {

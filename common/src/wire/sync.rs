@@ -41,6 +41,8 @@ pub struct SyncRequest {
     pub top: Vec<u8>,
     /// Pull: listing blocks may be told by their digests.
     pub compares: bool,
+    /// Push: where what is replaced or removed is moved first. `RelPath` below the top of the sync, and not the top itself.
+    pub backup: Option<Vec<u8>>,
 }
 
 /// The gateway's acceptance.
@@ -82,6 +84,10 @@ pub struct SyncOptions {
     pub keep: Keep,
     /// What else of entries is kept.
     pub preserve: Preserve,
+    /// The source removes each file that is safe at the destination, with the content that was sent or told.
+    pub remove_source: bool,
+    /// Only compare, by content too, and tell all that differs. A dry run that says more.
+    pub verify: bool,
 }
 
 impl Default for SyncOptions {
@@ -97,6 +103,8 @@ impl Default for SyncOptions {
             dry_run: false,
             keep: Keep::default(),
             preserve: Preserve::default(),
+            remove_source: false,
+            verify: false,
         }
     }
 }
@@ -120,6 +128,30 @@ impl SyncOptions {
             jobs: self.jobs.clamp(1, jobs_max),
             ..self
         }
+    }
+
+    /// Why these options cannot go together, if they cannot.
+    pub fn contradiction(&self) -> Option<&'static str> {
+        let removes = self.remove_source && !self.dry_run;
+        if removes && self.durability == Durability::None {
+            return Some("files cannot be removed at the source without waiting for the destination's disk");
+        }
+        // A second attempt would remove what the first has moved.
+        if self.remove_source && self.delete.is_asked() {
+            return Some("files cannot be removed at the source and for being absent there");
+        }
+        (self.verify && !self.dry_run).then_some("a comparison is a dry run")
+    }
+
+    /// Whether files of the same size are compared by their content.
+    pub fn compares_content(&self) -> bool {
+        // What is not known to be the same must not be removed.
+        self.checksum || self.remove_source || self.verify
+    }
+
+    /// Whether files are compared by their hashes alone, since none is sent.
+    pub fn compares_only(&self) -> bool {
+        self.dry_run && self.compares_content()
     }
 }
 
@@ -324,6 +356,22 @@ pub enum SourceMessage {
     Select(Vec<Vec<u8>>),
     /// The list is complete.
     SelectEnd,
+    /// A file that is safe at the destination and was not removed at the source.
+    NotRemoved {
+        /// Which.
+        index: u32,
+        /// Why.
+        reason: String,
+    },
+    /// The answer to `Done`; the last message.
+    Farewell {
+        /// Files that were removed at the source.
+        files_removed: u64,
+        /// Where the source's time went.
+        stages: StageTimes,
+    },
+    /// The hashes of wanted files, where hashes are all that is compared.
+    Digests(Vec<Digest>),
 }
 
 /// The first 16 bytes of BLAKE3 of the encoded entries of a listing block, without their count.
@@ -336,6 +384,18 @@ pub fn block_digest<'a>(entries: impl IntoIterator<Item = &'a ListingEntry>) -> 
         hasher.update(&codec::encode(entry));
     }
     *hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes")
+}
+
+/// Microseconds of each stage, in the order of `sync::Stage::ALL`.
+pub type StageTimes = Vec<u64>;
+
+/// BLAKE3 of a file's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Which file.
+    pub index: u32,
+    /// Its hash.
+    pub hash: [u8; 32],
 }
 
 /// An entry within its directory.
@@ -395,6 +455,15 @@ pub enum DestinationMessage {
     WantUnless(Vec<(u32, [u8; 32])>),
     /// For each digest, in the order in which they came, whether the block is here just so.
     Compared(Vec<bool>),
+    /// Files that are safe here with the content that was sent or told. Sent only with `remove_source`.
+    Safe {
+        /// Identity of the directory in which the top is, or which it is (`root::Dir::identity`).
+        place: [u8; 32],
+        /// Which.
+        files: Vec<Run>,
+    },
+    /// Where the destination's time went; just before `Done`.
+    Stages(StageTimes),
 }
 
 /// `count` indexes from `first` on.

@@ -4,6 +4,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "the sizes are the tests' own")]
 
 mod attacks;
+mod backing;
 mod channel;
 mod compressing;
 mod delta;
@@ -12,6 +13,7 @@ mod faults;
 mod goodbye;
 mod mirroring;
 mod model;
+mod moving;
 mod pair;
 mod peers;
 mod preserving;

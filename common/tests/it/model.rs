@@ -320,5 +320,6 @@ fn word(change: Change) -> &'static str {
         Change::MakeDirectory => "mkdir",
         Change::MakeSymlink => "symlink",
         Change::Delete => "delete",
+        Change::Differs(_) => "differs",
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use swarmwire_common::{
     sync::{Event, events},
     wire::{
-        change::{Change, Difference},
+        change::{Aspects, Change, Difference},
         sync::{Deletion, Durability, SyncOptions},
     },
 };
@@ -109,6 +109,96 @@ async fn a_dry_run_tells_what_the_run_then_does_and_touches_nothing() {
     for options in [dry, options] {
         assert_eq!(told(&pair, from.path(), to.path(), options).await, [vec![], vec![] as Vec<String>]);
     }
+}
+
+/// The lines of a dry run, and of what it rehearses.
+#[tokio::test]
+async fn a_dry_run_by_content_tells_what_the_run_then_does() {
+    let pair = Pair::connect().await;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(from.path());
+    for name in ["same", "moded", "timed", "other", "larger"] {
+        fs::write(from.path().join(name), vec![b'x'; 2_000_000]).unwrap();
+    }
+    let options = SyncOptions { itemize: true, checksum: true, ..deleting(Deletion::All) };
+    told(&pair, from.path(), to.path(), options).await;
+    let place = to.path().join("new/place");
+    let mtime = fs::metadata(place.join("other")).unwrap().modified().unwrap();
+    fs::write(place.join("other"), vec![b'y'; 2_000_000]).unwrap();
+    fs::File::open(place.join("other")).unwrap().set_modified(mtime).unwrap();
+    fs::set_permissions(place.join("moded"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::File::open(place.join("timed")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    fs::write(place.join("larger"), b"short").unwrap();
+    let before = state(to.path());
+    let [planned, planned_here] =
+        told(&pair, from.path(), to.path(), SyncOptions { dry_run: true, ..options }).await;
+    assert_eq!(state(to.path()), before);
+    let expected = [
+        "larger Update true true false",
+        "moded Metadata",
+        "other Update false false true",
+        "timed Metadata",
+    ];
+    assert_eq!((&planned, &planned_here), (&expected.map(String::from).to_vec(), &planned));
+    let [done, _] = told(&pair, from.path(), to.path(), options).await;
+    assert_eq!(planned, done);
+}
+
+#[tokio::test]
+async fn a_comparison_tells_every_difference_and_touches_nothing() {
+    let pair = Pair::connect().await;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(from.path());
+    for name in ["larger", "content", "moded", "timed", "typed", "missing"] {
+        fs::write(from.path().join(name), vec![b'x'; 1_500_000]).unwrap();
+    }
+    fs::create_dir_all(from.path().join("gone/inner")).unwrap();
+    symlink("a", from.path().join("link")).unwrap();
+    symlink("a", from.path().join("lost")).unwrap();
+    told(&pair, from.path(), to.path(), options(Durability::Batch)).await;
+    let verify = SyncOptions { verify: true, dry_run: true, itemize: true, ..deleting(Deletion::All) };
+    assert_eq!(told(&pair, from.path(), to.path(), verify).await, [vec![], vec![] as Vec<String>]);
+
+    let place = to.path().join("new/place");
+    let mtime = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    let (top_time, content_time) = (mtime(&place), mtime(&place.join("content")));
+    fs::write(place.join("larger"), b"short").unwrap();
+    fs::write(place.join("content"), vec![b'y'; 1_500_000]).unwrap();
+    fs::File::open(place.join("content")).unwrap().set_modified(content_time).unwrap();
+    fs::set_permissions(place.join("moded"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::File::open(place.join("timed")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    fs::set_permissions(place.join("empty"), fs::Permissions::from_mode(0o700)).unwrap();
+    for name in ["typed", "missing", "link", "lost"] {
+        fs::remove_file(place.join(name)).unwrap();
+    }
+    fs::create_dir(place.join("typed")).unwrap();
+    symlink("b", place.join("link")).unwrap();
+    fs::remove_dir_all(place.join("gone")).unwrap();
+    fs::create_dir(place.join("extra")).unwrap();
+    fs::write(place.join("extra/file"), b"x").unwrap();
+    fs::File::open(&place).unwrap().set_modified(top_time).unwrap();
+    let before = state(to.path());
+    let [found, found_here] = told(&pair, from.path(), to.path(), verify).await;
+    assert_eq!((state(to.path()), &found), (before, &found_here));
+    let differs = |path: &str, aspects: Aspects| format!("{path} {:?}", Change::Differs(aspects));
+    let none = Aspects::default();
+    let mut expected = vec![
+        differs("content", Aspects { content: true, ..none }),
+        differs("empty", Aspects { mode: true, ..none }),
+        "extra Delete".to_owned(),
+        "extra/file Delete".to_owned(),
+        "gone MakeDirectory".to_owned(),
+        "gone/inner MakeDirectory".to_owned(),
+        differs("larger", Aspects { size: true, mtime: true, ..none }),
+        differs("link", Aspects { target: true, mtime: true, ..none }),
+        "lost MakeSymlink".to_owned(),
+        "missing Create".to_owned(),
+        differs("moded", Aspects { mode: true, ..none }),
+        differs("timed", Aspects { mtime: true, ..none }),
+        differs("typed", Aspects { kind: true, ..none }),
+    ];
+    expected.sort();
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]

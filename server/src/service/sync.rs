@@ -6,6 +6,7 @@ use std::{
 };
 
 use swarmwire_common::{
+    entry::Timestamp,
     filter::Selection,
     hashes::HashStore,
     limits,
@@ -20,7 +21,7 @@ use swarmwire_common::{
 use tokio::{task::spawn_blocking, time::MissedTickBehavior};
 
 use super::{Request, status_of};
-use crate::{grants::Operation, metrics::SyncMeter, opening::Refusal};
+use crate::{gateway::wall_clock, grants::Operation, metrics::SyncMeter, opening::Refusal};
 
 /// How often the metrics take over what the engine has counted: four times in the second that is promised.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
@@ -36,10 +37,12 @@ impl Half {
         matches!(self, Self::Destination(destination) if destination.compares())
     }
 
-    fn remembering(self, hashes: Arc<HashStore>) -> Self {
+    fn with(self, hashes: Arc<HashStore>, partial_bytes_max: u64) -> Self {
         match self {
             Self::Source(source) => Self::Source(source.remembering(hashes)),
-            Self::Destination(destination) => Self::Destination(destination.remembering(hashes)),
+            Self::Destination(destination) => {
+                Self::Destination(destination.remembering(hashes).keeping_partials(partial_bytes_max))
+            }
         }
     }
 }
@@ -58,7 +61,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
         move || open(root, path, asked, namespaces)
     });
     let half = match opened.await {
-        Ok(Ok(half)) => half.remembering(hashes),
+        Ok(Ok(half)) => half.with(hashes, request.gateway().partial_bytes_max),
         Ok(Err(refusal)) => return request.refuse(refusal).await,
         Err(err) => {
             tracing::error!(%err, "a place could not be looked at");
@@ -104,37 +107,65 @@ fn granted(request: &Request) -> Result<Granted, Refusal> {
     let asked: SyncRequest = request.decode()?;
     let path = RelPath::from_wire(asked.path.clone())
         .map_err(|err| Refusal::new(Status::Invalid, err.to_string()))?;
-    let operation = match asked.direction {
-        Direction::Push => Operation::Push,
-        Direction::Pull => Operation::Pull,
-    };
     let grant = request.grant()?;
-    grant.require_at(&operation, &path)?;
-    if asked.direction == Direction::Push && asked.options.delete.is_asked() {
-        grant.require_at(&Operation::Delete, &path)?;
+    for operation in needed(&asked) {
+        grant.require_at(&operation, &path)?;
     }
+    let contradiction = asked.options.contradiction();
+    let contradiction = contradiction.or_else(|| {
+        let follows = asked.options.remove_source && asked.selection.follow_links;
+        follows.then_some("files that links lead to cannot be removed")
+    });
+    match contradiction {
+        Some(reason) => Err(Refusal::new(Status::Invalid, reason)),
+        None => {
+            let is_admin = grant.allow.allows(&Operation::Admin);
+            let namespaces = if is_admin { Namespaces::permitted() } else { Namespaces::User };
+            Ok(Granted { asked, path, namespaces })
+        }
+    }
+}
+
+/// What the identity must be allowed to do.
+fn needed(asked: &SyncRequest) -> Vec<Operation> {
+    let SyncRequest { direction, options, .. } = asked;
+    // Whoever may have the content may know whether it is the same.
+    if options.verify {
+        return vec![Operation::Pull];
+    }
+    let (own, removes) = match direction {
+        Direction::Push => (Operation::Push, options.delete.is_asked()),
+        Direction::Pull => (Operation::Pull, options.remove_source),
+    };
     // A program that is root's and setuid, or has capabilities, does whatever its sender wants on this machine.
-    if asked.direction == Direction::Push
-        && (asked.options.preserve.owner || asked.options.preserve.special_bits)
-    {
-        grant.require_at(&Operation::Admin, &path)?;
-    }
-    let is_admin = grant.allow.allows(&Operation::Admin);
-    let namespaces = if is_admin { Namespaces::permitted() } else { Namespaces::User };
-    Ok(Granted { asked, path, namespaces })
+    let owns = *direction == Direction::Push && (options.preserve.owner || options.preserve.special_bits);
+    let removes = removes.then_some(Operation::Delete);
+    [own].into_iter().chain(removes).chain(owns.then_some(Operation::Admin)).collect()
 }
 
 fn open(root: Arc<Root>, path: RelPath, asked: SyncRequest, namespaces: Namespaces) -> Result<Half, Refusal> {
     let selection = Selection::from_wire(asked.selection)
         .map_err(|err| Refusal::new(Status::Invalid, err.to_string()))?;
+    let backup = asked.backup.map(RelPath::from_wire).transpose();
+    let backup = backup.map_err(|err| Refusal::new(Status::Invalid, err.to_string()))?;
     let fail = |err: PlaceError| Refusal::new(err.status, err.to_string());
     let half = open_half(root, path, (asked.direction, asked.trailing_slash), Arc::new(selection));
     Ok(match half.map_err(fail)? {
-        Half::Source(source) => Half::Source(source.carrying(namespaces).comparing(asked.compares)),
+        Half::Source(source) => {
+            let source = source.carrying(namespaces).comparing(asked.compares);
+            Half::Source(match backup {
+                Some(dir) => source.backing_up(dir),
+                None => source,
+            })
+        }
         Half::Destination(destination) => {
             let destination = destination.carrying(namespaces);
             let compares = asked.options.compares_listings();
-            Half::Destination(if compares { destination.comparing(&asked.top) } else { destination })
+            let destination = if compares { destination.comparing(&asked.top) } else { destination };
+            Half::Destination(match backup {
+                Some(dir) => destination.backing_up(dir),
+                None => destination,
+            })
         }
     })
 }
@@ -153,7 +184,8 @@ fn open_half(
         Direction::Pull => {
             let last = path.clone();
             let name = last.split_last().map(|(_, name)| name).filter(|_| !trailing_slash);
-            Half::Source(Source::open(root, path, name)?.selecting(selection)?)
+            let source = Source::open(root, path, name)?.selecting(selection)?;
+            Half::Source(source.opened_at(Timestamp::from(wall_clock())))
         }
     })
 }

@@ -159,6 +159,7 @@ impl Peer {
             selection: Selection::default(),
             top: Vec::new(),
             compares: false,
+            backup: None,
         };
         self.open(SERVICE_SYNC, &request).await
     }

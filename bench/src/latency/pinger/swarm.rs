@@ -82,6 +82,7 @@ impl Connection {
             selection: Selection::default(),
             top: Vec::new(),
             compares: false,
+            backup: None,
         };
         let opening = Opening::begin(&self.inner, SERVICE_SYNC, &request).await?;
         // The gateway opens no data streams in a push: nobody has to accept them.

@@ -6,6 +6,9 @@ use swarmwire_common::sync::{Report, Stage, Tally};
 
 use crate::metrics::PathSample;
 
+/// Times by stage.
+pub(super) type StageTimes = [Duration; Stage::ALL.len()];
+
 /// The sum over all attempts.
 #[derive(Debug, Default)]
 pub(super) struct Account {
@@ -13,7 +16,9 @@ pub(super) struct Account {
     pub(super) report: Report,
     pub(super) bytes_wire_sent: u64,
     pub(super) bytes_wire_received: u64,
-    pub(super) stages: [Duration; Stage::ALL.len()],
+    pub(super) stages: StageTimes,
+    /// The gateway's, as far as it has told.
+    pub(super) peer_stages: StageTimes,
     /// The QUIC path at the end of the last attempt.
     pub(super) path: PathSample,
     /// In a dry run, how many files would be sent.
@@ -40,6 +45,7 @@ impl Account {
             verified: before.verified + report.verified,
             durable: before.durable + report.durable,
             entries_deleted: before.entries_deleted + report.entries_deleted,
+            files_removed: before.files_removed + report.files_removed,
             ..report
         };
         self.add_stages(tally);
@@ -67,6 +73,9 @@ impl Account {
     pub(super) fn add_stages(&mut self, tally: &Tally) {
         for (sum, stage) in self.stages.iter_mut().zip(Stage::ALL) {
             *sum += tally.stage_time(stage);
+        }
+        for (sum, stage) in self.peer_stages.iter_mut().zip(Stage::ALL) {
+            *sum += tally.peer_stage_time(stage);
         }
     }
 
@@ -123,6 +132,7 @@ pub(super) fn report_of(tally: &Tally) -> Report {
         verified: tally.verified.load(Relaxed),
         durable: tally.durable.load(Relaxed),
         entries_deleted: tally.entries_deleted.load(Relaxed),
+        files_removed: tally.files_removed.load(Relaxed),
         entries_failed: tally.entries_failed.load(Relaxed),
         entries_skipped: tally.entries_skipped.load(Relaxed),
         failed: Vec::new(),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use swarmwire_common::{
     path::RelPath,
     sync::Event,
-    wire::change::{Change, Difference},
+    wire::change::{Aspects, Change, Difference},
 };
 
 use crate::output::{JsonPath, Output};
@@ -21,10 +21,34 @@ pub(super) enum Form {
     Objects,
 }
 
+/// What a change is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wording {
+    /// By what is done.
+    Changes,
+    /// By how the destination differs.
+    Differences,
+}
+
+/// What a comparison has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) missing: u64,
+    pub(super) extra: u64,
+    pub(super) differing: u64,
+}
+
+impl Counts {
+    pub(super) fn any(self) -> bool {
+        self != Self::default()
+    }
+}
+
 /// What has been and is to be shown.
 #[derive(Debug)]
 pub(super) struct Changes {
     form: Form,
+    wording: Wording,
     /// In a dry run, what is shown at its end.
     kept: Option<Vec<Event>>,
     /// Why nothing can be shown any longer.
@@ -33,7 +57,25 @@ pub(super) struct Changes {
 
 impl Changes {
     pub(super) fn new(form: Form, dry_run: bool) -> Self {
-        Self { form, kept: dry_run.then(Vec::new), error: None }
+        Self { form, wording: Wording::Changes, kept: dry_run.then(Vec::new), error: None }
+    }
+
+    /// Of a comparison, which is a dry run.
+    pub(super) fn of_comparison(form: Form) -> Self {
+        Self { wording: Wording::Differences, ..Self::new(form, true) }
+    }
+
+    /// In a comparison, what was found.
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for event in self.kept.iter().flatten() {
+            match event.change {
+                Change::Delete => counts.extra += 1,
+                Change::Create | Change::MakeDirectory | Change::MakeSymlink => counts.missing += 1,
+                Change::Differs(_) | Change::Update(_) | Change::Metadata => counts.differing += 1,
+            }
+        }
+        counts
     }
 
     /// Forgets what an attempt at a dry run has told before it was lost.
@@ -47,7 +89,7 @@ impl Changes {
     pub(super) fn take(&mut self, events: impl Iterator<Item = Event>) {
         match &mut self.kept {
             Some(kept) => kept.extend(events),
-            None if self.error.is_none() => self.error = show(self.form, events).err(),
+            None if self.error.is_none() => self.error = show(self.form, self.wording, events).err(),
             None => {}
         }
     }
@@ -63,28 +105,28 @@ impl Changes {
     pub(super) fn finish(self) -> io::Result<()> {
         match self.error {
             Some(err) => Err(err),
-            None => show(self.form, self.kept.into_iter().flatten()),
+            None => show(self.form, self.wording, self.kept.into_iter().flatten()),
         }
     }
 }
 
-fn show(form: Form, events: impl Iterator<Item = Event>) -> io::Result<()> {
+fn show(form: Form, wording: Wording, events: impl Iterator<Item = Event>) -> io::Result<()> {
     let mut output = Output::new();
     for event in events {
         match form {
-            Form::Lines => output.line(&line(&event.path, event.change))?,
-            Form::Objects => output.json(&Entry::new(&event.path, event.change))?,
+            Form::Lines => output.line(&line(&event.path, event.change, wording))?,
+            Form::Objects => output.json(&Entry::new(&event.path, event.change, wording))?,
         }
     }
     output.flush()
 }
 
-fn line(path: &RelPath, change: Change) -> String {
+fn line(path: &RelPath, change: Change, wording: Wording) -> String {
     let reasons: Vec<_> = reasons(change).map(|word| if word == "mtime" { "time" } else { word }).collect();
     if reasons.is_empty() {
-        return format!("{}  {path}", word(change));
+        return format!("{}  {path}", word(change, wording));
     }
-    format!("{}  {path} ({})", word(change), reasons.join(", "))
+    format!("{}  {path} ({})", word(change, wording), reasons.join(", "))
 }
 
 /// The object of one entry; the names are a contract.
@@ -99,32 +141,38 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(path: &RelPath, change: Change) -> Self {
+    fn new(path: &RelPath, change: Change, wording: Wording) -> Self {
         let path = JsonPath::new(path.as_bytes());
-        Self { event: "entry", path, action: word(change), reason: reasons(change).collect() }
+        Self { event: "entry", path, action: word(change, wording), reason: reasons(change).collect() }
     }
 }
 
-fn word(change: Change) -> &'static str {
+fn word(change: Change, wording: Wording) -> &'static str {
     match change {
+        Change::Create | Change::MakeDirectory | Change::MakeSymlink if wording == Wording::Differences => {
+            "missing"
+        }
+        Change::Delete if wording == Wording::Differences => "extra",
         Change::Create => "create",
         Change::Update(_) => "update",
         Change::Metadata => "metadata",
         Change::MakeDirectory => "mkdir",
         Change::MakeSymlink => "symlink",
         Change::Delete => "delete",
+        Change::Differs(_) => "differs",
     }
 }
 
 fn reasons(change: Change) -> impl Iterator<Item = &'static str> {
-    let Difference { size, mtime, content } = match change {
-        Change::Update(difference) => difference,
-        _ => Difference::default(),
+    let Aspects { kind, size, content, mode, mtime, target } = match change {
+        Change::Update(Difference { size, mtime, content }) => {
+            Aspects { size, mtime, content, ..Aspects::default() }
+        }
+        Change::Differs(aspects) => aspects,
+        _ => Aspects::default(),
     };
-    [(size, "size"), (mtime, "mtime"), (content, "content")]
-        .into_iter()
-        .filter(|(is, _)| *is)
-        .map(|(_, word)| word)
+    let named = [(kind, "type"), (size, "size"), (mtime, "mtime"), (content, "content")];
+    named.into_iter().chain([(mode, "mode"), (target, "target")]).filter(|(is, _)| *is).map(|(_, word)| word)
 }
 
 #[cfg(test)]
@@ -161,8 +209,18 @@ mod tests {
                 r#"{"event":"entry","path":".","action":"mkdir"}"#,
             ),
         ] {
-            assert_eq!(line(&path, change), shown);
-            assert_eq!(serde_json::to_string(&Entry::new(&path, change)).unwrap(), object);
+            assert_eq!(line(&path, change, Wording::Changes), shown);
+            assert_eq!(serde_json::to_string(&Entry::new(&path, change, Wording::Changes)).unwrap(), object);
+        }
+        let aspects = Aspects { mode: true, mtime: true, ..Aspects::default() };
+        for (change, shown) in [
+            (Change::Create, "missing  a"),
+            (Change::MakeDirectory, "missing  a"),
+            (Change::Delete, "extra  a"),
+            (Change::Differs(aspects), "differs  a (time, mode)"),
+            (Change::Differs(Aspects { kind: true, ..Aspects::default() }), "differs  a (type)"),
+        ] {
+            assert_eq!(line(&path(b"a"), change, Wording::Differences), shown);
         }
     }
 }

@@ -6,12 +6,14 @@ use swarmwire_client::controller::RemotePath;
 use swarmwire_common::{
     escape::escape,
     filter::Selection,
+    limits,
+    path::RelPath,
     wire::sync::{Deletion, Direction, Keep, SyncOptions},
 };
 
 use super::selecting::Ages;
 use crate::{
-    cli::SyncArguments,
+    cli::{SyncArguments, VerifyArguments},
     exit::Failure,
     place::{GatewayRef, Place, Remote},
     units::ByteRate,
@@ -33,6 +35,10 @@ pub(super) struct Job {
     pub(super) selection: Arc<Selection>,
     /// Bounds that move with the time.
     pub(super) ages: Ages,
+    /// Where old versions go, below the destination.
+    pub(super) backup: Option<RelPath>,
+    /// Bytes of unfinished files that are kept here.
+    pub(super) partial_bytes_max: u64,
     pub(super) retry: Duration,
 }
 
@@ -40,6 +46,11 @@ impl Job {
     pub(super) fn new(arguments: &SyncArguments) -> Result<Self, Failure> {
         let (direction, remote, local) = sides(&arguments.source, &arguments.destination)?;
         let options = options(arguments);
+        if let Some(reason) = options.contradiction() {
+            return Err(Failure::usage(format!(
+                "--remove-source-files: {reason}; leave `--durability none` away"
+            )));
+        }
         let Remote { gateway, path: remote } = remote;
         Ok(Self {
             direction,
@@ -49,7 +60,38 @@ impl Job {
             options,
             selection: Arc::default(),
             ages: Ages::of(&arguments.selecting),
+            partial_bytes_max: partial_bytes_max(direction, arguments.partial_limit)?,
+            backup: arguments.backup_dir.clone(),
             retry: arguments.retry.unwrap_or(if arguments.watch { Duration::MAX } else { RETRY_DEFAULT }),
+        })
+    }
+
+    /// A comparison, which is a dry run that tells everything.
+    pub(super) fn comparing(arguments: &VerifyArguments) -> Result<Self, Failure> {
+        let (direction, remote, local) = sides(&arguments.source, &arguments.destination)?;
+        let options = SyncOptions {
+            jobs: arguments.jobs,
+            delete: Deletion::All,
+            itemize: true,
+            dry_run: true,
+            verify: true,
+            ..SyncOptions::default()
+        };
+        let Remote { gateway, path: remote } = remote;
+        let (selection, retry) = (Arc::default(), arguments.retry);
+        let (backup, partial_bytes_max) = (None, limits::PARTIAL_BYTES_DEFAULT);
+        let ages = Ages::of(&arguments.selecting);
+        Ok(Self {
+            direction,
+            gateway,
+            remote,
+            local,
+            options,
+            selection,
+            ages,
+            backup,
+            partial_bytes_max,
+            retry,
         })
     }
 
@@ -64,6 +106,15 @@ impl Job {
             Direction::Push => "DST",
             Direction::Pull => "SRC",
         }
+    }
+}
+
+fn partial_bytes_max(direction: Direction, asked: Option<u64>) -> Result<u64, Failure> {
+    match (direction, asked) {
+        (Direction::Push, Some(_)) => Err(Failure::usage(
+            "--partial-limit is about DST on this machine; a gateway keeps what `swarmd --partial-limit` lets it",
+        )),
+        (_, asked) => Ok(asked.unwrap_or(limits::PARTIAL_BYTES_DEFAULT)),
     }
 }
 
@@ -96,6 +147,8 @@ fn options(arguments: &SyncArguments) -> SyncOptions {
         dry_run: arguments.dry_run,
         keep,
         preserve: arguments.preserving.preserve(),
+        remove_source: arguments.remove_source_files,
+        verify: false,
     }
 }
 

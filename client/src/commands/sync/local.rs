@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use swarmwire_client::home::hashes_path;
 use swarmwire_common::{
+    entry::Timestamp,
     escape::escape,
     filter::Selection,
     hashes::HashStore,
@@ -22,8 +23,8 @@ use swarmwire_common::{
     wire::sync::Direction,
 };
 
-use super::{super::now, job::Job};
-use crate::place::means_contents;
+use super::job::Job;
+use crate::{commands::now, place::means_contents};
 
 /// The half of the sync that runs here.
 #[derive(Debug)]
@@ -58,15 +59,24 @@ pub(super) async fn open(job: &Job) -> anyhow::Result<LocalEnd> {
 
 /// The same with another selection.
 pub(super) async fn open_selecting(job: &Job, selection: Arc<Selection>) -> anyhow::Result<LocalEnd> {
-    let (direction, path) = (job.direction, job.local.clone());
+    let (direction, path, as_of) = (job.direction, job.local.clone(), Timestamp::from(now()));
+    let (backup, partial_bytes_max) = (job.backup.clone(), job.partial_bytes_max);
     let open = move || match direction {
         Direction::Push => {
             let source = open_source(&path)?.carrying(Namespaces::permitted()).selecting(selection);
+            let source = source.map(|source| match backup {
+                Some(dir) => source.opened_at(as_of).backing_up(dir),
+                None => source.opened_at(as_of),
+            });
             source.map(LocalEnd::Source).map_err(|err| anyhow!("{} {}", shown("SRC", &path), err.reason))
         }
         Direction::Pull => {
             let destination = open_destination(&path)?.carrying(Namespaces::permitted());
-            Ok(LocalEnd::Destination(destination.selecting(selection)))
+            let destination = destination.selecting(selection).keeping_partials(partial_bytes_max);
+            Ok(LocalEnd::Destination(match backup {
+                Some(dir) => destination.backing_up(dir),
+                None => destination,
+            }))
         }
     };
     let end = tokio::task::spawn_blocking(open).await??;

@@ -48,6 +48,17 @@ pub(super) enum Ending {
     Broken(anyhow::Error),
 }
 
+impl Ending {
+    /// Why it did not get to its end, for programs.
+    pub(super) fn error(&self) -> Option<String> {
+        match self {
+            Self::Complete => None,
+            Self::Interrupted => Some("interrupted".to_owned()),
+            Self::Broken(err) => Some(format!("{err:#}")),
+        }
+    }
+}
+
 /// SIGINT and SIGTERM, from now on for us to handle.
 pub(super) struct Interrupt {
     interrupt: Signal,

@@ -28,6 +28,7 @@ pub(super) struct Summary<'a> {
     entries_failed: u64,
     entries_skipped: u64,
     entries_deleted: u64,
+    files_removed: u64,
     bytes_total: u64,
     bytes_sent: u64,
     bytes_wire_sent: u64,
@@ -42,6 +43,9 @@ pub(super) struct Summary<'a> {
     /// Seconds by stage of this side, if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     stages: Option<BTreeMap<&'static str, f64>>,
+    /// The same of the gateway, which tells it when all is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_stages: Option<BTreeMap<&'static str, f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]
@@ -94,14 +98,14 @@ struct Receipts {
 }
 
 #[derive(Debug, Serialize)]
-struct FailedEntry<'a> {
+pub(super) struct FailedEntry<'a> {
     #[serde(flatten)]
     path: JsonPath,
     reason: &'a str,
 }
 
 #[derive(Debug, Serialize)]
-struct SkippedEntry {
+pub(super) struct SkippedEntry {
     #[serde(flatten)]
     path: JsonPath,
     kind: &'static str,
@@ -110,10 +114,6 @@ struct SkippedEntry {
 impl<'a> Summary<'a> {
     pub(super) fn new(direction: Direction, account: &'a Account, ending: &Ending) -> Self {
         let report = &account.report;
-        let failed = |failure: &'a Failure| FailedEntry {
-            path: JsonPath::new(failure.path.as_bytes()),
-            reason: &failure.reason,
-        };
         Self {
             event: "summary",
             direction: word(direction),
@@ -124,6 +124,7 @@ impl<'a> Summary<'a> {
             entries_failed: report.entries_failed,
             entries_skipped: report.entries_skipped,
             entries_deleted: report.entries_deleted,
+            files_removed: report.files_removed,
             bytes_total: report.bytes_total,
             bytes_sent: report.bytes_sent,
             bytes_wire_sent: account.bytes_wire_sent,
@@ -134,22 +135,20 @@ impl<'a> Summary<'a> {
                 verified: report.verified,
                 durable: report.durable,
             },
-            failed: report.failed.iter().map(failed).collect(),
+            failed: failed(report),
             skipped: skipped(report),
             rounds: account.rounds,
             stages: None,
-            error: match ending {
-                Ending::Complete => None,
-                Ending::Interrupted => Some("interrupted".to_owned()),
-                Ending::Broken(err) => Some(format!("{err:#}")),
-            },
+            peer_stages: None,
+            error: ending.error(),
             account,
         }
     }
 
     /// With the time of each stage.
     pub(super) fn with_stages(mut self) -> Self {
-        self.stages = Some(stats::seconds(self.account));
+        self.stages = Some(stats::seconds(&self.account.stages));
+        self.peer_stages = Some(stats::seconds(&self.account.peer_stages));
         self
     }
 
@@ -160,6 +159,7 @@ impl<'a> Summary<'a> {
         for (count, word) in [
             (self.files_unchanged, "unchanged"),
             (self.entries_deleted, deleted),
+            (self.files_removed, "removed at the source"),
             (self.entries_skipped, "skipped"),
             (self.entries_failed, "failed"),
         ] {
@@ -201,7 +201,16 @@ impl<'a> Summary<'a> {
     }
 }
 
-fn skipped(report: &Report) -> Vec<SkippedEntry> {
+pub(super) fn failed(report: &Report) -> Vec<FailedEntry<'_>> {
+    let entry = |failure: &Failure| JsonPath::new(failure.path.as_bytes());
+    report
+        .failed
+        .iter()
+        .map(|failure| FailedEntry { path: entry(failure), reason: &failure.reason })
+        .collect()
+}
+
+pub(super) fn skipped(report: &Report) -> Vec<SkippedEntry> {
     report
         .skipped
         .iter()
@@ -230,6 +239,7 @@ mod tests {
             verified: 1204,
             durable: 1204,
             entries_deleted: 2,
+            files_removed: 3,
             entries_failed: 1,
             entries_skipped: 1,
             failed: vec![Failure { path: path(b"a\xff"), reason: "no space left on device".to_owned() }],
@@ -250,7 +260,7 @@ mod tests {
         let summary = Summary::new(Direction::Push, &account, &Ending::Complete);
         assert_eq!(
             serde_json::to_string(&summary).unwrap(),
-            r#"{"event":"summary","direction":"push","entries_total":1244,"files_sent":1204,"files_unchanged":37,"entries_failed":1,"entries_skipped":1,"entries_deleted":2,"bytes_total":13000000,"bytes_sent":12897485,"bytes_wire_sent":5,"bytes_wire_received":6,"seconds":0.8,"receipts":{"received":1204,"verified":1204,"durable":1204},"failed":[{"path_base64":"Yf8=","reason":"no space left on device"}],"skipped":[{"path":"run/\u001bsock","kind":"socket"}]}"#
+            r#"{"event":"summary","direction":"push","entries_total":1244,"files_sent":1204,"files_unchanged":37,"entries_failed":1,"entries_skipped":1,"entries_deleted":2,"files_removed":3,"bytes_total":13000000,"bytes_sent":12897485,"bytes_wire_sent":5,"bytes_wire_received":6,"seconds":0.8,"receipts":{"received":1204,"verified":1204,"durable":1204},"failed":[{"path_base64":"Yf8=","reason":"no space left on device"}],"skipped":[{"path":"run/\u001bsock","kind":"socket"}]}"#
         );
         let broken = Ending::Broken(anyhow::anyhow!("inner").context("outer"));
         let summary = serde_json::to_value(Summary::new(Direction::Pull, &account, &broken)).unwrap();
@@ -264,7 +274,7 @@ mod tests {
         assert_eq!(
             Summary::new(Direction::Push, &account, &Ending::Complete).lines(),
             [
-                "sent 1,204 files (12.3 MiB) in 0.8 s, 15.4 MiB/s; 37 unchanged; 2 deleted; 1 skipped; 1 failed",
+                "sent 1,204 files (12.3 MiB) in 0.8 s, 15.4 MiB/s; 37 unchanged; 2 deleted; 3 removed at the source; 1 skipped; 1 failed",
                 "skipped: run/\\x1bsock (socket)"
             ]
         );
@@ -276,7 +286,7 @@ mod tests {
         let watched = Account { rounds: Some(1000), ..self::account() };
         assert_eq!(
             Summary::new(Direction::Push, &watched, &Ending::Interrupted).lines()[0],
-            "sent 1,204 files (12.3 MiB) in 0.8 s; 37 unchanged; 2 deleted; 1 skipped; 1 failed; 1,000 rounds"
+            "sent 1,204 files (12.3 MiB) in 0.8 s; 37 unchanged; 2 deleted; 3 removed at the source; 1 skipped; 1 failed; 1,000 rounds"
         );
         let report = Report { files_unchanged: 7, entries_deleted: 2, ..Report::default() };
         let dry = Account { report, files_to_send: Some(1), ..Account::default() };

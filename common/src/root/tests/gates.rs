@@ -116,7 +116,7 @@ fn a_staging_place_that_cannot_be_removed_is_cleaned_later() {
     let create = |refused| {
         let watch = Arc::new(Watch { refused: Some(refused), ..Watch::default() });
         let root = Root::open_gated(&place.inside(""), Some(watch)).unwrap();
-        Staging::create(root.top(), || 1).map(drop)
+        Staging::create(root.top(), u64::MAX, || 1).map(drop)
     };
     assert_fails(create(0), Errno::NOSPC);
     assert!(super::names_at(&place.inside("")).is_empty());

@@ -9,9 +9,12 @@ use std::{
 };
 
 use super::{Place, name, names_at};
-use crate::root::{
-    Root,
-    staging::{Staging, TempName, clean, partials},
+use crate::{
+    path::RelPath,
+    root::{
+        Root,
+        staging::{PartialKey, Staging, TempName, clean, partials},
+    },
 };
 
 const FIRST: &str = ".swarmwire-0000000000000001";
@@ -20,7 +23,7 @@ const SECOND: &str = ".swarmwire-0000000000000002";
 /// A place by the first of these seeds whose name is free.
 fn create(place: &Place, seeds: &[u64]) -> Staging {
     let mut seeds = seeds.iter().copied();
-    Staging::create(place.top(), move || seeds.next().expect("one of the names is free")).unwrap()
+    Staging::create(place.top(), u64::MAX, move || seeds.next().expect("one of the names is free")).unwrap()
 }
 
 #[test]
@@ -162,7 +165,7 @@ fn makers_and_cleaners_do_not_disturb_each_other() {
         for _ in 0..100 {
             // Few names, so that they collide and come again.
             let seed = || seed.fetch_add(1, Ordering::Relaxed) % 7;
-            let staging = Staging::create(root.top(), seed).unwrap();
+            let staging = Staging::create(root.top(), u64::MAX, seed).unwrap();
             let temp = staging.next_name();
             staging.dir().create_file(temp.as_name()).unwrap().write_at(0, b"x").unwrap();
             staging.dir().rename(temp.as_name(), root.top(), name("result")).unwrap();
@@ -183,4 +186,39 @@ fn makers_and_cleaners_do_not_disturb_each_other() {
         made.into_iter().for_each(Result::unwrap);
     });
     assert_eq!(names_at(&place.inside("")), ["result"]);
+}
+
+#[test]
+fn of_unfinished_files_the_youngest_are_kept_as_far_as_there_is_room() {
+    const PARTS: [&str; 3] = [
+        ".swarmwire-part-000000000000001",
+        ".swarmwire-part-000000000000002",
+        ".swarmwire-part-000000000000003",
+    ];
+    for (bytes_max, kept) in [(u64::MAX, 3), (30, 3), (29, 2), (20, 2), (19, 1), (10, 1), (9, 0), (0, 0)] {
+        let place = Place::new();
+        for (age, part) in PARTS.iter().enumerate() {
+            fs::write(place.inside(part), "0123456789").unwrap();
+            let hour = Duration::from_secs(3600) * u32::try_from(age).unwrap();
+            let file = fs::File::open(place.inside(part)).unwrap();
+            file.set_modified(file.metadata().unwrap().modified().unwrap() - hour).unwrap();
+        }
+        let staging = Staging::create(place.top(), bytes_max, || 1).unwrap();
+        staging.expire_partials().unwrap();
+        drop(staging);
+        assert_eq!(names_at(&place.inside("")), PARTS[..kept], "{bytes_max}");
+    }
+}
+
+#[test]
+fn what_becomes_unfinished_counts_as_well_and_with_no_room_nothing_is_kept() {
+    let key = PartialKey::of(&RelPath::parse(b"large").unwrap());
+    for (bytes_max, kept) in [(10, 1), (9, 0), (0, 0)] {
+        let place = Place::new();
+        let staging = Staging::create(place.top(), bytes_max, || 1).unwrap();
+        let temp = TempName::partial(&key);
+        staging.dir().create_file(temp.as_name()).unwrap().write_at(0, b"0123456789").unwrap();
+        drop(staging);
+        assert_eq!(names_at(&place.inside("")).len(), kept, "{bytes_max}");
+    }
 }

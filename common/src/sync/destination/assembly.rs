@@ -354,7 +354,7 @@ mod tests {
         fn new() -> Self {
             let top = tempfile::tempdir().unwrap();
             let root = Root::open(top.path()).unwrap();
-            let staging = Arc::new(Staging::create(root.top(), || 7).unwrap());
+            let staging = Arc::new(Staging::create(root.top(), u64::MAX, || 7).unwrap());
             let content = (0..=250).cycle().take(usize::try_from(SIZE).unwrap()).collect();
             Self { top, assembly: Assembly::new(staging, &key()), content }
         }
@@ -434,7 +434,8 @@ mod tests {
         let assemblies = Assemblies::default();
         let begin = |assemblies: &Assemblies, index, attempt| {
             let top = tempfile::tempdir().unwrap();
-            let staging = Arc::new(Staging::create(Root::open(top.path()).unwrap().top(), || 7).unwrap());
+            let staging =
+                Arc::new(Staging::create(Root::open(top.path()).unwrap().top(), u64::MAX, || 7).unwrap());
             let reading = FileAttempt { index, attempt, size: SIZE };
             assemblies
                 .find_or_begin(reading, 1, || Ok(Ok(Assembly::new(staging, &key()))))

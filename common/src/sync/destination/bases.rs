@@ -317,7 +317,10 @@ fn sign(shared: &Shared, index: u32, candidate: Candidate) -> io::Result<(Option
 /// The hash of a file, remembered or read.
 fn hash(shared: &Shared, file: &File, stat: &Stat) -> io::Result<[u8; 32]> {
     let destination = shared.landing.destination();
-    if let Some(hash) = destination.remembered(stat) {
+    // What the source will remove is read.
+    if !shared.options.remove_source
+        && let Some(hash) = destination.remembered(stat)
+    {
         return Ok(hash);
     }
     let mut hasher = blake3::Hasher::new();

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Shared, extraneous::clear_way, items};
+use super::{Shared, backup, extraneous::clear_way, items, receipts};
 use crate::{
     limits,
     path::Name,
@@ -31,7 +31,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
     pub(super) index: u32,
-    pub(super) temp: TempName,
+    /// None for a file that was in its place already, with the content that was coming.
+    pub(super) temp: Option<TempName>,
     pub(super) bytes: u64,
 }
 
@@ -73,7 +74,10 @@ fn commit_at_once(shared: &Shared, written: Written) {
     };
     if shared.options.durability == Durability::File {
         match shared.tally.timed(Stage::Sync, || dir.sync()) {
-            Ok(()) => drop(shared.tally.durable.fetch_add(1, Relaxed)),
+            Ok(()) => {
+                shared.tally.durable.fetch_add(u64::from(written.temp.is_some()), Relaxed);
+                receipts::add(shared, [written.index]);
+            }
             Err(err) => shared.abort(lost(&err)),
         }
     }
@@ -124,11 +128,13 @@ fn commit_batch(shared: &Shared, batch: &[Written]) -> io::Result<()> {
     shared.tally.timed(Stage::Sync, || staging.dir().sync_file_system())?;
     let mut dirs: HashMap<u32, Arc<Dir>> = HashMap::new();
     let mut renamed = 0;
+    let mut safe = Vec::new();
     shared.tally.timed(Stage::Write, || {
         for &written in batch {
             match rename(shared, written) {
                 Ok(dir) => {
-                    renamed += 1;
+                    renamed += u64::from(written.temp.is_some());
+                    safe.push(written.index);
                     if dirs.len() <= DIRS_SYNCED_ONE_BY_ONE_MAX {
                         dirs.insert(shared.tree.read().expect("no holder panics").parent(written.index), dir);
                     }
@@ -138,12 +144,13 @@ fn commit_batch(shared: &Shared, batch: &[Written]) -> io::Result<()> {
         }
     });
     shared.tally.timed(Stage::Sync, || {
-        if dirs.len() > DIRS_SYNCED_ONE_BY_ONE_MAX {
+        if dirs.len() > DIRS_SYNCED_ONE_BY_ONE_MAX || shared.landing.backup().is_asked() {
             return staging.dir().sync_file_system();
         }
         dirs.values().try_for_each(|dir| dir.sync())
     })?;
     shared.tally.durable.fetch_add(renamed, Relaxed);
+    receipts::add(shared, safe);
     Ok(())
 }
 
@@ -152,12 +159,14 @@ const DIRS_SYNCED_ONE_BY_ONE_MAX: usize = 16;
 
 /// Gives the file its name; gives the directory that it went into.
 fn rename(shared: &Shared, written: Written) -> io::Result<Arc<Dir>> {
-    let staging = shared.landing.staging()?;
     let dir = shared.parent_dir(written.index)?;
+    let Some(temp) = written.temp else { return Ok(dir) };
+    let staging = shared.landing.staging()?;
     let name = shared.name_of(written.index);
     let name = Name::new(&name).expect("listed as a name");
-    let temp = (&*staging, written.temp.as_name());
-    match shared.replaced.rename(written.index, temp, (&dir, name)) {
+    let temp = (&*staging, temp.as_name());
+    let keep = || backup::keep(shared, &shared.path_of(written.index), (&dir, name));
+    match shared.replaced.rename(written.index, temp, (&dir, name), keep) {
         // The whole file is here, so now what is in its way may go.
         Err(err) if err.kind() == io::ErrorKind::IsADirectory && written.index != 0 => {
             if !shared.options.delete.is_asked() {
@@ -183,9 +192,9 @@ fn fail(shared: &Shared, written: Written, err: &io::Error) {
         _ => format!("cannot be given its name: {}", describe(err)),
     };
     shared.fail(written.index, &reason);
-    if let Ok(staging) = shared.landing.staging() {
+    if let (Some(temp), Ok(staging)) = (written.temp, shared.landing.staging()) {
         // What cannot be removed goes with the staging place.
-        let _gone = staging.dir().remove_file(written.temp.as_name());
+        let _gone = staging.dir().remove_file(temp.as_name());
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_channel::{Receiver, Sender};
 use tokio::time::{interval, timeout};
 
-use super::{Duplicate, Shared, Work, attributes, duplicates};
+use super::{Duplicate, Shared, Work, attributes, duplicates, farewell};
 use crate::{
     channel::{FrameError, FrameReceiver, FrameSender},
     limits,
@@ -72,6 +72,14 @@ pub(super) async fn read(
                 if !shared.bases.differs(index) {
                     return Err(SyncError::Protocol("it compares a file of which no hash was told"));
                 }
+            }
+            SourceMessage::NotRemoved { index, reason } => farewell::not_removed(shared, index, &reason)?,
+            SourceMessage::Farewell { .. } => {
+                return Err(SyncError::Protocol("it says goodbye before the end"));
+            }
+            SourceMessage::Digests(digests) => {
+                let digests = Work::Digests(digests);
+                work.send(digests).await.map_err(|_| shared.ended_by("it spoke after the end"))?;
             }
             SourceMessage::Alive => {}
             SourceMessage::Select(_) | SourceMessage::SelectEnd => {

@@ -19,7 +19,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::{Shared, items};
+use super::{Shared, backup, items};
 use crate::{
     entry::Metadata,
     limits,
@@ -172,7 +172,9 @@ impl Removal<'_> {
 
     /// Whether an entry stays although the source did not list it: it has told why, or a filter has left it out.
     fn spares(&self, path: &RelPath, is_directory: bool) -> bool {
-        self.shared.extraneous.is_skipped(path) || self.shared.selection().protects(path, is_directory)
+        backup::is_at(self.shared, || path.clone())
+            || self.shared.extraneous.is_skipped(path)
+            || self.shared.selection().protects(path, is_directory)
     }
 
     /// Empties the directory `name` of `dir`.
@@ -217,8 +219,12 @@ impl Removal<'_> {
         }
         let removed = match (options.dry_run, is_directory) {
             (true, _) => Ok(()),
-            (false, true) => dir.remove_dir(name),
-            (false, false) => dir.remove_file(name),
+            (false, true) => backup::keep_directory(self.shared, path).and_then(|()| dir.remove_dir(name)),
+            (false, false) => match backup::take(self.shared, path, (dir, name)) {
+                Ok(true) => Ok(()),
+                Ok(false) => dir.remove_file(name),
+                Err(err) => Err(err),
+            },
         };
         match removed {
             Ok(()) => {

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::{Shared, attributes, extraneous, fresh, items, links};
+use super::{Shared, attributes, backup::Backup, extraneous, fresh, items, links, receipts};
 use crate::{
     entry::Kind,
     limits,
@@ -23,7 +23,7 @@ use crate::{
         staging::{self, PartialKey, Staging},
     },
     sync::{Destination, PlaceError, Stage, SyncError, tree::Tree},
-    wire::sync::Durability,
+    wire::{status::Status, sync::Durability},
 };
 
 /// The destination once it is known what comes.
@@ -40,6 +40,7 @@ pub(super) struct Landing {
     partials: OnceLock<HashSet<PartialKey>>,
     /// Whether anything below the top was changed.
     changed: AtomicBool,
+    backup: Backup,
 }
 
 /// Open directories by index, the oldest going first.
@@ -59,6 +60,7 @@ impl Landing {
             directories: Mutex::default(),
             partials: OnceLock::new(),
             changed: AtomicBool::new(false),
+            backup: Backup::default(),
         }
     }
 
@@ -83,6 +85,12 @@ impl Landing {
         } else {
             path.clone()
         };
+        if !inside && *kind != Kind::Directory && self.destination.backup.is_some() {
+            let reason = "is not a directory, in which old versions could be kept".to_owned();
+            let status = Status::Conflict;
+            return Err(SyncError::Place(PlaceError { status, path: path.clone(), reason }));
+        }
+        self.backup.land(&self.destination, &base)?;
         if dry_run {
             return self.base.set(base).map_err(|_| SyncError::Protocol("it names the top twice"));
         }
@@ -122,7 +130,9 @@ impl Landing {
             return Ok(staging.clone());
         }
         let made =
-            Arc::new(Staging::create(&self.staging_parent()?, || getrandom::u64().unwrap_or_default())?);
+            Arc::new(Staging::create(&self.staging_parent()?, self.destination.partial_bytes_max, || {
+                getrandom::u64().unwrap_or_default()
+            })?);
         *staging = Some(made.clone());
         if let Err(err) = made.expire_partials() {
             tracing::warn!(%err, "unfinished files of long ago could not be removed");
@@ -206,6 +216,16 @@ impl Landing {
         self.destination.namespaces
     }
 
+    /// Where old versions go.
+    pub(super) fn backup(&self) -> &Backup {
+        &self.backup
+    }
+
+    /// The place that was typed, below the root.
+    pub(super) fn destination_path(&self) -> &RelPath {
+        &self.destination.path
+    }
+
     /// Where an entry of this path below the top is, below the root.
     pub(super) fn path_below(&self, path: &RelPath) -> io::Result<RelPath> {
         crate::sync::join(self.base(), path)
@@ -261,6 +281,7 @@ pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     extraneous::remove(shared);
     items::flush(shared);
     fresh::remember(shared);
+    receipts::flush(shared);
     if shared.options.dry_run {
         return Ok(());
     }

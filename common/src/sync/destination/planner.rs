@@ -7,6 +7,7 @@ mod digests;
 mod disk;
 mod found;
 mod rehearse;
+mod verify;
 mod wants;
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
 
 use async_channel::{Receiver, RecvError};
 
-use super::{Shared, attributes, bases::Candidate, items};
+use super::{Shared, attributes, backup, bases::Candidate, comparing, items};
 use crate::{
     entry::{Kind, Metadata},
     limits::CHUNK_BYTES,
@@ -156,6 +157,12 @@ impl Planner<'_> {
         let index = self.record(0, &[], kind, metadata)?;
         let Some(name) = was_there else {
             // The top becomes the root itself, which is there.
+            if shared.options.verify {
+                let found = shared.landing.root().top().stat_self();
+                let found = found.map(|stat| (Existing::Directory, Some(stat)));
+                self.compare_found(found, index, kind, metadata);
+                return Ok(());
+            }
             self.states.insert(index, DirState::Existing);
             shared.landing.add_directory(index);
             return Ok(());
@@ -198,6 +205,9 @@ impl Planner<'_> {
             let index = self.record(directory, name.as_bytes(), &entry.kind, entry.metadata)?;
             let is_link = self.record_extra(index, &entry.kind, entry.extra.as_ref())?;
             match &current.dir {
+                _ if backup::is_at(shared, || shared.path_of(index)) => {
+                    self.refuse(index, &entry.kind, "its place is that of the backup directory");
+                }
                 dir if is_link && (dir.is_some() || self.is_rehearsal(None, current.surroundings)) => {
                     shared.links.add(index);
                 }
@@ -210,7 +220,7 @@ impl Planner<'_> {
                         found.map(Ok).unwrap_or_else(|| current.surroundings.look(self.shared, &place));
                     self.entry(&place, found, &entry.kind, entry.metadata);
                 }
-                None => self.orphan(index, &entry.kind),
+                None => self.refuse(index, &entry.kind, "its directory is not in place"),
             }
             current.last_name = entry.name;
         }
@@ -272,12 +282,12 @@ impl Planner<'_> {
         Ok(true)
     }
 
-    /// An entry whose directory is not in place.
-    fn orphan(&mut self, index: u32, kind: &Kind) {
+    /// An entry that cannot be where it belongs.
+    fn refuse(&mut self, index: u32, kind: &Kind, reason: &str) {
         if *kind == Kind::Directory {
             self.states.insert(index, DirState::Failed);
         }
-        self.shared.fail(index, "its directory is not in place");
+        self.shared.fail(index, reason);
     }
 
     /// Decides about one entry and acts.

@@ -73,32 +73,32 @@ impl Replaced {
         self.seen().iter().map(|(&index, seen)| (index, seen.size, seen.mtime)).collect()
     }
 
-    /// Gives the staged file `temp` the name `name` in `dir`. `EEXIST` when what stands there is not what was planned to be replaced.
+    /// Gives the staged file `temp` the name `name` in `dir`, after `keep` has seen to what stands there. `EEXIST` when what stands there is not what was planned to be replaced.
     pub(super) fn rename(
         &self,
         index: u32,
         (staging, temp): (&Staging, Name<'_>),
         (dir, name): (&Dir, Name<'_>),
+        keep: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
         let seen = self.seen().remove(&index);
         let Some(seen) = seen else {
             return match staging.dir().rename_new(temp, dir, name) {
                 Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
-                    Self::rename_if(staging, temp, dir, name, |_| false)
+                    Self::rename_if((staging, temp), (dir, name), |_| false, keep)
                 }
                 other => other,
             };
         };
-        Self::rename_if(staging, temp, dir, name, |now| self.is_still(&seen, now))
+        Self::rename_if((staging, temp), (dir, name), |now| self.is_still(&seen, now), keep)
     }
 
     /// Renames over what is there, if `is_planned` knows it, if it is gone, or if it is the file that is coming.
     fn rename_if(
-        staging: &Staging,
-        temp: Name<'_>,
-        dir: &Dir,
-        name: Name<'_>,
+        (staging, temp): (&Staging, Name<'_>),
+        (dir, name): (&Dir, Name<'_>),
         is_planned: impl FnOnce(&Seen) -> bool,
+        keep: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
         let now = match dir.stat(name) {
             Ok(stat) => Seen::of(&stat),
@@ -113,6 +113,7 @@ impl Replaced {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
         }
+        keep()?;
         staging.dir().rename(temp, dir, name)
     }
 

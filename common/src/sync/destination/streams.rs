@@ -13,8 +13,10 @@ use crate::{
     channel::FrameReceiver,
     delta::literal_bytes,
     limits,
+    path::RelPath,
     sync::{
         DataStreams, Stage, SyncError,
+        in_hand::Mark,
         unit::{ContentShare, IncomingUnit},
     },
     wire::data::{Encoding, Unit, UnitHeader},
@@ -52,12 +54,15 @@ async fn receive_units(
         let wire_size = wire_size(encoding, size)?;
         let [bytes, wire_bytes] = [size, wire_size].map(|size| u64::try_from(size).expect("at most a pack"));
         let mut share = ContentShare::new(bytes, wire_bytes);
+        shared.tally.in_hand.note(Mark::of(&header), Instant::now(), |index| path_of(&shared, index));
+        let copied = header.file_bytes().saturating_sub(bytes);
         let mut payload = shared.pool.take();
         payload.bytes.reserve(wire_size);
         while payload.bytes.len() < wire_size {
             let got = stream.recv_some(wire_size - payload.bytes.len(), &mut payload.bytes).await?;
             shared.tally.bytes_moved.fetch_add(share.pass(got), Relaxed);
         }
+        shared.tally.bytes_copied.fetch_add(copied, Relaxed);
         let waiting = Instant::now();
         shared.tally.bytes_queued.fetch_add(wire_bytes, Relaxed);
         if work.send(Work::Unit(IncomingUnit { header, payload, encoding, size })).await.is_err() {
@@ -68,6 +73,12 @@ async fn receive_units(
         shared.tally.charge(Stage::WaitDisk, waiting.elapsed());
     }
     Ok(())
+}
+
+/// The path of a file that the source may have made up.
+fn path_of(shared: &Shared, index: u32) -> Option<RelPath> {
+    let tree = shared.tree.read().expect("no holder panics");
+    if index < tree.len() { tree.path(index).ok() } else { None }
 }
 
 /// Bytes that a header announces, once they are decoded, if it is one that may be.

@@ -26,7 +26,7 @@ use crate::{
     hash::chunk_chaining_value,
     limits::{CHUNK_BYTES, FILES_OPEN_MAX},
     path::Name,
-    root::{File, describe},
+    root::{Dir, File, describe},
     sync::{Stage, SyncError, tree::NodeType, unit::IncomingUnit},
     wire::{
         data::{FileAttempt, PackFile, Patch, Segment, UnitHeader},
@@ -52,6 +52,7 @@ pub(super) fn write(shared: &Shared, queue: &Receiver<Work>, committer: &Committ
                 writer.duplicate(&duplicate);
                 Ok(())
             }
+            Work::Digests(_) => Err(UNWANTED),
         };
         if let Err(err) = result {
             shared.abort(err);
@@ -166,7 +167,7 @@ impl Writer<'_> {
             Ok(())
         };
         match written() {
-            Ok(()) => Ok(Written { index, temp, bytes }),
+            Ok(()) => Ok(Written { index, temp: Some(temp), bytes }),
             Err(err) => {
                 // It may not exist; what stays goes with the staging place.
                 let _gone = staging.dir().remove_file(temp.as_name());
@@ -275,7 +276,7 @@ impl Writer<'_> {
         match finished {
             Ok((temp, bytes, hash)) => {
                 self.shared.fresh.note(index, hash);
-                self.committer.commit(self.shared, Written { index, temp, bytes });
+                self.committer.commit(self.shared, Written { index, temp: Some(temp), bytes });
             }
             Err(err) => {
                 assembly.discard();
@@ -324,6 +325,7 @@ impl Writer<'_> {
                 shared.replaced.note_restamped(&stat, metadata.mtime);
                 attributes::set_file(shared, index, &file, metadata)?;
             }
+            self.make_kept_durable(&file, &dir, stat.device)?;
             Ok(differs)
         };
         match set() {
@@ -331,9 +333,28 @@ impl Writer<'_> {
                 items::kept(shared, index, differs);
                 shared.tally.files_unchanged.fetch_add(1, Relaxed);
                 shared.tally.bytes_unchanged.fetch_add(bytes, Relaxed);
+                if shared.options.remove_source {
+                    // It may have come here a moment ago.
+                    self.committer.commit(shared, Written { index, temp: None, bytes: 0 });
+                }
             }
-            Err(err) => shared.fail_io(index, "its mode and time cannot be set", &err),
+            Err(err) => shared.fail_io(index, "it is the same, and cannot be kept", &err),
         }
+    }
+
+    /// Makes sure that a file which the source may remove does not depend on what somebody else has just written here. A barrier for many
+    /// follows, but for other file systems.
+    fn make_kept_durable(&self, file: &File, dir: &Dir, device: u64) -> io::Result<()> {
+        let Shared { options, landing, tally, .. } = self.shared;
+        if !options.remove_source {
+            return Ok(());
+        }
+        let has_barrier =
+            options.durability == Durability::Batch && landing.staging()?.dir().stat_self()?.device == device;
+        if has_barrier {
+            return Ok(());
+        }
+        tally.timed(Stage::Sync, || file.sync().and_then(|()| dir.sync()))
     }
 
     /// Removes what an interrupted sync has left of a file, once it is all in a new one.
@@ -353,6 +374,7 @@ impl Writer<'_> {
         self.forget_partial(basis);
         match copied {
             Ok(written) => {
+                shared.tally.bytes_copied.fetch_add(basis.len(), Relaxed);
                 shared.tally.received.fetch_add(1, Relaxed);
                 shared.tally.verified.fetch_add(1, Relaxed);
                 self.committer.commit(shared, written);

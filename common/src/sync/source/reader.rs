@@ -4,6 +4,7 @@
 //! before; otherwise it is read a second time, and what comes out the same twice was there, whole, between the two readings. So a
 //! log that grows arrives as a prefix. A file that keeps changing in other ways is named as failed.
 
+mod digest;
 mod large;
 mod pack;
 mod patch;
@@ -32,7 +33,10 @@ use crate::{
     path::Name,
     root::{Dir, EntryType, File, Stat, describe},
     sync::{Stage, SyncError, join, unit::OutgoingUnit},
-    wire::{data::UnitHeader, sync::SourceMessage},
+    wire::{
+        data::UnitHeader,
+        sync::{Digest, SourceMessage},
+    },
 };
 use pack::Pack;
 use patch::Told;
@@ -40,7 +44,8 @@ use patch::Told;
 /// Reads until nothing more is wanted. Blocks. Ends quietly when the sync is over.
 pub(super) fn read(shared: &Shared, units: &Sender<OutgoingUnit>) -> Result<(), SyncError> {
     let encoder = RefCell::new(Encoder::new(shared));
-    let mut reader = Reader { shared, units, encoder, pack: Pack::new(&shared.pool), dir: None };
+    let mut reader =
+        Reader { shared, units, encoder, pack: Pack::new(&shared.pool), digests: Vec::new(), dir: None };
     // Only a sync that has ended elsewhere stops a reader, and there the reason is known.
     reader.run().or(Ok(()))
 }
@@ -50,6 +55,8 @@ struct Reader<'a> {
     units: &'a Sender<OutgoingUnit>,
     encoder: RefCell<Encoder<'a>>,
     pack: Pack,
+    /// Hashes that are not told yet, where only these are wanted.
+    digests: Vec<Digest>,
     /// The directory of the last file: wants come directory by directory.
     dir: Option<(u32, Arc<Dir>)>,
 }
@@ -131,9 +138,13 @@ impl Reader<'_> {
         {
             return Err(ReadError::Cut);
         }
+        if self.shared.options.compares_only() {
+            return self.digest(&listed, &file);
+        }
         if listed.basis.is_none()
             && let Some((of, hash)) = self.original(listed.index, &file)
         {
+            self.shared.removal.note(listed.index, &file.stat()?, || hash);
             return Ok(self.shared.say(SourceMessage::Duplicate { index: listed.index, of, hash })?);
         }
         if listed.size > CHUNK_BYTES {
@@ -199,15 +210,17 @@ impl Reader<'_> {
         let read = read?;
         let as_listed =
             read == size && stat.size == listed.size && stat.metadata.mtime == listed.metadata.mtime;
-        let metadata = if as_listed {
-            (stat.metadata.mode != listed.metadata.mode).then_some(stat.metadata)
+        let (metadata, seen) = if as_listed {
+            ((stat.metadata.mode != listed.metadata.mode).then_some(stat.metadata), stat)
         } else {
             self.pack.buffer.bytes.truncate(start);
             match self.small_changing(file, start)? {
-                Some(metadata) => Some(metadata),
+                Some(seen) => (Some(seen.metadata), seen),
                 None => return Ok(Small::Grown),
             }
         };
+        let content = &self.pack.buffer.bytes[start..];
+        self.shared.removal.note(listed.index, &seen, || blake3::hash(content).into());
         let told = match &listed.basis {
             None => Told::Whole,
             Some(basis) => {
@@ -231,7 +244,7 @@ impl Reader<'_> {
     }
 
     /// As [`Self::small`], for a file that is not as it was listed. `None` if it has grown beyond a chunk.
-    fn small_changing(&mut self, file: &File, start: usize) -> Result<Option<Metadata>, ReadError> {
+    fn small_changing(&mut self, file: &File, start: usize) -> Result<Option<Stat>, ReadError> {
         let buffer = &mut self.pack.buffer.bytes;
         for _ in 0..limits::READ_ATTEMPTS_MAX {
             let before = regular(file)?;
@@ -242,11 +255,11 @@ impl Reader<'_> {
             if file.read_at(0, size, buffer)? == size {
                 let after = regular(file)?;
                 if after.same_content(&before) {
-                    return Ok(Some(before.metadata));
+                    return Ok(Some(before));
                 }
                 let mut again = Vec::with_capacity(size);
                 if file.read_at(0, size, &mut again)? == size && again == buffer[start..] {
-                    return Ok(Some(before.metadata));
+                    return Ok(Some(before));
                 }
             }
             buffer.truncate(start);
@@ -255,11 +268,14 @@ impl Reader<'_> {
     }
 
     fn same(&self, index: u32, hash: [u8; 32]) -> Result<(), Gone> {
+        let bytes = self.shared.tree.read().expect("no holder panics").size(index);
+        self.shared.tally.bytes_copied.fetch_add(bytes, Relaxed);
         self.shared.say(SourceMessage::Same { index, hash })
     }
 
     /// Sends the pack on its way, if there is something in it.
     fn flush(&mut self) -> Result<(), Gone> {
+        self.tell_digests()?;
         if self.pack.is_empty() {
             return Ok(());
         }

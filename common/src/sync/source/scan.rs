@@ -114,6 +114,9 @@ impl Scan<'_> {
         let mut block = Block::new(index);
         for name in &names {
             let name = Name::new(name).expect("listed as a name");
+            if shared.source.leaves_out(&path, name) {
+                continue;
+            }
             let Some(found) = self.look(&dir, name, (index, &path))? else { continue };
             let extra = self.extra((&dir, name), &path, &found)?;
             let entry = ListingEntry { extra, ..found.entry };

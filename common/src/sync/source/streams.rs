@@ -59,10 +59,12 @@ pub(super) async fn send(
     let mut next = Ok(first);
     while let Ok(unit) = next {
         let bytes = u64::try_from(unit.payload.len()).expect("usize has 64 bits or fewer");
+        shared.tally.in_hand.note(unit.mark, Instant::now(), |index| Some(shared.path_of(index)));
         stream.send_bytes(&unit.header).await?;
         let share = ContentShare::new(unit.content_bytes, bytes);
         send_payload(&mut stream, unit.payload, share, &shared).await?;
         shared.tally.bytes_queued.fetch_sub(bytes, Relaxed);
+        shared.tally.bytes_copied.fetch_add(unit.copied_bytes, Relaxed);
         next = queue.recv().await;
     }
     stream.finish();

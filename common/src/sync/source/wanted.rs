@@ -51,6 +51,8 @@ struct State {
     compared: Bits,
     /// Chunks of the signatures that are queued.
     chunks: usize,
+    /// Bytes of all files that are or were wanted.
+    bytes: u64,
     closed: bool,
 }
 
@@ -112,6 +114,11 @@ impl Wanted {
         self.state().known.clear(index);
     }
 
+    /// Bytes of all files that are or were wanted, as they are listed.
+    pub(super) fn bytes(&self) -> u64 {
+        self.state().bytes
+    }
+
     /// Nothing more will be wanted.
     pub(super) fn close(&self) {
         self.state().closed = true;
@@ -156,6 +163,7 @@ impl State {
             if !self.known.set(index) {
                 return Err(TWICE);
             }
+            self.bytes = self.bytes.saturating_add(tree.size(index));
         }
         Ok(())
     }

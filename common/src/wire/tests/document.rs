@@ -131,6 +131,7 @@ fn the_worked_examples_are_real_frames() {
         selection: Selection::default(),
         top: b"logs".to_vec(),
         compares: false,
+        backup: None,
     };
     let body = encode(&SyncReply { compares: true });
     let ok = Reply { status: Status::Ok.into(), detail: String::new(), retry_after_ms: 0, body };

@@ -12,14 +12,14 @@ use crate::{
     entry::{Attributes, Kind, Metadata, Owner, SpecialKind, Timestamp, Xattr},
     limits::CONTROL_FRAME_BYTES_MAX,
     wire::{
-        change::{Change, Difference, Item, Subject},
+        change::{Aspects, Change, Difference, Item, Subject},
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         extra::{Extra, Preserve},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::Status,
         sync::{
-            Compress, Counts, Deletion, DestinationMessage, Direction, Durability, Keep, Listed,
+            Compress, Counts, Deletion, DestinationMessage, Digest, Direction, Durability, Keep, Listed,
             ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncReply, SyncRequest, WantWith,
         },
         watch::{WatchMessage, WatchRequest},
@@ -193,6 +193,7 @@ fn opening_a_sync() {
                     selection: Selection::default(),
                     top: b"t".to_vec(),
                     compares: true,
+                    backup: None,
                 },
                 &format!(
                     "{number}      # direction
@@ -206,13 +207,15 @@ fn opening_a_sync() {
                      00            # delete
                      00 00 00      # itemize, dry_run, keep
                      00 00 00 00 00  # preserve
+                     00 00         # remove_source, verify
 
                      00            # selection: no rules
                      00 00         # no expression, all paths
                      00 00 00 00   # no bounds
                      00 00 00      # one_file_system, follow_links, missing_ok
                      01 74         # top
-                     01            # compares"
+                     01            # compares
+                     00            # backup"
                 ),
             );
         }
@@ -230,7 +233,8 @@ fn opening_a_sync() {
                  40              # jobs
                  00              # delete
                  00 00 00        # itemize, dry_run, keep
-                 00 00 00 00 00  # preserve"
+                 00 00 00 00 00  # preserve
+                 00 00           # remove_source, verify"
             ),
         );
     }
@@ -420,6 +424,26 @@ fn what_a_source_says_instead_of_content_and_listings() {
 }
 
 #[test]
+fn what_a_source_says_of_removal_and_hashes() {
+    golden(
+        &SourceMessage::NotRemoved { index: 5, reason: "changed".into() },
+        "0d                 # message: NotRemoved
+         05                 # index
+         07 6368616e676564  # reason",
+    );
+    golden(
+        &SourceMessage::Farewell { files_removed: 2, stages: vec![7] },
+        "0e 02            # message: Farewell, files_removed
+         01 07            # stages",
+    );
+    golden(
+        &SourceMessage::Digests(vec![Digest { index: 3, hash: [0xaa; 32] }]),
+        "0f 01            # message: Digests, count
+         03 $H            # index, hash",
+    );
+}
+
+#[test]
 fn what_a_destination_says() {
     golden(
         &DestinationMessage::Want(vec![Run { first: 1, count: 250 }, Run { first: 300, count: 1 }]),
@@ -486,6 +510,11 @@ fn what_a_destination_says_of_changes_and_of_a_list() {
     let mut items: Vec<_> =
         listed.into_iter().map(|change| Item { subject: Subject::Listed(300), change }).collect();
     items.push(Item { subject: Subject::Extraneous(b"old".to_vec()), change: Change::Delete });
+    let aspects = Aspects { size: true, mtime: true, ..Aspects::default() };
+    golden(
+        &Change::Differs(aspects),
+        "06 00 01 00 00 01 00   # Differs: kind, size, content, mode, mtime, target",
+    );
     golden(
         &DestinationMessage::Items(items),
         "08                       # Items
@@ -510,6 +539,21 @@ fn what_a_destination_says_of_changes_and_of_a_list() {
         "0b           # WantUnless
          01           # files
          fb fb00 $H   # index, hash",
+    );
+    golden(
+        &DestinationMessage::Safe {
+            place: [0xaa; 32],
+            files: vec![Run { first: 4, count: 250 }, Run { first: 300, count: 1 }],
+        },
+        "0d $H            # message: Safe, place
+         02               # runs
+         04 fa            # first, count
+         fb 2c01 01       # first, count",
+    );
+    golden(
+        &DestinationMessage::Stages(vec![0, 1500]),
+        "0e               # message: Stages
+         02 00 fb dc05    # microseconds",
     );
 }
 

@@ -8,14 +8,14 @@ use proptest::{array::uniform32, collection::vec, option, prelude::*};
 use crate::{
     entry::{Attributes, Kind, Metadata, Owner, SpecialKind, Timestamp, Xattr},
     wire::{
-        change::{Change, Difference, Item, Subject},
+        change::{Aspects, Change, Difference, Item, Subject},
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         extra::{Extra, Preserve},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
         sync::{
-            Compress, Counts, Deletion, DestinationMessage, Direction, Durability, Keep, Listed,
+            Compress, Counts, Deletion, DestinationMessage, Digest, Direction, Durability, Keep, Listed,
             ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncRequest, WantWith,
         },
         watch::{WatchMessage, WatchRequest},
@@ -109,9 +109,10 @@ fn sync_options() -> impl Strategy<Value = SyncOptions> {
         prop_oneof![Just(Compress::Never), Just(Compress::Auto), any::<u8>().prop_map(Compress::Level)];
     let keep = prop_oneof![Just(Keep::None), Just(Keep::Newer), Just(Keep::Existing)];
     let rate = option::of(any::<u64>());
-    (any::<[bool; 8]>(), durability, compress, rate, any::<u8>(), deletion(), keep).prop_map(
+    (any::<[bool; 10]>(), durability, compress, rate, any::<u8>(), deletion(), keep).prop_map(
         |(flags, durability, compress, rate_bytes, jobs, delete, keep)| {
-            let [checksum, itemize, dry_run, owner, xattrs, hard_links, sparse, special_bits] = flags;
+            let [checksum, itemize, dry_run, remove_source, verify, rest @ ..] = flags;
+            let [owner, xattrs, hard_links, sparse, special_bits] = rest;
             SyncOptions {
                 checksum,
                 durability,
@@ -123,6 +124,8 @@ fn sync_options() -> impl Strategy<Value = SyncOptions> {
                 dry_run,
                 keep,
                 preserve: Preserve { owner, xattrs, hard_links, sparse, special_bits },
+                remove_source,
+                verify,
             }
         },
     )
@@ -134,8 +137,9 @@ fn deletion() -> impl Strategy<Value = Deletion> {
 
 pub(super) fn sync_request() -> impl Strategy<Value = SyncRequest> {
     let direction = prop_oneof![Just(Direction::Push), Just(Direction::Pull)];
-    (direction, bytes(), any::<bool>(), sync_options(), selection(), bytes(), any::<bool>()).prop_map(
-        |(direction, path, trailing_slash, options, selection, top, compares)| SyncRequest {
+    let place = (bytes(), any::<bool>(), bytes(), any::<bool>(), option::of(bytes()));
+    (direction, sync_options(), selection(), place).prop_map(
+        |(direction, options, selection, (path, trailing_slash, top, compares, backup))| SyncRequest {
             direction,
             path,
             trailing_slash,
@@ -143,6 +147,7 @@ pub(super) fn sync_request() -> impl Strategy<Value = SyncRequest> {
             selection,
             top,
             compares,
+            backup,
         },
     )
 }
@@ -221,6 +226,11 @@ pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
             .prop_map(|(status, reason)| SourceMessage::Aborted { status: StatusCode(status), reason }),
         vec(bytes(), 0..8).prop_map(SourceMessage::Select),
         Just(SourceMessage::SelectEnd),
+        (any::<u32>(), text()).prop_map(|(index, reason)| SourceMessage::NotRemoved { index, reason }),
+        (any::<u64>(), vec(any::<u64>(), 0..12))
+            .prop_map(|(files_removed, stages)| SourceMessage::Farewell { files_removed, stages }),
+        vec((any::<u32>(), hash()).prop_map(|(index, hash)| Digest { index, hash }), 0..8)
+            .prop_map(SourceMessage::Digests),
     ]
 }
 
@@ -249,6 +259,9 @@ fn item() -> impl Strategy<Value = Item> {
         Just(Change::MakeDirectory),
         Just(Change::MakeSymlink),
         Just(Change::Delete),
+        any::<[bool; 6]>().prop_map(|[kind, size, content, mode, mtime, target]| {
+            Change::Differs(Aspects { kind, size, content, mode, mtime, target })
+        }),
     ];
     (subject, change).prop_map(|(subject, change)| Item { subject, change })
 }
@@ -272,6 +285,9 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
         vec(item(), 0..8).prop_map(DestinationMessage::Items),
         vec(bytes(), 0..8).prop_map(DestinationMessage::Select),
         Just(DestinationMessage::SelectEnd),
+        (hash(), vec(any::<(u32, u32)>().prop_map(|(first, count)| Run { first, count }), 0..40))
+            .prop_map(|(place, files)| DestinationMessage::Safe { place, files }),
+        vec(any::<u64>(), 0..12).prop_map(DestinationMessage::Stages),
     ]
 }
 

@@ -96,7 +96,7 @@ impl Planner<'_> {
             Some((same, name)) if same == directory => name,
             _ => Vec::new(),
         };
-        let here = self.compare(directory, (&after, &last), count, hash);
+        let here = self.here_as_told(directory, (&after, &last), count, hash);
         self.comparing.answers.push(here.is_some());
         self.comparing.reached = Some((directory, last));
         match here {
@@ -108,7 +108,7 @@ impl Planner<'_> {
     }
 
     /// What is here after one name and up to another, if it is just what the digest is of.
-    fn compare(
+    fn here_as_told(
         &mut self,
         directory: u32,
         (after, last): (&[u8], &[u8]),

@@ -9,7 +9,7 @@ use crate::{
     root::{Dir, EntryType, Stat},
     sync::{
         Stage,
-        destination::{Shared, attributes, extraneous::clear_way},
+        destination::{Shared, attributes, backup, extraneous::clear_way},
         plan::{Action, Existing},
     },
 };
@@ -54,7 +54,7 @@ pub(super) fn make_directory(
     action: Action,
 ) -> io::Result<DirState> {
     match action {
-        Action::ReplaceLinkByDirectory => place.dir.remove_file(place.name)?,
+        Action::ReplaceLinkByDirectory => remove_link(shared, place)?,
         Action::ReplaceFileByDirectory => clear_way(shared, place.index, (place.dir, place.name))?,
         _ => {}
     }
@@ -65,6 +65,13 @@ pub(super) fn make_directory(
         }
         other => other.map(|()| DirState::New),
     }
+}
+
+/// Removes the link in the way, or moves it to where old versions are kept.
+fn remove_link(shared: &Shared, place: &Place<'_>) -> io::Result<()> {
+    let path = shared.path_of(place.index);
+    let is_kept = backup::take(shared, &path, (place.dir, place.name))?;
+    if is_kept { Ok(()) } else { place.dir.remove_file(place.name) }
 }
 
 /// Lets the owner write into an existing directory; its own mode comes back in the end.
@@ -91,5 +98,6 @@ pub(super) fn make_symlink(
     if action == Action::ReplaceDirectoryBySymlink {
         clear_way(shared, place.index, (place.dir, place.name))?;
     }
+    backup::keep(shared, &shared.path_of(place.index), (place.dir, place.name))?;
     staging.dir().rename(temp.as_name(), place.dir, place.name)
 }

@@ -1,15 +1,18 @@
 //! The dry run of one entry: looked at, decided and told, with nothing done about it.
 
-use super::{DirState, Place, Planner, Surroundings, decide_here, look, unchanged, with_attributes};
+use super::{
+    DirState, Place, Planner, Surroundings, comparing, decide_here, look, unchanged, with_attributes,
+};
 use crate::{
     entry::{Kind, Metadata},
     path::Name,
     root::Dir,
     sync::{
         change::change,
-        destination::{extraneous::clear_way, items},
+        destination::{comparing::Verdict, extraneous::clear_way, items},
         plan::{Action, Existing},
     },
+    wire::change::Change,
 };
 
 impl Planner<'_> {
@@ -22,6 +25,9 @@ impl Planner<'_> {
         metadata: Metadata,
     ) {
         let shared = self.shared;
+        if shared.options.verify {
+            return self.compare((dir, name), index, kind, metadata);
+        }
         let found =
             dir.map_or(Ok((Existing::Nothing, None)), |dir| look(shared, &Place { dir, name, index }));
         let (existing, stat) = match found {
@@ -42,7 +48,18 @@ impl Planner<'_> {
             shared.fail_io(index, "it cannot be put in place", &err);
             return self.unreachable(index, kind);
         }
-        items::planned(shared, index, change(kind, metadata, &existing, action));
+        let change = change(kind, metadata, &existing, action);
+        if let (Kind::File { size }, Existing::File { size: there, metadata: has }, Some(other)) =
+            (kind, &existing, change)
+            && matches!(action, Action::FetchWithBasis | Action::FetchUnlessSame)
+            && size == there
+            && shared.options.compares_only()
+        {
+            let same = (metadata != *has).then_some(Change::Metadata);
+            comparing::ask(shared, index, Verdict { same, other });
+            return self.wants.push(shared, index);
+        }
+        items::planned(shared, index, change);
         match (kind, action) {
             (_, Action::Refuse(reason)) => {
                 shared.fail(index, reason);
@@ -60,7 +77,7 @@ impl Planner<'_> {
     }
 
     /// What is listed in this entry, if it is a directory, cannot be in place either.
-    fn unreachable(&mut self, index: u32, kind: &Kind) {
+    pub(super) fn unreachable(&mut self, index: u32, kind: &Kind) {
         if *kind == Kind::Directory {
             self.states.insert(index, DirState::Failed);
         }

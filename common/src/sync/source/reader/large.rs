@@ -44,6 +44,7 @@ impl Reader<'_> {
             if !self.is_consistent(file, &before, hash)? {
                 continue;
             }
+            self.shared.removal.note(listed.index, &before, || hash.into());
             if let Read::Same(hash) = read {
                 return Ok(self.same(listed.index, hash.into())?);
             }

@@ -7,7 +7,9 @@ impl Reader<'_> {
     /// Answers for a file that is wanted unless it has this hash.
     pub(super) fn unless(&mut self, index: u32, hash: [u8; 32]) -> Result<(), ReadError> {
         let file = self.open(index)?;
+        let stat = regular(&file)?;
         if self.is_as_listed((index, &file))? && self.hash(&file)? == Some(hash.into()) {
+            self.shared.removal.note(index, &stat, || hash);
             return Ok(self.same(index, hash)?);
         }
         self.shared.wanted.reopen(index);
@@ -17,7 +19,10 @@ impl Reader<'_> {
     /// The hash of a file; `None` if it changed while it was read.
     fn hash(&self, file: &File) -> Result<Option<blake3::Hash>, ReadError> {
         let before = regular(file)?;
-        if let Some(known) = self.shared.source.remembered(&before) {
+        // What will be removed is read.
+        if !self.shared.removal.is_asked()
+            && let Some(known) = self.shared.source.remembered(&before)
+        {
             return Ok(Some(known.into()));
         }
         let hash = self.hash_file(file, before.size)?;

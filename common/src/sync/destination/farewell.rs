@@ -1,0 +1,72 @@
+//! What the source says after `Done`: which files it could not remove, how many it did, and where its time went.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::time::timeout;
+
+use super::Shared;
+use crate::{
+    channel::{FrameError, FrameReceiver},
+    limits,
+    sync::SyncError,
+    wire::{status::Status, sync::SourceMessage},
+};
+
+/// Waits until the source has closed its side: then it has our last message, and the connection may go.
+///
+/// It is an error not to hear it out where it removes files, because that may not be complete then. Otherwise it changes nothing.
+pub(super) async fn hear(
+    recv: &mut FrameReceiver,
+    connection: &quinn::Connection,
+    shared: &Shared,
+) -> Result<(), SyncError> {
+    let hearing = async {
+        tokio::select! {
+            heard = listen(recv, shared) => heard,
+            cause = connection.closed() => Err(FrameError::Connection(cause).into()),
+        }
+    };
+    if !shared.options.remove_source || shared.options.dry_run {
+        let _heard = timeout(limits::REPLY_TIMEOUT, hearing).await;
+        return Ok(());
+    }
+    match hearing.await {
+        // A controller goes as soon as it has said all.
+        Err(SyncError::Link(FrameError::Connection(quinn::ConnectionError::ApplicationClosed(close))))
+            if u64::from(close.error_code) == u64::from(Status::Ok.code()) =>
+        {
+            Ok(())
+        }
+        heard => heard,
+    }
+}
+
+async fn listen(recv: &mut FrameReceiver, shared: &Shared) -> Result<(), SyncError> {
+    loop {
+        let message = recv.try_recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>();
+        let message = timeout(limits::SYNC_SILENCE_MAX, message).await.map_err(|_| FrameError::Silent)??;
+        match message {
+            None => return Ok(()),
+            Some(SourceMessage::NotRemoved { index, reason }) => not_removed(shared, index, &reason)?,
+            Some(SourceMessage::Farewell { files_removed, stages }) => {
+                let listed = shared.tally.files_listed.load(Relaxed);
+                shared.tally.files_removed.store(files_removed.min(listed), Relaxed);
+                shared.tally.take_peer_stages(&stages);
+            }
+            Some(SourceMessage::Aborted { status, reason }) => {
+                return Err(SyncError::aborted(Status::from(status), &reason));
+            }
+            // `Failed`, say, of a file that was given up here.
+            Some(_) => {}
+        }
+    }
+}
+
+/// The source could not remove a file that is safe here.
+pub(super) fn not_removed(shared: &Shared, index: u32, reason: &str) -> Result<(), SyncError> {
+    if index >= shared.tree.read().expect("no holder panics").len() {
+        return Err(SyncError::Protocol("it names an entry that was not listed"));
+    }
+    shared.named.failed(&shared.tally, shared.path_of(index), reason);
+    Ok(())
+}

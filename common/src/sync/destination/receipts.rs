@@ -1,0 +1,96 @@
+//! Which files are safe here with the content that the source sent or told, as it is told so that it may remove them.
+//!
+//! A file gets here when its content and its name have been made durable, and not before. Told in runs: once for each batch, and at the end.
+
+use std::{
+    io,
+    sync::{Mutex, MutexGuard},
+};
+
+use super::Shared;
+use crate::{
+    path::RelPath,
+    sync::tree::NodeType,
+    wire::sync::{DestinationMessage, Run},
+};
+
+/// Files that were made durable one by one are told this many at a time. Chosen, not measured.
+const TOLD_TOGETHER: usize = 256;
+
+/// Safe, and not told yet.
+#[derive(Debug, Default)]
+pub(super) struct Receipts(Mutex<Vec<u32>>);
+
+impl Receipts {
+    fn untold(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.0.lock().expect("no holder panics")
+    }
+}
+
+/// These files are safe. Blocks while the control stream is behind.
+pub(super) fn add(shared: &Shared, indexes: impl IntoIterator<Item = u32>) {
+    if !shared.options.remove_source {
+        return;
+    }
+    let is_full = {
+        let mut untold = shared.receipts.untold();
+        untold.extend(indexes);
+        untold.len() >= TOLD_TOGETHER
+    };
+    if is_full {
+        flush(shared);
+    }
+}
+
+/// Tells the source of all that is safe. Blocks while the control stream is behind.
+pub(super) fn flush(shared: &Shared) {
+    let untold = std::mem::take(&mut *shared.receipts.untold());
+    if !untold.is_empty() {
+        // A closed channel means that the sync has ended, and then nobody waits for this.
+        let _ended = match place(shared) {
+            Ok(place) => {
+                let files = runs(untold);
+                shared.control.send_blocking(DestinationMessage::Safe { place, files })
+            }
+            // Then nothing is removed.
+            Err(err) => {
+                tracing::warn!(%err, "files are safe, and the source is not told");
+                Ok(())
+            }
+        };
+    }
+}
+
+/// The directory that the top is, or in which it is.
+fn place(shared: &Shared) -> io::Result<[u8; 32]> {
+    let is_directory =
+        shared.tree.read().expect("no holder panics").node_type(0) == Some(NodeType::Directory);
+    if is_directory {
+        return shared.landing.dir_now(&RelPath::root())?.identity();
+    }
+    shared.landing.parent_of_top()?.identity()
+}
+
+fn runs(mut indexes: Vec<u32>) -> Vec<Run> {
+    indexes.sort_unstable();
+    let mut runs: Vec<Run> = Vec::new();
+    for index in indexes {
+        match runs.last_mut() {
+            Some(run) if run.first + run.count == index => run.count += 1,
+            _ => runs.push(Run { first: index, count: 1 }),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs;
+    use crate::wire::sync::Run;
+
+    #[test]
+    fn neighbours_make_a_run() {
+        let run = |first, count| Run { first, count };
+        assert_eq!(runs(vec![7, 2, 1, 3, 9]), [run(1, 3), run(7, 1), run(9, 1)]);
+    }
+}
