@@ -1,7 +1,8 @@
 //! The state store: which hash a file had when it was last read, so that a file that nobody has changed is not read again.
 //!
 //! A file is known by what the kernel says of it: device, inode, size, modification and change time. The change time cannot be set by
-//! programs, so content that was changed shows, wherever the file has been moved meanwhile. A hash is kept only if the last change lies
+//! programs, so content that was written shows, wherever the file has been moved meanwhile; what is changed through a shared mapping shows as
+//! soon as the kernel notes it, which may take half a minute. A hash is kept only if, when reading began, the last change lay
 //! far enough back for the next one to get another time. What is kept saves reading and nothing else: without the
 //! store, or with one that is damaged, files are read.
 //!
@@ -24,7 +25,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use crate::{entry::Timestamp, root::Stat};
@@ -78,9 +79,14 @@ impl HashStore {
         self.with_table(|table| table.get(&Slot::key(stat))).flatten()
     }
 
-    /// Keeps the hash of a regular file. `stat` must have been the same before and after the file was read.
-    pub fn put(&self, stat: &Stat, hash: [u8; 32]) {
-        if is_settled(stat.ctime, (self.clock)()) {
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Keeps the hash of a regular file. `stat` must have been the same before and after the file was read, which began at `began`.
+    pub fn put(&self, stat: &Stat, hash: [u8; 32], began: Timestamp) {
+        if is_settled(stat.ctime, began) {
             self.with_table(|table| table.put(&self.path, &Slot { hash, ..Slot::key(stat) }));
         }
     }
@@ -104,6 +110,34 @@ impl HashStore {
                 tracing::warn!(%err, path = %self.path.display(), "hashes cannot be remembered; files are read instead");
             })
             .ok()
+    }
+}
+
+/// A store, if there is one.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Option<Arc<HashStore>>);
+
+impl Memory {
+    /// What is remembered in `store`.
+    pub fn of(store: Arc<HashStore>) -> Self {
+        Self(Some(store))
+    }
+
+    /// The time of day, before a file is read whose hash is to be remembered.
+    pub fn begin(&self) -> Option<Timestamp> {
+        self.0.as_ref().map(|store| store.now())
+    }
+
+    /// As [`HashStore::get`].
+    pub fn get(&self, stat: &Stat) -> Option<[u8; 32]> {
+        self.0.as_ref()?.get(stat)
+    }
+
+    /// As [`HashStore::put`].
+    pub fn put(&self, stat: &Stat, hash: [u8; 32], began: Option<Timestamp>) {
+        if let (Some(store), Some(began)) = (&self.0, began) {
+            store.put(stat, hash, began);
+        }
     }
 }
 
@@ -339,7 +373,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let known = stat(1);
         assert_eq!(store(&dir).get(&known), None);
-        store(&dir).put(&known, hash(1));
+        store(&dir).put(&known, hash(1), now());
         let later = |time: Timestamp| Timestamp { nanoseconds: time.nanoseconds + 1, ..time };
         let mtime = Metadata { mtime: later(known.metadata.mtime), ..known.metadata };
         let store = store(&dir);
@@ -353,7 +387,7 @@ mod tests {
             assert_eq!(store.get(&other), None, "{other:?}");
         }
         assert_eq!(store.get(&known), Some(hash(1)));
-        store.put(&Stat { size: 0, ..known }, hash(2));
+        store.put(&Stat { size: 0, ..known }, hash(2), now());
         assert_eq!(store.get(&known), None, "one hash is kept of a file");
         assert_eq!(store.get(&Stat { size: 0, ..known }), Some(hash(2)));
     }
@@ -371,7 +405,7 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().unwrap();
             let store = store(&dir);
-            store.put(&Stat { ctime, ..stat(1) }, hash(1));
+            store.put(&Stat { ctime, ..stat(1) }, hash(1), now());
             assert_eq!(store.get(&Stat { ctime, ..stat(1) }).is_some(), is_kept, "{ctime:?}");
         }
     }
@@ -381,7 +415,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = store(&dir);
         let count = 5_000;
-        (0..count).for_each(|inode| store.put(&stat(inode), hash(inode)));
+        (0..count).for_each(|inode| store.put(&stat(inode), hash(inode), now()));
         for inode in 0..count {
             assert_eq!(store.get(&stat(inode)), Some(hash(inode)), "{inode}");
         }
@@ -410,7 +444,7 @@ mod tests {
     fn what_is_damaged_is_forgotten_and_never_believed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hashes");
-        let fill = || (0..100).for_each(|inode| store(&dir).put(&stat(inode), hash(inode)));
+        let fill = || (0..100).for_each(|inode| store(&dir).put(&stat(inode), hash(inode), now()));
         fill();
         let whole = fs::read(&path).unwrap();
         for at in (0..whole.len()).step_by(397) {
@@ -434,7 +468,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("hashes")).unwrap();
         let store = store(&dir);
-        store.put(&stat(1), hash(1));
+        store.put(&stat(1), hash(1), now());
         assert_eq!(store.get(&stat(1)), None);
     }
 }

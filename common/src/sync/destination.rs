@@ -130,6 +130,7 @@ impl Shared {
 
     /// As [`Self::fail`], of an entry that is in place with its content, but not with all that belongs to it.
     fn flaw(&self, index: u32, reason: &str) {
+        receipts::leave_out(self, index);
         self.named.failed(&self.tally, self.path_of(index), reason);
         // A closed channel means that the sync has ended, and then nobody waits for this.
         let _ended =
@@ -434,7 +435,9 @@ async fn ended(shared: &Shared, threads: &mut JoinSet<()>) -> Result<(), SyncErr
 
 /// Copies what is the same as something else, now that this is in place.
 async fn copy_duplicates(shared: &Arc<Shared>, threads: &mut JoinSet<()>) -> Result<(), SyncError> {
-    let duplicates = shared.duplicates.take();
+    let taking = shared.clone();
+    let duplicates = tokio::task::spawn_blocking(move || taking.duplicates.take());
+    let duplicates = duplicates.await.map_err(|_| SyncError::Worker)?;
     if duplicates.is_empty() {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use super::Events;
 use crate::{
     entry::{Kind, Timestamp},
     filter::{Selection, Subject},
-    hashes::HashStore,
+    hashes::{HashStore, Memory},
     limits,
     path::{Name, PathError, RelPath},
     root::{self, Dir, EntryType, Root, Stat, attributes::Namespaces},
@@ -26,7 +26,7 @@ pub struct Source {
     pub(super) selection: Arc<Selection>,
     pub(super) namespaces: Namespaces,
     pub(super) compares: bool,
-    hashes: Option<Arc<HashStore>>,
+    pub(super) hashes: Memory,
     pub(super) as_of: Option<Timestamp>,
     backup: Option<RelPath>,
     left_out: Option<RelPath>,
@@ -75,7 +75,7 @@ impl Source {
             left_out: None,
             namespaces: Namespaces::default(),
             compares: false,
-            hashes: None,
+            hashes: Memory::default(),
         })
     }
 
@@ -159,20 +159,8 @@ impl Source {
     }
 
     /// Remembers the hashes of files, and does not read those again that it knows.
-    pub fn remembering(mut self, hashes: Arc<HashStore>) -> Self {
-        self.hashes = Some(hashes);
-        self
-    }
-
-    pub(super) fn remembered(&self, stat: &Stat) -> Option<[u8; 32]> {
-        self.hashes.as_ref()?.get(stat)
-    }
-
-    /// Notes the hash of a file that was the same before and after it was read.
-    pub(super) fn remember(&self, stat: &Stat, hash: [u8; 32]) {
-        if let Some(hashes) = &self.hashes {
-            hashes.put(stat, hash);
-        }
+    pub fn remembering(self, hashes: Arc<HashStore>) -> Self {
+        Self { hashes: Memory::of(hashes), ..self }
     }
 }
 
@@ -199,7 +187,7 @@ pub struct Destination {
     pub(super) selection: Arc<Selection>,
     pub(super) namespaces: Namespaces,
     compares: bool,
-    hashes: Option<Arc<HashStore>>,
+    pub(super) hashes: Memory,
     pub(super) backup: Option<RelPath>,
     pub(super) partial_bytes_max: u64,
     asked: Option<Asked>,
@@ -245,7 +233,7 @@ impl Destination {
             selection: Arc::default(),
             namespaces: Namespaces::default(),
             compares: false,
-            hashes: None,
+            hashes: Memory::default(),
             backup: None,
             partial_bytes_max: limits::PARTIAL_BYTES_DEFAULT,
             asked: None,
@@ -300,20 +288,8 @@ impl Destination {
     }
 
     /// Remembers the hashes of files, and does not read those again that it knows.
-    pub fn remembering(mut self, hashes: Arc<HashStore>) -> Self {
-        self.hashes = Some(hashes);
-        self
-    }
-
-    pub(super) fn remembered(&self, stat: &Stat) -> Option<[u8; 32]> {
-        self.hashes.as_ref()?.get(stat)
-    }
-
-    /// Notes the hash of a file that was the same before and after it was read.
-    pub(super) fn remember(&self, stat: &Stat, hash: [u8; 32]) {
-        if let Some(hashes) = &self.hashes {
-            hashes.put(stat, hash);
-        }
+    pub fn remembering(self, hashes: Arc<HashStore>) -> Self {
+        Self { hashes: Memory::of(hashes), ..self }
     }
 
     /// Keeps at most so much of what interrupted syncs leave unfinished where this one stages; nothing with 0.

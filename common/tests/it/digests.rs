@@ -131,6 +131,9 @@ async fn a_digest_that_breaks_the_rules_ends_the_sync() {
                 listing(0, vec![here(b"a")]),
             ],
         ),
+        ("another top behind a missing block", vec![digest(0, b"b", 1), top()]),
+        ("a digest behind the end", vec![digest(0, b"b", 1), end(2), digest(0, b"c", 1)]),
+        ("two ends behind a missing block", vec![digest(0, b"b", 1), end(2), end(2)]),
         ("incomplete", vec![digest(0, b"b", 1), listing(0, vec![here(b"b")]), end(3)]),
     ] {
         let messages = [vec![top()], messages].concat();

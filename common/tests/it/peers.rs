@@ -1,6 +1,11 @@
 //! One side is the engine, the other is written out frame by frame: files that change at a chosen moment, and peers that lie.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs::{self, File, FileTimes},
+    path::Path,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use swarmwire_common::{
     channel::{Channel, FrameSender},
@@ -226,17 +231,26 @@ pub(crate) async fn lied_to_over(before: &[u8], lie: Lie) -> (Outcome, Vec<Strin
     lied_to_about(before, options(Durability::None), lie).await
 }
 
-async fn lied_to_about(
-    before: &[u8],
-    options: SyncOptions,
-    (messages, units): Lie,
-) -> (Outcome, Vec<String>) {
-    let pair = Pair::connect().await;
-    let [mut theirs, ours] = pair.channel().await;
+async fn lied_to_about(before: &[u8], options: SyncOptions, lie: Lie) -> (Outcome, Vec<String>) {
     let to = tempfile::tempdir().unwrap();
     if !before.is_empty() {
         fs::write(to.path().join("a"), before).unwrap();
     }
+    let outcome = lied_to_in(to.path(), options, lie).await;
+    let mut names: Vec<_> = fs::read_dir(to.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    if !before.is_empty() {
+        assert!(fs::read(to.path().join("a")).unwrap() == before, "what was here stays");
+    }
+    (outcome, names)
+}
+
+async fn lied_to_in(to: &Path, options: SyncOptions, (messages, units): Lie) -> Outcome {
+    let pair = Pair::connect().await;
+    let [mut theirs, ours] = pair.channel().await;
     let router = Router::new();
     let link = Link { data: router.register(ours.id()), connection: pair.gateway.clone(), channel: ours };
     let lying = async {
@@ -276,22 +290,13 @@ async fn lied_to_about(
         while let Ok(Some(_)) = theirs.recv.try_recv_bytes(CONTROL_FRAME_BYTES_MAX).await {}
         theirs.send.finish();
     };
-    let place = destination(to.path(), "").comparing(b"");
+    let place = destination(to, "").comparing(b"");
     let receiving = receive(link, place, options, Arc::new(Tally::default()));
     let both = async { tokio::join!(receiving, lying).0 };
-    let outcome = tokio::select! {
+    tokio::select! {
         outcome = both => outcome,
         () = router.run(pair.gateway.clone()) => panic!("the connection ended"),
-    };
-    let mut names: Vec<_> = fs::read_dir(to.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    if !before.is_empty() {
-        assert!(fs::read(to.path().join("a")).unwrap() == before, "what was here stays");
     }
-    (outcome, names)
 }
 
 #[tokio::test]
@@ -346,6 +351,28 @@ async fn a_patch_that_does_not_fit_ends_the_sync_and_one_that_does_not_match_fai
     assert!(matches!(outcome.error, Some(SyncError::Protocol(_))), "{:?}", outcome.error);
 }
 
+/// A source that breaks off while a comparison is open: nobody waits for its answer.
+#[tokio::test]
+async fn a_comparison_that_is_not_answered_does_not_hold_the_end() {
+    let by_content = SyncOptions { checksum: true, ..options(Durability::None) };
+    let stamp = FileTimes::new().set_modified(UNIX_EPOCH + Duration::new(1, 2));
+    for last in
+        [SourceMessage::Duplicate { index: 9, of: 1, hash: [0; 32] }, SourceMessage::Differs { index: 9 }]
+    {
+        let to = tempfile::tempdir().unwrap();
+        for number in 0..50 {
+            let path = to.path().join(format!("{number:02}"));
+            fs::write(&path, b"hello").unwrap();
+            File::options().write(true).open(path).unwrap().set_times(stamp).unwrap();
+        }
+        let names: Vec<String> = (0..50).map(|number| format!("{number:02}")).collect();
+        let files = names.iter().map(|name| file(name.as_bytes(), 5)).collect();
+        let lie = vec![top(), listing(0, files), last];
+        let outcome = lied_to_in(to.path(), by_content, (lie, vec![])).await;
+        assert!(matches!(outcome.error, Some(SyncError::Protocol(_))), "{:?}", outcome.error);
+    }
+}
+
 /// A source calls files copies of others: only what is one in the end gets its name.
 #[tokio::test]
 async fn a_copy_is_believed_only_where_it_is_one() {
@@ -372,6 +399,14 @@ async fn a_copy_is_believed_only_where_it_is_one() {
         assert!(failure.reason.contains("copied from `a`"), "{what}: {}", failure.reason);
         assert_eq!(names, ["a", "d"], "{what}");
     }
+
+    // Where nothing is to be touched.
+    let dry = SyncOptions { dry_run: true, checksum: true, ..options(Durability::None) };
+    let mut lie = listed([5, 5]);
+    lie.push(duplicate(1, 2, b"hello"));
+    let (outcome, names) = lied_to_about(b"hallo", dry, (lie, vec![])).await;
+    assert!(matches!(outcome.error, Some(SyncError::Protocol(_))), "{:?}", outcome.error);
+    assert_eq!(names, ["a"]);
 
     // Of each other, so that nothing comes of either.
     let mut ring = listed([5, 5]);
@@ -493,7 +528,7 @@ async fn content_that_was_not_asked_for_or_is_not_what_it_says_ends_the_sync() {
 #[tokio::test]
 async fn a_destination_that_has_enough_may_break_streams_off_before_it_says_so() {
     let from = tempfile::tempdir().unwrap();
-    fs::File::create(from.path().join("large.log")).unwrap().set_len(256 * CHUNK_BYTES).unwrap();
+    File::create(from.path().join("large.log")).unwrap().set_len(256 * CHUNK_BYTES).unwrap();
     let (outcome, ()) = with_source(from.path(), options(Durability::Batch), async |channel, connection| {
         channel.send.send(&DestinationMessage::Want(vec![Run { first: 1, count: 1 }])).await.unwrap();
         channel.send.send(&DestinationMessage::PlanEnd).await.unwrap();

@@ -103,6 +103,19 @@ async fn a_file_that_was_altered_behind_our_back_is_repaired() {
     }
 }
 
+/// Alone, so that nothing else holds the plan open while it is read.
+#[tokio::test]
+async fn a_large_file_that_differs_though_nothing_shows_it_is_repaired() {
+    let fixture = Fixture::new().await;
+    fs::remove_dir_all(fixture.path("from/deep")).unwrap();
+    fs::remove_file(fixture.path("from/large-0")).unwrap();
+    fixture.sync().await;
+    for _ in 0..5 {
+        alter(&fixture.path("to/large-1"));
+        assert!((1..=2 * 32 * 1024).contains(&fixture.sync().await.0));
+    }
+}
+
 #[tokio::test]
 async fn a_store_that_is_gone_or_damaged_costs_time_only() {
     let fixture = Fixture::new().await;

@@ -14,6 +14,7 @@ use std::{
 use super::Shared;
 use crate::{
     delta::{Cuts, Signature, Signer},
+    entry::Timestamp,
     limits::{self, CHUNK_BYTES},
     path::{Name, RelPath},
     root::{EntryType, File, Stat, descriptors, staging::PartialKey},
@@ -85,7 +86,11 @@ struct State {
     compared: usize,
     /// Nothing more will be asked for, or the sync is over.
     is_closed: bool,
+    is_aborted: bool,
 }
+
+/// Files of which only the hash is told and that are not answered: 10 MB here and at the source.
+const COMPARED_MAX: usize = 32_768;
 
 /// What a thread is to do.
 enum Next {
@@ -98,8 +103,11 @@ enum Next {
 impl Bases {
     /// Asks for a file that is wanted, with a candidate for its content.
     pub(super) fn ask(&self, index: u32, candidate: Candidate) {
-        self.state().asked.push_back((index, candidate));
-        self.changed.notify_one();
+        let mut state = self.state();
+        if !state.is_aborted {
+            state.asked.push_back((index, candidate));
+            self.changed.notify_one();
+        }
     }
 
     /// Waits until the source has been told of all that was asked for, whose bases are held open then, or the sync is over.
@@ -115,7 +123,7 @@ impl Bases {
         self.state().is_closed = true;
         self.changed.notify_all();
         work(shared);
-        let busy = |state: &mut State| state.reading + state.untold > 0;
+        let busy = |state: &mut State| !state.is_aborted && !state.is_settled();
         drop(self.changed.wait_while(self.state(), busy).expect("no holder panics"));
     }
 
@@ -125,7 +133,9 @@ impl Bases {
         let is_compared = state.told.get(&index).is_some_and(|basis| basis.candidate == Candidate::OwnHash);
         if is_compared {
             state.settle(index);
-            state.asked.push_back((index, Candidate::Own));
+            if !state.is_aborted {
+                state.asked.push_back((index, Candidate::Own));
+            }
             self.changed.notify_all();
         }
         is_compared
@@ -135,8 +145,8 @@ impl Bases {
     pub(super) fn abort(&self) {
         let mut state = self.state();
         state.asked.clear();
-        state.compared = 0;
         state.is_closed = true;
+        state.is_aborted = true;
         self.changed.notify_all();
     }
 
@@ -155,6 +165,9 @@ impl Bases {
     fn next(&self, has_ready: bool) -> Next {
         let mut state = self.state();
         loop {
+            if state.is_aborted {
+                return if has_ready { Next::Tell } else { Next::End };
+            }
             if state.has_room(self.open_max)
                 && let Some((index, candidate)) = state.asked.pop_front()
             {
@@ -164,7 +177,8 @@ impl Bases {
             if has_ready {
                 return Next::Tell;
             }
-            if state.is_closed && state.asked.is_empty() && state.compared == 0 {
+            // What is being compared, or read to be, may be asked for once more.
+            if state.is_closed && state.is_settled() {
                 return Next::End;
             }
             state = self.changed.wait(state).expect("no holder panics");
@@ -196,14 +210,18 @@ impl Bases {
 }
 
 impl State {
+    /// Whether the source has been told of all that was asked for, and has answered where it must.
+    fn is_settled(&self) -> bool {
+        self.asked.is_empty() && self.reading + self.untold + self.compared == 0
+    }
+
     /// Forgets the basis of a file; false if there is none.
     fn settle(&mut self, index: u32) -> bool {
         let Some(basis) = self.told.remove(&index) else { return false };
         self.chunks -= basis.chunks;
         self.held -= basis.held();
         self.large -= usize::from(basis.is_large);
-        // After an abort nobody waits for an answer.
-        self.compared = self.compared.saturating_sub(usize::from(basis.candidate == Candidate::OwnHash));
+        self.compared -= usize::from(basis.candidate == Candidate::OwnHash);
         true
     }
 
@@ -212,6 +230,7 @@ impl State {
         self.chunks + (self.reading + 1) * limits::SIGNATURE_CHUNKS_MAX <= limits::SIGNATURE_CHUNKS_TOLD_MAX
             && self.held + self.reading < open_max
             && self.large + self.reading < limits::BASES_LARGE_MAX
+            && self.compared + self.reading < COMPARED_MAX
     }
 }
 
@@ -288,10 +307,12 @@ impl Ready {
 /// Reads a candidate to its end. There is no signature of one that is told by its hash.
 fn sign(shared: &Shared, index: u32, candidate: Candidate) -> io::Result<(Option<Signature>, Basis)> {
     let files = open(shared, index, &candidate)?;
+    let hashes = &shared.landing.destination().hashes;
+    let began = hashes.begin();
     let stats: Vec<Stat> = files.iter().map(File::stat).collect::<io::Result<_>>()?;
     let size = stats.iter().map(|stat| stat.size).sum();
     if candidate == Candidate::OwnHash {
-        return Ok((None, Basis::by_hash(size, hash(shared, &files[0], &stats[0])?)));
+        return Ok((None, Basis::by_hash(size, hash(shared, &files[0], (&stats[0], began))?)));
     }
     let mut signer = Signer::new(Cuts::for_size(size));
     let mut bytes = Vec::with_capacity(files.len());
@@ -304,7 +325,7 @@ fn sign(shared: &Shared, index: u32, candidate: Candidate) -> io::Result<(Option
     let is_whole = files.len() == 1 && bytes[0] == read;
     let hash = hash.into();
     if is_whole && files[0].stat()? == stats[0] {
-        shared.landing.destination().remember(&stats[0], hash);
+        hashes.put(&stats[0], hash, began);
     }
     let is_held = candidate != Candidate::Own || size > CHUNK_BYTES;
     let chunks = signature.chunks.len();
@@ -315,11 +336,11 @@ fn sign(shared: &Shared, index: u32, candidate: Candidate) -> io::Result<(Option
 }
 
 /// The hash of a file, remembered or read.
-fn hash(shared: &Shared, file: &File, stat: &Stat) -> io::Result<[u8; 32]> {
-    let destination = shared.landing.destination();
+fn hash(shared: &Shared, file: &File, (stat, began): (&Stat, Option<Timestamp>)) -> io::Result<[u8; 32]> {
+    let hashes = &shared.landing.destination().hashes;
     // What the source will remove is read.
     if !shared.options.remove_source
-        && let Some(hash) = destination.remembered(stat)
+        && let Some(hash) = hashes.get(stat)
     {
         return Ok(hash);
     }
@@ -329,7 +350,7 @@ fn hash(shared: &Shared, file: &File, stat: &Stat) -> io::Result<[u8; 32]> {
     })?;
     let hash = hasher.finalize().into();
     if file.stat()? == *stat {
-        destination.remember(stat, hash);
+        hashes.put(stat, hash, began);
     }
     Ok(hash)
 }

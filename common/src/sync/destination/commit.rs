@@ -34,6 +34,8 @@ pub(super) struct Written {
     /// None for a file that was in its place already, with the content that was coming.
     pub(super) temp: Option<TempName>,
     pub(super) bytes: u64,
+    /// BLAKE3 of a large file, which is known.
+    pub(super) hash: Option<[u8; 32]>,
 }
 
 /// Takes written files, as the durability asks.
@@ -176,6 +178,9 @@ fn rename(shared: &Shared, written: Written) -> io::Result<Arc<Dir>> {
             staging.dir().rename_new(temp.1, &dir, name)?;
         }
         other => other?,
+    }
+    if let Some(hash) = written.hash {
+        shared.fresh.note(written.index, hash);
     }
     shared.tally.committed.fetch_add(1, Relaxed);
     items::committed(shared, written.index);

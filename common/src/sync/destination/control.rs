@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_channel::{Receiver, Sender};
 use tokio::time::{interval, timeout};
 
-use super::{Duplicate, Shared, Work, attributes, duplicates, farewell};
+use super::{Duplicate, Shared, UNWANTED, Work, attributes, duplicates, farewell};
 use crate::{
     channel::{FrameError, FrameReceiver, FrameSender},
     limits,
@@ -27,6 +27,7 @@ pub(super) async fn read(
     blocks: Sender<SourceMessage>,
     work: Sender<Work>,
 ) -> Result<(), SyncError> {
+    let mut order = Order::default();
     loop {
         let message =
             timeout(limits::SYNC_SILENCE_MAX, recv.recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>())
@@ -41,6 +42,7 @@ pub(super) async fn read(
             | SourceMessage::ListingDigest { .. }
             | SourceMessage::ListingEnd { .. } => {
                 check_extras(&message, shared)?;
+                order.check(&message)?;
                 blocks.send(message).await.map_err(|_| shared.ended_by("it lists entries after the end"))?;
             }
             SourceMessage::Failed { index, path, reason } => {
@@ -65,6 +67,7 @@ pub(super) async fn read(
                 let same = Work::Same(index, hash);
                 work.send(same).await.map_err(|_| shared.ended_by("it spoke after the end"))?;
             }
+            SourceMessage::Duplicate { .. } if shared.options.dry_run => return Err(UNWANTED),
             SourceMessage::Duplicate { index, of, hash } => {
                 duplicates::note(shared, Duplicate { index, of, hash })?;
             }
@@ -102,6 +105,27 @@ fn check_extras(message: &SourceMessage, shared: &Shared) -> Result<(), SyncErro
             .filter_map(|entry| entry.extra.as_ref())
             .try_for_each(|extra| attributes::check(extra, preserve)),
         _ => Ok(()),
+    }
+}
+
+/// What of the listing may still come, so that nothing is handed to the planner which it does not wait for.
+#[derive(Default)]
+struct Order {
+    has_ended: bool,
+    /// Blocks that were told by their digests, and may be listed after the end.
+    digests: usize,
+}
+
+impl Order {
+    fn check(&mut self, message: &SourceMessage) -> Result<(), SyncError> {
+        match message {
+            SourceMessage::Listing { .. } if self.has_ended && self.digests > 0 => self.digests -= 1,
+            _ if self.has_ended => return Err(SyncError::Protocol("it lists entries after the end")),
+            SourceMessage::ListingDigest { .. } => self.digests += 1,
+            SourceMessage::ListingEnd { .. } => self.has_ended = true,
+            _ => {}
+        }
+        Ok(())
     }
 }
 

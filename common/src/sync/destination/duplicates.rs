@@ -1,7 +1,7 @@
 //! Files that are the same as others of this sync. Of them only that comes; they are copied here when all else is in place.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -32,18 +32,10 @@ impl Duplicates {
     /// All that were told, each of a file that is no duplicate itself.
     pub(super) fn take(&self) -> Vec<Duplicate> {
         let told = std::mem::take(&mut *self.told());
-        let origin = |duplicate: &Duplicate| {
-            let mut of = duplicate.of;
-            // A ring, of which nothing ever came, is left at some point.
-            for _ in 0..told.len() {
-                match told.get(&of) {
-                    Some(other) => of = other.of,
-                    None => break,
-                }
-            }
-            Duplicate { of, ..*duplicate }
-        };
-        told.values().map(origin).collect()
+        let mut origins = HashMap::new();
+        told.values()
+            .map(|duplicate| Duplicate { of: origin(&told, &mut origins, duplicate.of), ..*duplicate })
+            .collect()
     }
 
     /// The sync is over: no more is copied.
@@ -58,6 +50,22 @@ impl Duplicates {
     fn told(&self) -> MutexGuard<'_, BTreeMap<u32, Duplicate>> {
         self.told.lock().expect("no holder panics")
     }
+}
+
+/// The file at the end of a chain of copies, with every step on the way noted in `origins`, so that no chain is walked twice.
+fn origin(told: &BTreeMap<u32, Duplicate>, origins: &mut HashMap<u32, u32>, mut at: u32) -> u32 {
+    let mut way = Vec::new();
+    // A ring, of which nothing ever came, is left where it closes.
+    while let Some(next) = told.get(&at).filter(|_| way.len() <= told.len()) {
+        if let Some(&known) = origins.get(&at) {
+            at = known;
+            break;
+        }
+        way.push(at);
+        at = next.of;
+    }
+    origins.extend(way.into_iter().map(|step| (step, at)));
+    at
 }
 
 /// Takes a file as settled for now.

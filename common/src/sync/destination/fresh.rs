@@ -19,6 +19,7 @@ impl Fresh {
 /// Remembers those that are in place and still look as they came. Blocks.
 pub(super) fn remember(shared: &Shared) {
     let fresh = std::mem::take(&mut *shared.fresh.0.lock().expect("no holder panics"));
+    let hashes = &shared.landing.destination().hashes;
     for (index, hash) in fresh {
         let name = shared.name_of(index);
         let looked =
@@ -27,7 +28,7 @@ pub(super) fn remember(shared: &Shared) {
         let Ok(stat) = looked else { continue };
         let tree = shared.tree.read().expect("no holder panics");
         if stat.size == tree.size(index) && stat.metadata == tree.metadata(index) {
-            shared.landing.destination().remember(&stat, hash);
+            hashes.put(&stat, hash, hashes.begin());
         }
     }
 }

@@ -138,6 +138,7 @@ impl Planner<'_> {
                     return Err(SyncError::Protocol("its listing is not complete"));
                 }
                 self.shared.tally.listing_complete.store(1, Relaxed);
+                self.answer();
                 self.wants.tell(self.shared);
                 self.seek();
                 self.shared.bases.finish(self.shared);

@@ -3,6 +3,7 @@
 //! A file gets here when its content and its name have been made durable, and not before. Told in runs: once for each batch, and at the end.
 
 use std::{
+    collections::HashSet,
     io,
     sync::{Mutex, MutexGuard},
 };
@@ -17,13 +18,24 @@ use crate::{
 /// Files that were made durable one by one are told this many at a time. Chosen, not measured.
 const TOLD_TOGETHER: usize = 256;
 
-/// Safe, and not told yet.
 #[derive(Debug, Default)]
-pub(super) struct Receipts(Mutex<Vec<u32>>);
+pub(super) struct Receipts {
+    /// Safe, and not told yet.
+    untold: Mutex<Vec<u32>>,
+    /// In place without all that belongs to them, so that the source keeps them.
+    left_out: Mutex<HashSet<u32>>,
+}
 
 impl Receipts {
     fn untold(&self) -> MutexGuard<'_, Vec<u32>> {
-        self.0.lock().expect("no holder panics")
+        self.untold.lock().expect("no holder panics")
+    }
+}
+
+/// This file will be here without something that belongs to it, and must stay at the source.
+pub(super) fn leave_out(shared: &Shared, index: u32) {
+    if shared.options.remove_source {
+        shared.receipts.left_out.lock().expect("no holder panics").insert(index);
     }
 }
 
@@ -34,7 +46,8 @@ pub(super) fn add(shared: &Shared, indexes: impl IntoIterator<Item = u32>) {
     }
     let is_full = {
         let mut untold = shared.receipts.untold();
-        untold.extend(indexes);
+        let left_out = shared.receipts.left_out.lock().expect("no holder panics");
+        untold.extend(indexes.into_iter().filter(|index| !left_out.contains(index)));
         untold.len() >= TOLD_TOGETHER
     };
     if is_full {

@@ -167,7 +167,7 @@ impl Writer<'_> {
             Ok(())
         };
         match written() {
-            Ok(()) => Ok(Written { index, temp: Some(temp), bytes }),
+            Ok(()) => Ok(Written { index, temp: Some(temp), bytes, hash: None }),
             Err(err) => {
                 // It may not exist; what stays goes with the staging place.
                 let _gone = staging.dir().remove_file(temp.as_name());
@@ -215,6 +215,9 @@ impl Writer<'_> {
     /// The assembly of a large file, begun with its first unit; `None` for a file that was given up.
     fn assembly(&self, file: FileAttempt) -> Result<Option<Arc<Assembly>>, SyncError> {
         let shared = self.shared;
+        if shared.tree.read().expect("no holder panics").node_type(file.index) != Some(NodeType::File) {
+            return Err(UNWANTED);
+        }
         // Made before the lock is taken, under which no disk call happens.
         let staging = shared.landing.staging();
         let key = shared.landing.partial_key(&shared.path_of(file.index));
@@ -275,8 +278,8 @@ impl Writer<'_> {
         }
         match finished {
             Ok((temp, bytes, hash)) => {
-                self.shared.fresh.note(index, hash);
-                self.committer.commit(self.shared, Written { index, temp: Some(temp), bytes });
+                let written = Written { index, temp: Some(temp), bytes, hash: Some(hash) };
+                self.committer.commit(self.shared, written);
             }
             Err(err) => {
                 assembly.discard();
@@ -335,7 +338,7 @@ impl Writer<'_> {
                 shared.tally.bytes_unchanged.fetch_add(bytes, Relaxed);
                 if shared.options.remove_source {
                     // It may have come here a moment ago.
-                    self.committer.commit(shared, Written { index, temp: None, bytes: 0 });
+                    self.committer.commit(shared, Written { index, temp: None, bytes: 0, hash: None });
                 }
             }
             Err(err) => shared.fail_io(index, "it is the same, and cannot be kept", &err),

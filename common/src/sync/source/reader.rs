@@ -127,11 +127,7 @@ impl Reader<'_> {
         let listed = self.listed(want);
         let started = std::time::Instant::now();
         let file = self.open(listed.index)?;
-        if self.shared.options.preserve.hard_links
-            && !self.shared.hard_links.is_as_listed(listed.index, &file.stat()?)
-        {
-            return Err(ReadError::Swapped);
-        }
+        self.check_links(listed.index, &file.stat()?)?;
         if listed.basis.is_some()
             && self.shared.source.selection.missing_ok()
             && regular(&file)?.size < listed.size
@@ -163,6 +159,14 @@ impl Reader<'_> {
         }
         if self.pack.is_full() {
             self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Whether a file that is listed under several names still is the one that was.
+    fn check_links(&self, index: u32, stat: &Stat) -> Result<(), ReadError> {
+        if self.shared.options.preserve.hard_links && !self.shared.hard_links.is_as_listed(index, stat) {
+            return Err(ReadError::Swapped);
         }
         Ok(())
     }

@@ -110,8 +110,10 @@ impl Wanted {
     }
 
     /// The file has another hash, so it may be wanted again. To be called before the destination is told.
-    pub(super) fn reopen(&self, index: u32) {
-        self.state().known.clear(index);
+    pub(super) fn reopen(&self, index: u32, size: u64) {
+        let mut state = self.state();
+        state.known.clear(index);
+        state.bytes = state.bytes.saturating_sub(size);
     }
 
     /// Bytes of all files that are or were wanted, as they are listed.
@@ -290,9 +292,9 @@ mod tests {
         unless().unwrap();
         assert_eq!(wanted.next(), Some(Want { index: 1, has: Has::Hash([7; 32]) }));
         assert!(run().is_err());
-        wanted.reopen(1);
+        wanted.reopen(1, 1);
         run().unwrap();
-        wanted.reopen(1);
+        wanted.reopen(1, 1);
         assert!(unless().is_err(), "that would be a reading for each message");
     }
 

@@ -31,6 +31,8 @@ pub(super) struct Comparing {
     own: Option<(u32, Arc<Dir>, Vec<Vec<u8>>)>,
     /// Answers that the source has not been told.
     answers: Vec<bool>,
+    /// The listing's end has come, and waits.
+    has_ended: bool,
 }
 
 /// Entries that an honest source can have told behind a block that is on its way: those that were not answered, and a block that was
@@ -42,8 +44,8 @@ enum Waiting {
     Block { directory: u32, count: u32 },
     /// It is here.
     Here { directory: u32, entries: Vec<(ListingEntry, Found)> },
-    /// The end of the listing, or what should not have come.
-    Message(SourceMessage),
+    /// The end of the listing.
+    End(SourceMessage),
 }
 
 impl Planner<'_> {
@@ -64,7 +66,11 @@ impl Planner<'_> {
                 }
                 return self.message(message);
             }
-            message => self.comparing.waiting.push_back(Waiting::Message(message)),
+            message @ SourceMessage::ListingEnd { .. } if !self.comparing.has_ended => {
+                self.comparing.has_ended = true;
+                self.comparing.waiting.push_back(Waiting::End(message));
+            }
+            _ => return Err(SyncError::Protocol("it goes on listing behind a block that is missing")),
         }
         Ok(super::More::Yes)
     }
@@ -89,7 +95,11 @@ impl Planner<'_> {
             return Err(SyncError::Protocol("it tells digests where that was not agreed"));
         }
         self.comparing.entries += count as usize;
-        if count == 0 || count as usize > limits::BLOCK_ENTRIES_MAX || self.comparing.entries > WAITING_MAX {
+        if self.comparing.has_ended
+            || count == 0
+            || count as usize > limits::BLOCK_ENTRIES_MAX
+            || self.comparing.entries > WAITING_MAX
+        {
             return Err(SyncError::Protocol("a digest is of nothing, or of too much"));
         }
         let after = match self.comparing.reached.take() {
@@ -132,7 +142,9 @@ impl Planner<'_> {
         let (_, dir, names) = self.comparing.own.as_ref()?;
         let from = names.partition_point(|name| name.as_slice() <= after);
         let to = names.partition_point(|name| name.as_slice() <= last);
-        let entries = shared.tally.timed(Stage::Plan, || look_at(dir, names.get(from..to)?).ok())?;
+        let entries = shared
+            .tally
+            .timed(Stage::Plan, || look_at(dir, names.get(from..to)?, count as usize).ok().flatten())?;
         let is_same =
             entries.len() == count as usize && block_digest(entries.iter().map(|(entry, _)| entry)) == hash;
         is_same.then_some(entries)
@@ -167,7 +179,7 @@ impl Planner<'_> {
                     break;
                 }
                 Waiting::Here { directory, entries } => self.here(directory, entries)?,
-                Waiting::Message(message) => return self.message(message),
+                Waiting::End(message) => return self.message(message),
             }
         }
         Ok(super::More::Yes)
@@ -180,10 +192,13 @@ impl Current {
     }
 }
 
-/// What these names are, as a listing would tell it, without what is never listed.
-fn look_at(dir: &Dir, names: &[Vec<u8>]) -> io::Result<Vec<(ListingEntry, Found)>> {
-    let mut entries = Vec::with_capacity(names.len());
+/// What these names are, as a listing would tell it, without what is never listed; `None` if that is more than `count`.
+fn look_at(dir: &Dir, names: &[Vec<u8>], count: usize) -> io::Result<Option<Vec<(ListingEntry, Found)>>> {
+    let mut entries = Vec::with_capacity(count.min(names.len()));
     for name in names {
+        if entries.len() > count {
+            return Ok(None);
+        }
         let stat = dir.stat(Name::new(name).expect("listed as a name"))?;
         let existing = existing(dir, Name::new(name).expect("listed as a name"), &stat)?;
         let kind = match (&stat.entry_type, &existing) {
@@ -197,5 +212,5 @@ fn look_at(dir: &Dir, names: &[Vec<u8>]) -> io::Result<Vec<(ListingEntry, Found)
         let entry = ListingEntry { name: name.clone(), kind, metadata: stat.metadata, extra: None };
         entries.push((entry, (existing, Some(stat))));
     }
-    Ok(entries)
+    Ok(Some(entries))
 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     delta::Signature,
+    entry::Timestamp,
     hash::{TreeHasher, chunk_chaining_value},
     limits::{CHUNK_BYTES, READ_ATTEMPTS_MAX},
     root::{File, Stat},
@@ -31,7 +32,7 @@ enum Read {
 impl Reader<'_> {
     pub(super) fn large(&mut self, listed: &Listed, file: &File) -> Result<(), ReadError> {
         for attempt in 0..READ_ATTEMPTS_MAX {
-            let before = regular(file)?;
+            let (began, before) = (self.shared.source.hashes.begin(), regular(file)?);
             if before.size <= CHUNK_BYTES {
                 return Err(ReadError::Changing);
             }
@@ -41,7 +42,7 @@ impl Reader<'_> {
                 Some(basis) => self.send_patched(reading, file, basis)?,
             };
             let (Read::Sent(hash) | Read::Same(hash)) = read else { continue };
-            if !self.is_consistent(file, &before, hash)? {
+            if !self.is_consistent(file, (&before, began), hash)? {
                 continue;
             }
             self.shared.removal.note(listed.index, &before, || hash.into());
@@ -152,9 +153,14 @@ impl Reader<'_> {
     }
 
     /// Whether what was read, with this hash, is what the file held at one moment.
-    fn is_consistent(&self, file: &File, before: &Stat, hash: blake3::Hash) -> Result<bool, ReadError> {
+    fn is_consistent(
+        &self,
+        file: &File,
+        (before, began): (&Stat, Option<Timestamp>),
+        hash: blake3::Hash,
+    ) -> Result<bool, ReadError> {
         if regular(file)?.same_content(before) {
-            self.shared.source.remember(before, hash.into());
+            self.shared.source.hashes.put(before, hash.into(), began);
             return Ok(true);
         }
         Ok(self.hash_file(file, before.size)? == Some(hash))

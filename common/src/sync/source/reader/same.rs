@@ -8,20 +8,23 @@ impl Reader<'_> {
     pub(super) fn unless(&mut self, index: u32, hash: [u8; 32]) -> Result<(), ReadError> {
         let file = self.open(index)?;
         let stat = regular(&file)?;
+        self.check_links(index, &stat)?;
         if self.is_as_listed((index, &file))? && self.hash(&file)? == Some(hash.into()) {
             self.shared.removal.note(index, &stat, || hash);
             return Ok(self.same(index, hash)?);
         }
-        self.shared.wanted.reopen(index);
+        let size = self.shared.tree.read().expect("no holder panics").size(index);
+        self.shared.wanted.reopen(index, size);
         Ok(self.shared.say(SourceMessage::Differs { index })?)
     }
 
     /// The hash of a file; `None` if it changed while it was read.
     fn hash(&self, file: &File) -> Result<Option<blake3::Hash>, ReadError> {
-        let before = regular(file)?;
+        let hashes = &self.shared.source.hashes;
+        let (began, before) = (hashes.begin(), regular(file)?);
         // What will be removed is read.
         if !self.shared.removal.is_asked()
-            && let Some(known) = self.shared.source.remembered(&before)
+            && let Some(known) = hashes.get(&before)
         {
             return Ok(Some(known.into()));
         }
@@ -30,7 +33,7 @@ impl Reader<'_> {
             return Ok(None);
         }
         if let Some(hash) = hash {
-            self.shared.source.remember(&before, hash.into());
+            hashes.put(&before, hash.into(), began);
         }
         Ok(hash)
     }

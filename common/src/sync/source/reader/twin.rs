@@ -14,6 +14,10 @@ impl Reader<'_> {
     pub(super) fn original(&mut self, index: u32, file: &File) -> Option<(u32, [u8; 32])> {
         let size = self.shared.tree.read().expect("no holder panics").size(index);
         for other in self.shared.twins.meet(index, size) {
+            // Its owner at the destination could not read it.
+            if self.shared.tree.read().expect("no holder panics").metadata(other).mode & 0o400 == 0 {
+                continue;
+            }
             // What cannot be compared is sent, and says there what is wrong.
             let Ok(twin) = self.open(other) else { continue };
             if let Ok(Some(hash)) = self.compare((index, file), (other, &twin)) {
