@@ -357,7 +357,7 @@ async fn a_comparison_that_is_not_answered_does_not_hold_the_end() {
     let by_content = SyncOptions { checksum: true, ..options(Durability::None) };
     let stamp = FileTimes::new().set_modified(UNIX_EPOCH + Duration::new(1, 2));
     for last in
-        [SourceMessage::Duplicate { index: 9, of: 1, hash: [0; 32] }, SourceMessage::Differs { index: 9 }]
+        [SourceMessage::Duplicate { index: 99, of: 1, hash: [0; 32] }, SourceMessage::Differs { index: 99 }]
     {
         let to = tempfile::tempdir().unwrap();
         for number in 0..50 {
