@@ -374,16 +374,14 @@ pub enum SourceMessage {
     Digests(Vec<Digest>),
 }
 
-/// The first 16 bytes of BLAKE3 of the encoded entries of a listing block, without their count.
+/// The first 16 bytes of BLAKE3 of the encoded list of a listing block's entries.
 pub type BlockDigest = [u8; 16];
 
 /// The digest of a listing block.
 pub fn block_digest<'a>(entries: impl IntoIterator<Item = &'a ListingEntry>) -> BlockDigest {
-    let mut hasher = blake3::Hasher::new();
-    for entry in entries {
-        hasher.update(&codec::encode(entry));
-    }
-    *hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes")
+    // At once, because hashing many pieces is several times slower.
+    let entries: Vec<&ListingEntry> = entries.into_iter().collect();
+    *blake3::hash(&codec::encode(&entries)).as_bytes().first_chunk().expect("a hash has 32 bytes")
 }
 
 /// Microseconds of each stage, in the order of `sync::Stage::ALL`.
