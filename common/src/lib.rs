@@ -1,7 +1,8 @@
 //! What both ends of a swarm must agree on: names, messages, hashes, bounds, and the sync engine.
 //!
 //! The pure half (`path`, `entry`, `filter`, `hash`, `delta`, `zeros`, `codec`, `wire`, `limits`) turns bytes into values and decides; it knows no
-//! clock, file system, socket or randomness. The other half acts: `root` is the only way to the disk, `transport` the
+//! clock, file system, socket or randomness. The other half acts: `root` is the only way to the trees on the disk, `hashes` keeps a
+//! file of its own beside them, `transport` the
 //! only place that builds QUIC configuration, `channel` puts frames on a stream, and `sync` moves a tree.
 //!
 //! Nothing here prints, and nothing here decides who may do what: that is the gateway's (`server::grants`).

@@ -138,7 +138,7 @@ pub const UNITS_QUEUED_MAX: usize = 8;
 /// Listing blocks waiting for the planner: 16 × 32 KiB, of an honest peer.
 pub const BLOCKS_QUEUED_MAX: usize = 16;
 
-/// Entries of listing blocks that were told by their digests and not answered: about 10 MB at the destination, which may have to keep them, and enough
+/// Entries of listing blocks that were told by their digests and not answered: about 10 MB of ordinary ones at the destination, which may have to keep them, and enough
 /// for 650,000 entries a second over a round trip of 100 ms.
 pub const DIGEST_ENTRIES_AHEAD_MAX: usize = 65_536;
 
