@@ -49,6 +49,9 @@ pub const ALL: [&Description; 11] = [
     &sendme::PEER,
 ];
 
+/// Ours with other options, to be compared with itself.
+const VARIANTS: [&Description; 3] = [&swarm::AUTO, &swarm::ZSTD_1, &swarm::ZSTD_3];
+
 /// How long what only prepares a transfer may take: a key, an answer about a version. Chosen: each takes milliseconds.
 const PREPARATION_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -151,25 +154,31 @@ pub struct Prepared {
 impl Description {
     /// The peer called `id`.
     pub fn of_id(id: &str) -> Result<&'static Self> {
-        match ALL.into_iter().find(|peer| peer.id == id) {
+        match known().find(|peer| peer.id == id) {
             Some(peer) => Ok(peer),
-            None => bail!("unknown peer {id:?}; known are {}", Self::ids()),
+            None => {
+                bail!(
+                    "unknown peer {id:?}; known are {}",
+                    known().map(|peer| peer.id).collect::<Vec<_>>().join(", ")
+                )
+            }
         }
     }
+}
 
-    fn ids() -> String {
-        ALL.map(|peer| peer.id).join(", ")
-    }
+/// All that can be named.
+fn known() -> impl Iterator<Item = &'static Description> {
+    ALL.into_iter().chain(VARIANTS)
 }
 
 /// Says which peers are found, and how to install the others.
 pub fn list(out: &mut impl Write) -> Result<()> {
-    for peer in ALL {
+    for peer in known() {
         match (peer.find)() {
-            Some(version) => writeln!(out, "{:<10} found    {version}", peer.id)?,
-            None => writeln!(out, "{:<10} MISSING  install it with: {}", peer.id, peer.install)?,
+            Some(version) => writeln!(out, "{:<11} found    {version}", peer.id)?,
+            None => writeln!(out, "{:<11} MISSING  install it with: {}", peer.id, peer.install)?,
         }
-        writeln!(out, "{:<10}          {}", "", peer.what)?;
+        writeln!(out, "{:<11}          {}", "", peer.what)?;
     }
     Ok(())
 }

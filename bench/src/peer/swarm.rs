@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::{Description, Prepared, Site, Transfer, Transport};
 use crate::gateway::{self, Gateway, State};
 
-/// The description.
+/// The description, and what all variants have in common. It does not compress, since nobody else does.
 pub(super) const PEER: Description = Description {
     id: "swarm",
     what: "swarm sync to swarmd: QUIC, AES-128-GCM, every file verified by BLAKE3",
@@ -15,11 +15,35 @@ pub(super) const PEER: Description = Description {
     transport: Transport::Udp,
     install: "cargo build --release",
     find: || Some(format!("swarmwire {}", env!("CARGO_PKG_VERSION"))),
-    prepare,
+    prepare: |site, transfer| prepare(site, transfer, "never"),
     remembers: true,
 };
 
-fn prepare(site: &Site, transfer: &Transfer) -> Result<Prepared> {
+/// As users get it who say nothing of compression.
+pub(super) const AUTO: Description = Description {
+    id: "swarm-auto",
+    what: "swarm with --compress auto, which is its default",
+    prepare: |site, transfer| prepare(site, transfer, "auto"),
+    ..PEER
+};
+
+/// Compressing everything, for little of the processor's time.
+pub(super) const ZSTD_1: Description = Description {
+    id: "swarm-zstd1",
+    what: "swarm with --compress 1",
+    prepare: |site, transfer| prepare(site, transfer, "1"),
+    ..PEER
+};
+
+/// Compressing everything, as zstd does by itself.
+pub(super) const ZSTD_3: Description = Description {
+    id: "swarm-zstd3",
+    what: "swarm with --compress 3",
+    prepare: |site, transfer| prepare(site, transfer, "3"),
+    ..PEER
+};
+
+fn prepare(site: &Site, transfer: &Transfer, compress: &str) -> Result<Prepared> {
     let state = State::at(site.home, site.binaries);
     let gateway = Gateway::start(&state, site.ground, site.root)?;
     let remote = transfer.far.strip_prefix(site.root).context("the far tree is below the root")?;
@@ -35,7 +59,7 @@ fn prepare(site: &Site, transfer: &Transfer) -> Result<Prepared> {
     client.args(["sync", "--quiet", "--durability", if transfer.durable { "batch" } else { "none" }]);
     // An older build that a change is measured against never compresses, and does not know the option.
     if state.offers("--compress")? {
-        client.args(["--compress", "never"]);
+        client.args(["--compress", compress]);
     }
     if transfer.mirror && state.offers("--delete")? {
         client.arg("--delete");
