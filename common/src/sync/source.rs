@@ -284,9 +284,9 @@ async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), Sy
                 let tree = shared.tree.read().expect("no holder panics");
                 shared.wanted.push_with(&tree, files)?;
             }
-            DestinationMessage::WantUnless(files) => {
+            DestinationMessage::WantBeyond(files) => {
                 let tree = shared.tree.read().expect("no holder panics");
-                shared.wanted.push_unless(&tree, files)?;
+                shared.wanted.push_beyond(&tree, files)?;
             }
             DestinationMessage::Compared(has) => shared.digests.answer(&has)?,
             DestinationMessage::PlanEnd => {

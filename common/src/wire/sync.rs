@@ -3,11 +3,11 @@
 //! - The controller asks ([`SyncRequest`]); the gateway replies `ok`; the two take the roles of source and destination.
 //! - source → destination, in this order: `Select` in a push whose list is told apart; `Top`, then `Listing` blocks (every directory's entries after the block that names it),
 //!   with `Failed` and `Skipped` among them, then `ListingEnd`; then whatever becomes of wanted files that is not content.
-//! - destination → source: `Want`, `WantWith` and `WantUnless` as planning goes on, then `PlanEnd`; `Failed`, `NotDeleted` and `Progress` at any time;
+//! - destination → source: `Want`, `WantWith` and `WantBeyond` as planning goes on, then `PlanEnd`; `Failed`, `NotDeleted` and `Progress` at any time;
 //!   `Done` last. Content travels on data streams (`wire::data`).
 //!
 //! **Index**: entries are numbered from 0 (the top) in the order of their listing; both sides count alike, so an entry is named
-//! once and a number afterwards. A file is wanted at most once, and once more where `WantUnless` was answered by `Differs`.
+//! once and a number afterwards. A file is wanted at most once, and once more where `WantBeyond` was answered by `Differs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -310,7 +310,7 @@ pub enum SourceMessage {
         /// Bytes of all regular files listed.
         bytes: u64,
     },
-    /// This file is just what its `WantWith` or `WantUnless` has told, and no content follows for it.
+    /// This file is just what its `WantWith` or `WantBeyond` has told, and no content follows for it.
     Same {
         /// Which.
         index: u32,
@@ -335,7 +335,7 @@ pub enum SourceMessage {
         /// BLAKE3 of the content of both.
         hash: [u8; 32],
     },
-    /// This file has another hash than its `WantUnless` has told, and may be wanted again.
+    /// This file does not begin with what its `WantBeyond` has told, and may be wanted again.
     Differs {
         /// Which.
         index: u32,
@@ -449,8 +449,8 @@ pub enum DestinationMessage {
     Select(Vec<Vec<u8>>),
     /// The list is complete.
     SelectEnd,
-    /// Files whose content is wanted if it has another BLAKE3 than this.
-    WantUnless(Vec<(u32, [u8; 32])>),
+    /// Files that may be, or begin with, what the destination has: of each the content is wanted that comes after that.
+    WantBeyond(Vec<Beginning>),
     /// For each digest, in the order in which they came, whether the block is here just so.
     Compared(Vec<bool>),
     /// Files that are safe here with the content that was sent or told. Sent only with `remove_source`.
@@ -471,6 +471,17 @@ pub struct Run {
     pub first: u32,
     /// How many; at least 1.
     pub count: u32,
+}
+
+/// What the destination has of a file, it may be all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beginning {
+    /// Index of the file.
+    pub index: u32,
+    /// Bytes of it that the destination may have.
+    pub size: u64,
+    /// Their BLAKE3.
+    pub hash: [u8; 32],
 }
 
 /// A file whose content is wanted, and the chunks of what the destination may build it from.

@@ -19,7 +19,7 @@ use crate::{
     path::{Name, RelPath},
     root::{EntryType, File, Stat, descriptors, staging::PartialKey},
     sync::Stage,
-    wire::sync::{DestinationMessage, Run, WantWith},
+    wire::sync::{Beginning, DestinationMessage, Run, WantWith},
 };
 
 /// Which old file to try.
@@ -27,12 +27,27 @@ use crate::{
 pub(super) enum Candidate {
     /// The one whose place the new file takes.
     Own,
-    /// The same, by its hash alone: it is most likely what the source has.
-    OwnHash,
     /// Another one, by its path below the root.
     Other(RelPath),
     /// What an interrupted sync has left of the new file, and after it the old one, if it has one.
     Partial { key: PartialKey, own: bool },
+}
+
+/// How the source is told of an old file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// By its hash: it most likely is what the source has, or its beginning. If not, it is told by its chunks then.
+    Hash,
+    /// By its chunks.
+    Chunks,
+}
+
+impl Telling {
+    /// For a new file of `size` bytes, of which an old one of `has` bytes may be the beginning. Large files are told by their chunks: the
+    /// source would read one to its end before it knew, and then again.
+    pub(super) fn of_growing(size: u64, has: u64) -> Self {
+        if has < size && size <= CHUNK_BYTES { Self::Hash } else { Self::Chunks }
+    }
 }
 
 /// An old file that was told to the source.
@@ -40,6 +55,7 @@ pub(super) enum Candidate {
 pub(super) struct Basis {
     /// Which.
     pub(super) candidate: Candidate,
+    telling: Telling,
     /// BLAKE3 of all that was told.
     pub(super) hash: [u8; 32],
     /// Whether that is all of one file.
@@ -70,7 +86,7 @@ impl Default for Bases {
 
 #[derive(Debug, Default)]
 struct State {
-    asked: VecDeque<(u32, Candidate)>,
+    asked: VecDeque<(u32, Candidate, Telling)>,
     told: HashMap<u32, Arc<Basis>>,
     /// Chunks of all that is told.
     chunks: usize,
@@ -82,7 +98,7 @@ struct State {
     reading: usize,
     /// Candidates that are read, or cannot be, and of which the source has not been told.
     untold: usize,
-    /// Files of which the source was told the hash and has not said whether it has the same.
+    /// Files of which the source was told the hash and has not answered.
     compared: usize,
     /// Nothing more will be asked for, or the sync is over.
     is_closed: bool,
@@ -94,7 +110,7 @@ const COMPARED_MAX: usize = 32_768;
 
 /// What a thread is to do.
 enum Next {
-    Sign(u32, Candidate),
+    Sign(u32, Candidate, Telling),
     /// Say what is ready: there is nothing to do, or no room for more.
     Tell,
     End,
@@ -102,10 +118,10 @@ enum Next {
 
 impl Bases {
     /// Asks for a file that is wanted, with a candidate for its content.
-    pub(super) fn ask(&self, index: u32, candidate: Candidate) {
+    pub(super) fn ask(&self, index: u32, candidate: Candidate, telling: Telling) {
         let mut state = self.state();
         if !state.is_aborted {
-            state.asked.push_back((index, candidate));
+            state.asked.push_back((index, candidate, telling));
             self.changed.notify_one();
         }
     }
@@ -127,18 +143,17 @@ impl Bases {
         drop(self.changed.wait_while(self.state(), busy).expect("no holder panics"));
     }
 
-    /// The source has another hash of this file: it is asked for as any other. False if none was told.
+    /// What the source has of this file does not begin so: it is told of the same candidate's chunks. False if no hash was told.
     pub(super) fn differs(&self, index: u32) -> bool {
         let mut state = self.state();
-        let is_compared = state.told.get(&index).is_some_and(|basis| basis.candidate == Candidate::OwnHash);
-        if is_compared {
-            state.settle(index);
-            if !state.is_aborted {
-                state.asked.push_back((index, Candidate::Own));
-            }
-            self.changed.notify_all();
+        let told = state.told.get(&index).filter(|basis| basis.telling == Telling::Hash);
+        let Some(candidate) = told.map(|basis| basis.candidate.clone()) else { return false };
+        state.settle(index);
+        if !state.is_aborted {
+            state.asked.push_back((index, candidate, Telling::Chunks));
         }
-        is_compared
+        self.changed.notify_all();
+        true
     }
 
     /// The sync is over.
@@ -169,10 +184,10 @@ impl Bases {
                 return if has_ready { Next::Tell } else { Next::End };
             }
             if state.has_room(self.open_max)
-                && let Some((index, candidate)) = state.asked.pop_front()
+                && let Some((index, candidate, telling)) = state.asked.pop_front()
             {
                 state.reading += 1;
-                return Next::Sign(index, candidate);
+                return Next::Sign(index, candidate, telling);
             }
             if has_ready {
                 return Next::Tell;
@@ -194,7 +209,7 @@ impl Bases {
             state.chunks += basis.chunks;
             state.held += basis.held();
             state.large += usize::from(basis.is_large);
-            state.compared += usize::from(basis.candidate == Candidate::OwnHash);
+            state.compared += usize::from(basis.telling == Telling::Hash);
             state.told.insert(index, Arc::new(basis));
         }
     }
@@ -221,7 +236,7 @@ impl State {
         self.chunks -= basis.chunks;
         self.held -= basis.held();
         self.large -= usize::from(basis.is_large);
-        self.compared -= usize::from(basis.candidate == Candidate::OwnHash);
+        self.compared -= usize::from(basis.telling == Telling::Hash);
         true
     }
 
@@ -239,8 +254,8 @@ pub(super) fn work(shared: &Shared) {
     let mut ready = Ready::default();
     loop {
         match shared.bases.next(!ready.is_empty()) {
-            Next::Sign(index, candidate) => {
-                let signed = sign(shared, index, candidate);
+            Next::Sign(index, candidate, telling) => {
+                let signed = sign(shared, index, candidate, telling);
                 ready.add(index, signed, &shared.bases);
                 if ready.bytes >= limits::SIGNATURES_BYTES_TARGET {
                     ready.tell(shared);
@@ -256,7 +271,7 @@ pub(super) fn work(shared: &Shared) {
 #[derive(Default)]
 struct Ready {
     with: Vec<WantWith>,
-    unless: Vec<(u32, [u8; 32])>,
+    beyond: Vec<Beginning>,
     /// Files whose candidate cannot be read.
     without: Vec<Run>,
     count: usize,
@@ -272,8 +287,8 @@ impl Ready {
         self.count += 1;
         match signed {
             Ok((None, basis)) => {
-                self.bytes += size_of::<(u32, [u8; 32])>();
-                self.unless.push((index, basis.hash));
+                self.bytes += size_of::<Beginning>();
+                self.beyond.push(Beginning { index, size: basis.len(), hash: basis.hash });
                 bases.read(index, Some(basis));
             }
             Ok((Some(signature), basis)) => {
@@ -292,11 +307,11 @@ impl Ready {
     }
 
     fn tell(&mut self, shared: &Shared) {
-        let Self { with, unless, without, count, .. } = std::mem::take(self);
+        let Self { with, beyond, without, count, .. } = std::mem::take(self);
         let with = (!with.is_empty()).then_some(DestinationMessage::WantWith(with));
         let without = (!without.is_empty()).then_some(DestinationMessage::Want(without));
-        let unless = (!unless.is_empty()).then_some(DestinationMessage::WantUnless(unless));
-        for message in with.into_iter().chain(unless).chain(without) {
+        let beyond = (!beyond.is_empty()).then_some(DestinationMessage::WantBeyond(beyond));
+        for message in with.into_iter().chain(beyond).chain(without) {
             // A closed channel means that the sync has ended, and then nobody waits for this.
             let _ended = shared.control.send_blocking(message);
         }
@@ -305,14 +320,24 @@ impl Ready {
 }
 
 /// Reads a candidate to its end. There is no signature of one that is told by its hash.
-fn sign(shared: &Shared, index: u32, candidate: Candidate) -> io::Result<(Option<Signature>, Basis)> {
+fn sign(
+    shared: &Shared,
+    index: u32,
+    candidate: Candidate,
+    telling: Telling,
+) -> io::Result<(Option<Signature>, Basis)> {
     let files = open(shared, index, &candidate)?;
     let hashes = &shared.landing.destination().hashes;
     let began = hashes.begin();
     let stats: Vec<Stat> = files.iter().map(File::stat).collect::<io::Result<_>>()?;
     let size = stats.iter().map(|stat| stat.size).sum();
-    if candidate == Candidate::OwnHash {
-        return Ok((None, Basis::by_hash(size, hash(shared, &files[0], (&stats[0], began))?)));
+    let is_large = shared.tree.read().expect("no holder panics").size(index) > CHUNK_BYTES;
+    let is_held = candidate != Candidate::Own || size > CHUNK_BYTES && telling == Telling::Chunks;
+    if let (Telling::Hash, [file]) = (telling, &files[..]) {
+        let hash = hash(shared, file, (&stats[0], began))?;
+        let (bytes, files) = (vec![size], is_held.then_some(files));
+        let basis = Basis { candidate, telling, hash, is_whole: true, bytes, files, chunks: 0, is_large };
+        return Ok((None, basis));
     }
     let mut signer = Signer::new(Cuts::for_size(size));
     let mut bytes = Vec::with_capacity(files.len());
@@ -327,11 +352,10 @@ fn sign(shared: &Shared, index: u32, candidate: Candidate) -> io::Result<(Option
     if is_whole && files[0].stat()? == stats[0] {
         hashes.put(&stats[0], hash, began);
     }
-    let is_held = candidate != Candidate::Own || size > CHUNK_BYTES;
     let chunks = signature.chunks.len();
     let files = is_held.then_some(files);
-    let is_large = shared.tree.read().expect("no holder panics").size(index) > CHUNK_BYTES;
-    let basis = Basis { candidate, hash, is_whole, bytes, files, chunks, is_large };
+    let telling = Telling::Chunks;
+    let basis = Basis { candidate, telling, hash, is_whole, bytes, files, chunks, is_large };
     Ok((Some(signature), basis))
 }
 
@@ -344,6 +368,16 @@ fn hash(shared: &Shared, file: &File, (stat, began): (&Stat, Option<Timestamp>))
     {
         return Ok(hash);
     }
+    read_hash(shared, file, (stat, began))
+}
+
+/// The hash of a file as it is read now, which is remembered.
+fn read_hash(
+    shared: &Shared,
+    file: &File,
+    (stat, began): (&Stat, Option<Timestamp>),
+) -> io::Result<[u8; 32]> {
+    let hashes = &shared.landing.destination().hashes;
     let mut hasher = blake3::Hasher::new();
     read_all(shared, file, |bytes| {
         hasher.update(bytes);
@@ -377,7 +411,7 @@ fn read_all(shared: &Shared, file: &File, mut take: impl FnMut(&[u8])) -> io::Re
 /// The files of a candidate, whose contents are laid end to end.
 fn open(shared: &Shared, index: u32, candidate: &Candidate) -> io::Result<Vec<File>> {
     let files = match candidate {
-        Candidate::Own | Candidate::OwnHash => vec![open_own(shared, index)?],
+        Candidate::Own => vec![open_own(shared, index)?],
         Candidate::Other(path) => {
             let (parent, name) = path.split_last().ok_or(io::ErrorKind::IsADirectory)?;
             vec![shared.landing.root().dir(&parent)?.open_file(name)?]
@@ -402,12 +436,6 @@ fn open_own(shared: &Shared, index: u32) -> io::Result<File> {
 }
 
 impl Basis {
-    /// A file in its own place of which only the hash is told.
-    fn by_hash(size: u64, hash: [u8; 32]) -> Self {
-        let candidate = Candidate::OwnHash;
-        Self { candidate, hash, is_whole: true, bytes: vec![size], files: None, chunks: 0, is_large: false }
-    }
-
     /// Bytes that were told.
     pub(super) fn len(&self) -> u64 {
         self.bytes.iter().sum()
@@ -439,6 +467,21 @@ impl Basis {
             (offset, left) = (offset.saturating_sub(bytes), left - here);
         }
         Ok(())
+    }
+
+    /// Corrects what is remembered of a file that was told by its hash and turned out to have another, so that the next sync does better.
+    /// Blocks until it is read.
+    pub(super) fn correct(&self, shared: &Shared, index: u32) {
+        if self.telling == Telling::Chunks {
+            return;
+        }
+        let began = shared.landing.destination().hashes.begin();
+        let corrected = open(shared, index, &self.candidate).and_then(|files| {
+            files.iter().try_for_each(|file| read_hash(shared, file, (&file.stat()?, began)).map(drop))
+        });
+        if let Err(err) = corrected {
+            tracing::debug!(index, %err, "what is here cannot be read again");
+        }
     }
 
     fn held(&self) -> usize {

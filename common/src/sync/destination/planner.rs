@@ -18,7 +18,11 @@ use std::{
 
 use async_channel::{Receiver, RecvError};
 
-use super::{Shared, attributes, backup, bases::Candidate, comparing, items};
+use super::{
+    Shared, attributes, backup,
+    bases::{Candidate, Telling},
+    comparing, items,
+};
 use crate::{
     entry::{Kind, Metadata},
     limits::CHUNK_BYTES,
@@ -327,12 +331,12 @@ impl Planner<'_> {
     /// Asks for a file's content at once, or puts it off until it is known what else is here: it may have been another file before.
     fn fetch(&mut self, place: &Place<'_>, (size, has): (u64, Option<u64>), action: Action) {
         if action == Action::FetchUnlessSame {
-            return self.wants.push_with(self.shared, place.index, Candidate::OwnHash);
+            return self.wants.push_with(self.shared, place.index, (Candidate::Own, Telling::Hash));
         }
         let own = action == Action::FetchWithBasis;
         if let Some(key) = partial(self.shared, place.index, size) {
             let candidate = Candidate::Partial { key, own };
-            return self.wants.push_with(self.shared, place.index, candidate);
+            return self.wants.push_with(self.shared, place.index, (candidate, Telling::Chunks));
         }
         let was_cut = has.is_some_and(|has| has > size);
         let is_log = is_rotated(place.name) || self.rotated_away.contains(place.name.as_bytes());
@@ -340,7 +344,8 @@ impl Planner<'_> {
         if !self.is_fresh && may_have_moved && size > 0 {
             self.seeking.push(Seeking { index: place.index, own });
         } else if own {
-            self.wants.push_with(self.shared, place.index, Candidate::Own);
+            let telling = Telling::of_growing(size, has.unwrap_or_default());
+            self.wants.push_with(self.shared, place.index, (Candidate::Own, telling));
         } else {
             self.wants.push(self.shared, place.index);
         }

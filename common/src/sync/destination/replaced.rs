@@ -63,9 +63,9 @@ impl Replaced {
         now == seen || (now.inode, now.size) == (seen.inode, seen.size) && restamped()
     }
 
-    /// Whether what will be replaced has this size.
-    pub(super) fn has_size(&self, index: u32, size: u64) -> bool {
-        self.seen().get(&index).is_some_and(|seen| seen.size == size)
+    /// Bytes of what will be replaced.
+    pub(super) fn size(&self, index: u32) -> Option<u64> {
+        self.seen().get(&index).map(|seen| seen.size)
     }
 
     /// Index, size and modification time of all that will be replaced.

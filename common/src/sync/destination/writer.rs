@@ -103,7 +103,7 @@ impl Writer<'_> {
             }
             tally.received.fetch_add(1, Relaxed);
             match &file.patch {
-                None => self.verified(file, content),
+                None => self.verified(file, content, None),
                 Some(patch) => self.patched(file, patch, content)?,
             }
             self.shared.settled(file.index);
@@ -118,21 +118,23 @@ impl Writer<'_> {
         let size = usize::try_from(size).ok().filter(|&size| size as u64 <= CHUNK_BYTES).ok_or(MISFIT)?;
         match rebuild::content(shared, file.index, &patch.segments, literals, size)? {
             Ok(content) if *blake3::hash(&content.bytes).as_bytes() == patch.hash => {
-                self.verified(file, &content.bytes);
+                self.verified(file, &content.bytes, Some(patch.hash));
             }
-            Ok(_) if shared.bases.get(file.index).is_none() => return Err(DAMAGED),
-            Ok(_) => shared.fail(file.index, BASIS_CHANGED),
+            Ok(_) => {
+                shared.bases.get(file.index).ok_or(DAMAGED)?.correct(shared, file.index);
+                shared.fail(file.index, BASIS_CHANGED);
+            }
             Err(err) => shared.fail_io(file.index, BASIS_UNREADABLE, &err),
         }
         Ok(())
     }
 
-    /// A small file whose content is right.
-    fn verified(&self, file: &PackFile, content: &[u8]) {
+    /// A small file whose content is right, and whose hash may be known.
+    fn verified(&self, file: &PackFile, content: &[u8], hash: Option<[u8; 32]>) {
         let tally = &self.shared.tally;
         tally.verified.fetch_add(1, Relaxed);
         match tally.timed(Stage::Write, || self.small(file, content)) {
-            Ok(written) => self.committer.commit(self.shared, written),
+            Ok(written) => self.committer.commit(self.shared, Written { hash, ..written }),
             Err(err) => self.shared.fail_io(file.index, "cannot be written", &err),
         }
     }
@@ -300,7 +302,7 @@ impl Writer<'_> {
         if basis.hash != *hash {
             return Err(DAMAGED);
         }
-        if matches!(basis.candidate, Candidate::Own | Candidate::OwnHash) && basis.is_whole {
+        if basis.candidate == Candidate::Own && basis.is_whole {
             self.keep(index, basis.len());
         } else {
             self.copy(index, &basis);
@@ -380,9 +382,12 @@ impl Writer<'_> {
                 shared.tally.bytes_copied.fetch_add(basis.len(), Relaxed);
                 shared.tally.received.fetch_add(1, Relaxed);
                 shared.tally.verified.fetch_add(1, Relaxed);
-                self.committer.commit(shared, written);
+                self.committer.commit(shared, Written { hash: Some(basis.hash), ..written });
             }
-            Err(err) => shared.fail_io(index, "cannot be copied from what is here", &err),
+            Err(err) => {
+                basis.correct(shared, index);
+                shared.fail_io(index, "cannot be copied from what is here", &err);
+            }
         }
     }
 
@@ -402,7 +407,7 @@ impl Writer<'_> {
             Ok(written) => {
                 shared.tally.received.fetch_add(1, Relaxed);
                 shared.tally.verified.fetch_add(1, Relaxed);
-                self.committer.commit(shared, written);
+                self.committer.commit(shared, Written { hash: Some(duplicate.hash), ..written });
             }
             Err(err) => {
                 let doing = format!("cannot be copied from `{}`, which is the same", shared.path_of(of));

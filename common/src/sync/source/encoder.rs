@@ -33,14 +33,15 @@ pub(super) struct Encoder<'a> {
     /// Made for the first unit that needs it.
     zstd: Option<Compressor<'static>>,
     sample: Vec<u8>,
-    /// What is left of the sample; only its size is of interest.
-    sampled: Vec<u8>,
+    /// What the last unit or sample became. Units take a copy of just their bytes, since many are on their way at the same time, and this
+    /// has room for what does not compress.
+    compressed: Vec<u8>,
 }
 
 impl<'a> Encoder<'a> {
     pub(super) fn new(shared: &'a Shared) -> Self {
         let policy = Policy::new(shared.options.compress, shared.options.rate_bytes);
-        Self { shared, policy, zstd: None, sample: Vec::new(), sampled: Vec::new() }
+        Self { shared, policy, zstd: None, sample: Vec::new(), compressed: Vec::new() }
     }
 
     /// The unit for this payload.
@@ -72,9 +73,9 @@ impl<'a> Encoder<'a> {
         }
         let started = Instant::now();
         let Some(zstd) = ready(&mut self.zstd, 1) else { return 1.0 };
-        self.sampled.clear();
-        self.sampled.reserve(self.sample.len());
-        let size = zstd.compress_to_buffer(&self.sample, &mut self.sampled);
+        self.compressed.clear();
+        self.compressed.reserve(self.sample.len());
+        let size = zstd.compress_to_buffer(&self.sample, &mut self.compressed);
         self.shared.tally.charge(Stage::Compress, started.elapsed());
         size.map_or(1.0, |size| size as f64 / self.sample.len() as f64)
     }
@@ -82,17 +83,17 @@ impl<'a> Encoder<'a> {
     /// The payload compressed; none if it would not be smaller.
     fn compress(&mut self, level: u8, header: &UnitHeader, payload: &[u8]) -> Option<Bytes> {
         let started = Instant::now();
-        let mut buffer = self.shared.pool.take();
-        buffer.bytes.reserve(payload.len());
+        self.compressed.clear();
+        self.compressed.reserve(payload.len());
         let zstd = ready(&mut self.zstd, level)?;
-        let result = zstd.compress_to_buffer(payload, &mut buffer.bytes).ok();
+        let result = zstd.compress_to_buffer(payload, &mut self.compressed).ok();
         let took = started.elapsed();
         self.shared.tally.charge(Stage::Compress, took);
         // What does not fit the buffer is larger than what it was made from.
         self.policy.learn(level, payload.len(), result.unwrap_or(payload.len()), took);
         result?;
-        pad(&mut buffer.bytes, wire_bytes_min(header, payload.len(), self.shared.options.preserve.sparse));
-        (buffer.bytes.len() < payload.len()).then(|| buffer.into_bytes())
+        pad(&mut self.compressed, wire_bytes_min(header, payload.len(), self.shared.options.preserve.sparse));
+        (self.compressed.len() < payload.len()).then(|| Bytes::copy_from_slice(&self.compressed))
     }
 }
 

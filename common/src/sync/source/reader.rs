@@ -66,7 +66,14 @@ struct Listed {
     index: u32,
     size: u64,
     metadata: Metadata,
-    basis: Option<Signature>,
+    has: Has,
+}
+
+impl Listed {
+    /// What a large file may be built from.
+    fn basis(&self) -> Option<&Signature> {
+        if let Has::Chunks(basis) = &self.has { Some(basis) } else { None }
+    }
 }
 
 /// Why a file is not sent.
@@ -121,14 +128,16 @@ impl Reader<'_> {
     }
 
     fn file(&mut self, want: Want) -> Result<(), ReadError> {
-        if let Has::Hash(hash) = want.has {
-            return self.unless(want.index, hash);
-        }
         let listed = self.listed(want);
+        if let Has::Beginning { size, hash } = listed.has
+            && (size == listed.size || listed.size > CHUNK_BYTES)
+        {
+            return self.unless(listed.index, hash);
+        }
         let started = std::time::Instant::now();
         let file = self.open(listed.index)?;
         self.check_links(listed.index, &file.stat()?)?;
-        if listed.basis.is_some()
+        if listed.has != Has::Nothing
             && self.shared.source.selection.missing_ok()
             && regular(&file)?.size < listed.size
         {
@@ -137,7 +146,7 @@ impl Reader<'_> {
         if self.shared.options.compares_only() {
             return self.digest(&listed, &file);
         }
-        if listed.basis.is_none()
+        if listed.has == Has::Nothing
             && let Some((of, hash)) = self.original(listed.index, &file)
         {
             self.shared.removal.note(listed.index, &file.stat()?, || hash);
@@ -155,6 +164,8 @@ impl Reader<'_> {
         match result? {
             Small::Packed => {}
             Small::Same(hash) => self.same(listed.index, hash)?,
+            Small::Differs => self.differs(listed.index)?,
+            Small::Grown if matches!(listed.has, Has::Beginning { .. }) => self.differs(listed.index)?,
             Small::Grown => return self.large(&listed, &file),
         }
         if self.pack.is_full() {
@@ -174,8 +185,7 @@ impl Reader<'_> {
     fn listed(&self, want: Want) -> Listed {
         let tree = self.shared.tree.read().expect("no holder panics");
         let index = want.index;
-        let basis = if let Has::Chunks(basis) = want.has { Some(basis) } else { None };
-        Listed { index, size: tree.size(index), metadata: tree.metadata(index), basis }
+        Listed { index, size: tree.size(index), metadata: tree.metadata(index), has: want.has }
     }
 
     fn open(&mut self, index: u32) -> Result<File, ReadError> {
@@ -225,11 +235,12 @@ impl Reader<'_> {
         };
         let content = &self.pack.buffer.bytes[start..];
         self.shared.removal.note(listed.index, &seen, || blake3::hash(content).into());
-        let told = match &listed.basis {
-            None => Told::Whole,
-            Some(basis) => {
-                let matching = || patch::small(&mut self.pack.buffer.bytes, start, basis);
-                self.shared.tally.timed(Stage::Hash, matching)
+        let buffer = &mut self.pack.buffer.bytes;
+        let told = match &listed.has {
+            Has::Nothing => Told::Whole,
+            Has::Chunks(basis) => self.shared.tally.timed(Stage::Hash, || patch::small(buffer, start, basis)),
+            Has::Beginning { size, hash } => {
+                self.shared.tally.timed(Stage::Hash, || patch::grown(buffer, start, *size, hash))
             }
         };
         let told = match told {
@@ -240,6 +251,7 @@ impl Reader<'_> {
         };
         let patch = match told {
             Told::Same(hash) => return Ok(Small::Same(hash)),
+            Told::Differs => return Ok(Small::Differs),
             Told::Patch(patch) => Some(patch),
             Told::Whole => None,
         };
@@ -303,6 +315,8 @@ enum Small {
     Packed,
     /// The destination has this content, with this hash.
     Same([u8; 32]),
+    /// It does not begin with what the destination has.
+    Differs,
     /// It is larger than a chunk by now.
     Grown,
 }

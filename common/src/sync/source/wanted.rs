@@ -15,7 +15,7 @@ use crate::{
         SyncError,
         tree::{NodeType, Tree},
     },
-    wire::sync::{Run, WantWith},
+    wire::sync::{Beginning, Run, WantWith},
 };
 
 /// One file to read.
@@ -31,8 +31,11 @@ pub(super) enum Has {
     Nothing,
     /// Content of these chunks.
     Chunks(Signature),
-    /// Content with this hash, and the file is wanted only if it has another.
-    Hash([u8; 32]),
+    /// This many bytes with this hash, which may be all of the file or its beginning; if they are not, the file is not wanted so.
+    Beginning {
+        size: u64,
+        hash: [u8; 32],
+    },
 }
 
 /// The queue between the control reader and the reader threads.
@@ -47,7 +50,7 @@ struct State {
     jobs: VecDeque<Job>,
     /// Which have been wanted.
     known: Bits,
-    /// Which have been wanted unless they have a hash.
+    /// Which have been wanted beyond what has a hash.
     compared: Bits,
     /// Chunks of the signatures that are queued.
     chunks: usize,
@@ -95,21 +98,21 @@ impl Wanted {
         Ok(())
     }
 
-    pub(super) fn push_unless(&self, tree: &Tree, files: Vec<(u32, [u8; 32])>) -> Result<(), SyncError> {
+    pub(super) fn push_beyond(&self, tree: &Tree, files: Vec<Beginning>) -> Result<(), SyncError> {
         let mut state = self.state();
-        for (index, hash) in files {
+        for Beginning { index, size, hash } in files {
             state.admit(tree, index, index.checked_add(1))?;
             // Each costs reading a file, so it may be asked of it once.
             if !state.compared.set(index) {
                 return Err(TWICE);
             }
-            state.jobs.push_back(Job::With(Want { index, has: Has::Hash(hash) }));
+            state.jobs.push_back(Job::With(Want { index, has: Has::Beginning { size, hash } }));
         }
         self.changed.notify_all();
         Ok(())
     }
 
-    /// The file has another hash, so it may be wanted again. To be called before the destination is told.
+    /// The file begins with something else, so it may be wanted again. To be called before the destination is told.
     pub(super) fn reopen(&self, index: u32, size: u64) {
         let mut state = self.state();
         state.known.clear(index);
@@ -225,7 +228,7 @@ mod tests {
         entry::{Kind, Metadata},
         limits,
         sync::tree::Tree,
-        wire::sync::{Run, WantWith},
+        wire::sync::{Beginning, Run, WantWith},
     };
 
     fn tree(files: u8) -> Tree {
@@ -287,15 +290,15 @@ mod tests {
     #[test]
     fn a_file_is_compared_once_and_wanted_again_only_if_it_differs() {
         let (wanted, tree) = (Wanted::default(), tree(2));
-        let unless = || wanted.push_unless(&tree, vec![(1, [7; 32])]);
+        let beyond = || wanted.push_beyond(&tree, vec![Beginning { index: 1, size: 1, hash: [7; 32] }]);
         let run = || wanted.push_runs(&tree, &[Run { first: 1, count: 1 }]);
-        unless().unwrap();
-        assert_eq!(wanted.next(), Some(Want { index: 1, has: Has::Hash([7; 32]) }));
+        beyond().unwrap();
+        assert_eq!(wanted.next(), Some(Want { index: 1, has: Has::Beginning { size: 1, hash: [7; 32] } }));
         assert!(run().is_err());
         wanted.reopen(1, 1);
         run().unwrap();
         wanted.reopen(1, 1);
-        assert!(unless().is_err(), "that would be a reading for each message");
+        assert!(beyond().is_err(), "that would be a reading for each message");
     }
 
     #[test]

@@ -19,8 +19,9 @@ use crate::{
         open::{JoinReply, JoinRequest, Open, Reply},
         status::Status,
         sync::{
-            Compress, Counts, Deletion, DestinationMessage, Digest, Direction, Durability, Keep, Listed,
-            ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncReply, SyncRequest, WantWith,
+            Beginning, Compress, Counts, Deletion, DestinationMessage, Digest, Direction, Durability, Keep,
+            Listed, ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncReply, SyncRequest,
+            WantWith,
         },
         watch::{WatchMessage, WatchRequest},
     },
@@ -535,10 +536,11 @@ fn what_a_destination_says_of_changes_and_of_a_list() {
     );
     golden(&DestinationMessage::SelectEnd, "0a");
     golden(
-        &DestinationMessage::WantUnless(vec![(251, [0xaa; 32])]),
-        "0b           # WantUnless
+        &DestinationMessage::WantBeyond(vec![Beginning { index: 251, size: 300, hash: [0xaa; 32] }]),
+        "0b           # WantBeyond
          01           # files
-         fb fb00 $H   # index, hash",
+         fb fb00      # index
+         fb 2c01 $H   # size, hash",
     );
     golden(
         &DestinationMessage::Safe {

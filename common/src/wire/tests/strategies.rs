@@ -15,8 +15,8 @@ use crate::{
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
         sync::{
-            Compress, Counts, Deletion, DestinationMessage, Digest, Direction, Durability, Keep, Listed,
-            ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncRequest, WantWith,
+            Beginning, Compress, Counts, Deletion, DestinationMessage, Digest, Direction, Durability, Keep,
+            Listed, ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncRequest, WantWith,
         },
         watch::{WatchMessage, WatchRequest},
     },
@@ -270,10 +270,12 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
     let with = (any::<u32>(), any::<u8>(), vec(any::<(u32, [u8; 16])>(), 0..8))
         .prop_map(|(index, average_log2, chunks)| WantWith { index, average_log2, chunks });
     let run = any::<(u32, u32)>().prop_map(|(first, count)| Run { first, count });
+    let beginning =
+        (any::<u32>(), any::<u64>(), hash()).prop_map(|(index, size, hash)| Beginning { index, size, hash });
     prop_oneof![
         vec(run, 0..40).prop_map(DestinationMessage::Want),
         vec(with, 0..8).prop_map(DestinationMessage::WantWith),
-        vec((any::<u32>(), hash()), 0..8).prop_map(DestinationMessage::WantUnless),
+        vec(beginning, 0..8).prop_map(DestinationMessage::WantBeyond),
         vec(any::<bool>(), 0..80).prop_map(DestinationMessage::Compared),
         Just(DestinationMessage::PlanEnd),
         (any::<u32>(), text()).prop_map(|(index, reason)| DestinationMessage::Failed { index, reason }),

@@ -15,7 +15,7 @@ use crate::{
     limits,
     path::{Name, RelPath},
     root::EntryType,
-    sync::destination::bases::Candidate,
+    sync::destination::bases::{Candidate, Telling},
     wire::sync::ListingEntry,
 };
 
@@ -71,7 +71,9 @@ impl Planner<'_> {
         self.shared.bases.settle_asked();
         for (index, own) in left {
             if own {
-                self.wants.push_with(self.shared, index, Candidate::Own);
+                let size = self.shared.tree.read().expect("no holder panics").size(index);
+                let telling = Telling::of_growing(size, self.shared.replaced.size(index).unwrap_or_default());
+                self.wants.push_with(self.shared, index, (Candidate::Own, telling));
             } else {
                 self.wants.push(self.shared, index);
             }
@@ -79,18 +81,18 @@ impl Planner<'_> {
         self.wants.tell(self.shared);
     }
 
-    fn same_stamp(&self, here: &Here, index: u32) -> Option<Candidate> {
+    fn same_stamp(&self, here: &Here, index: u32) -> Option<(Candidate, Telling)> {
         let tree = self.shared.tree.read().expect("no holder panics");
         let name = tree.name(index).map(Name::as_bytes).unwrap_or_default();
         let found = here.find(tree.size(index), tree.metadata(index).mtime, name)?;
         let path = tree.path(index).ok().and_then(|path| self.shared.landing.path_below(&path).ok());
         // Its own old version is told as such, so that it can turn out to be the same.
-        (path.as_ref() != Some(found)).then(|| Candidate::Other(found.clone()))
+        (path.as_ref() != Some(found)).then(|| (Candidate::Other(found.clone()), Telling::Hash))
     }
 
     /// For `app.log.1` what is here as `app.log`, for `.2` the `.1`, if it is shorter than the new file and has a name that now holds
     /// something shorter, or nothing: then its content has moved on.
-    fn before_rotation(&self, children: &Children, index: u32, own: bool) -> Option<Candidate> {
+    fn before_rotation(&self, children: &Children, index: u32, own: bool) -> Option<(Candidate, Telling)> {
         let shared = self.shared;
         let (name, size, parent) = {
             let tree = shared.tree.read().expect("no holder panics");
@@ -103,7 +105,7 @@ impl Planner<'_> {
             return None;
         }
         // One of its own of the same size is most likely the same: logs of one length to the byte are rare.
-        if own && shared.replaced.has_size(index, size) {
+        if own && shared.replaced.size(index) == Some(size) {
             return None;
         }
         // An old version of its own is better, unless the other has visibly moved on.
@@ -115,7 +117,9 @@ impl Planner<'_> {
         if own && !moved_on {
             return None;
         }
-        shared.landing.path_below(&shared.path_of(parent)).ok()?.join(before).ok().map(Candidate::Other)
+        let path = shared.landing.path_below(&shared.path_of(parent)).ok()?.join(before).ok()?;
+        let telling = if stat.size == size { Telling::Hash } else { Telling::of_growing(size, stat.size) };
+        Some((Candidate::Other(path), telling))
     }
 
     /// All files here that are not what the listing says they should be: those that will be replaced, and those that it does not name.

@@ -1,7 +1,10 @@
 //! What is wanted and not yet told to the source: runs of indexes.
 
 use crate::{
-    sync::destination::{Shared, bases::Candidate},
+    sync::destination::{
+        Shared,
+        bases::{Candidate, Telling},
+    },
     wire::sync::{DestinationMessage, Run},
 };
 
@@ -22,9 +25,9 @@ impl Wants {
     }
 
     /// Wants a file, and has something that it may be built from.
-    pub(super) fn push_with(&self, shared: &Shared, index: u32, candidate: Candidate) {
+    pub(super) fn push_with(&self, shared: &Shared, index: u32, (candidate, telling): (Candidate, Telling)) {
         shared.pending.want(index);
-        shared.bases.ask(index, candidate);
+        shared.bases.ask(index, candidate, telling);
     }
 
     /// Tells the source what is wanted so far.

@@ -37,7 +37,7 @@ impl Reader<'_> {
                 return Err(ReadError::Changing);
             }
             let reading = FileAttempt { index: listed.index, attempt, size: before.size };
-            let read = match &listed.basis {
+            let read = match listed.basis() {
                 None => self.send_chunks(reading, file)?,
                 Some(basis) => self.send_patched(reading, file, basis)?,
             };

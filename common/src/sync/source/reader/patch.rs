@@ -17,6 +17,8 @@ pub(super) enum Told {
     Patch(Patch),
     /// With all its content.
     Whole,
+    /// It does not begin with what the destination has.
+    Differs,
 }
 
 /// Matches the content that stands in `buffer` from `start` on; of a patch only the literals stay there.
@@ -31,6 +33,28 @@ pub(super) fn small(buffer: &mut Vec<u8>, start: usize, basis: &Signature) -> To
         return Told::Whole;
     }
     Told::Patch(patch(buffer, start, segments))
+}
+
+/// Matches the content that stands in `buffer` from `start` on with what may be all of it, or its beginning: `size` bytes with this hash.
+pub(super) fn grown(buffer: &mut Vec<u8>, start: usize, size: u64, hash: &[u8; 32]) -> Told {
+    let content = &buffer[start..];
+    let Some((size, (beginning, rest))) =
+        usize::try_from(size).ok().and_then(|size| Some((size, content.split_at_checked(size)?)))
+    else {
+        return Told::Differs;
+    };
+    let mut hasher = blake3::Hasher::new();
+    if hasher.update(beginning).finalize() != *hash {
+        return Told::Differs;
+    }
+    if rest.is_empty() {
+        return Told::Same(*hash);
+    }
+    let copy = Segment::Copy { offset: 0, size: as_u32(size) };
+    let segments = vec![copy, Segment::Literal { size: as_u32(rest.len()) }];
+    let hash = hasher.update(rest).finalize().into();
+    buffer.drain(start..start + size);
+    Told::Patch(Patch { hash, segments })
 }
 
 /// Tells the zeros of the content that stands in `buffer` from `start` on, if there are some; then only the rest stays there.
@@ -166,5 +190,21 @@ mod tests {
         assert_eq!(small(&mut nothing, 6, &sign(b"")), Told::Whole);
         let mut prefix = old[..50_000].to_vec();
         assert!(matches!(small(&mut prefix, 0, &basis), Told::Patch(_)), "a beginning is not the same");
+    }
+
+    #[test]
+    fn a_small_file_is_told_by_what_comes_after_its_beginning() {
+        let hash = blake3::hash(b"begun").into();
+        let mut buffer = b"before begun and ended".to_vec();
+        let segments = vec![Segment::Copy { offset: 0, size: 5 }, Segment::Literal { size: 10 }];
+        let patch = Patch { hash: blake3::hash(b"begun and ended").into(), segments };
+        assert_eq!(grown(&mut buffer, 7, 5, &hash), Told::Patch(patch));
+        assert_eq!(buffer, b"before  and ended");
+
+        assert_eq!(grown(&mut b"begun".to_vec(), 0, 5, &hash), Told::Same(hash));
+        for other in [&b"begxn and ended"[..], b"beg", b""] {
+            assert_eq!(grown(&mut other.to_vec(), 0, 5, &hash), Told::Differs);
+        }
+        assert_eq!(grown(&mut b"begun".to_vec(), 0, u64::MAX, &hash), Told::Differs);
     }
 }

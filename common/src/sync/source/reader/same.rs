@@ -1,10 +1,16 @@
 //! Whether a file is what the destination has, by its hash alone: remembered, or found by reading it, and then nothing is sent.
+//! One that has grown is matched as it is packed (`patch`).
 
 use super::{ReadError, Reader, large::chunk_size, regular};
-use crate::{limits::CHUNK_BYTES, root::File, sync::Stage, wire::sync::SourceMessage};
+use crate::{
+    limits::CHUNK_BYTES,
+    root::File,
+    sync::{Stage, source::Gone},
+    wire::sync::SourceMessage,
+};
 
 impl Reader<'_> {
-    /// Answers for a file that is wanted unless it has this hash.
+    /// Answers for a file that is wanted unless it has this hash, or for one that is too large to be packed.
     pub(super) fn unless(&mut self, index: u32, hash: [u8; 32]) -> Result<(), ReadError> {
         let file = self.open(index)?;
         let stat = regular(&file)?;
@@ -13,9 +19,14 @@ impl Reader<'_> {
             self.shared.removal.note(index, &stat, || hash);
             return Ok(self.same(index, hash)?);
         }
+        Ok(self.differs(index)?)
+    }
+
+    /// Says that a file does not begin with what the destination has.
+    pub(super) fn differs(&self, index: u32) -> Result<(), Gone> {
         let size = self.shared.tree.read().expect("no holder panics").size(index);
         self.shared.wanted.reopen(index, size);
-        Ok(self.shared.say(SourceMessage::Differs { index })?)
+        self.shared.say(SourceMessage::Differs { index })
     }
 
     /// The hash of a file; `None` if it changed while it was read.
