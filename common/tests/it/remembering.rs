@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, FileTimes},
+    io::Write,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,6 +12,8 @@ use std::{
 use swarmwire_common::{
     entry::Timestamp,
     hashes::HashStore,
+    path::{Name, RelPath},
+    root::Root,
     sync::{Stage, Tally},
     wire::sync::{Durability, SyncOptions},
 };
@@ -149,4 +152,28 @@ async fn a_store_that_is_gone_or_damaged_costs_time_only() {
     fs::remove_dir_all(fixture.path("hashes")).unwrap();
     fs::write(fixture.path("hashes"), "in the way").unwrap();
     assert_eq!(fixture.sync().await, (0, [true, true]));
+}
+
+/// Content that has rotted on the disk has the times that it had when it was remembered. A log that grows over it is built from it.
+#[tokio::test]
+async fn a_file_that_is_not_what_is_remembered_fails_once_and_is_repaired() {
+    let fixture = Fixture::new().await;
+    fixture.sync().await;
+    let (log, copy) = (fixture.path("from/deep/7"), fixture.path("to/deep/7"));
+    alter(&copy);
+    let store = Arc::new(HashStore::new(fixture.path("hashes/of-destination"), tomorrow));
+    let dir = Root::open(&fixture.path("to/deep")).unwrap().dir(&RelPath::root()).unwrap();
+    let hash = blake3::hash(&fs::read(&log).unwrap());
+    store.put(&dir.stat(Name::new(b"7").unwrap()).unwrap(), hash.into(), store.now());
+
+    File::options().append(true).open(&log).unwrap().write_all(b"one more line\n").unwrap();
+    let options = options(Durability::None);
+    let failed = || async {
+        let to = destination(&fixture.path("to"), "").remembering(store.clone());
+        let [_, received] = fixture.pair.sync(source(&fixture.path("from"), None), to, options).await;
+        received.report.entries_failed
+    };
+    assert_eq!(failed().await, 1);
+    assert_eq!(failed().await, 0);
+    assert_eq!(fs::read(&copy).unwrap(), fs::read(&log).unwrap());
 }
