@@ -8,7 +8,7 @@
 
 use std::{collections::VecDeque, io, sync::Arc};
 
-use super::{Current, DirState, Found, Planner, Surroundings, disk::existing};
+use super::{Current, DirState, Found, Planner, Surroundings, backup, disk::existing};
 use crate::{
     entry::Kind,
     limits,
@@ -134,7 +134,10 @@ impl Planner<'_> {
         if self.comparing.own.as_ref().is_none_or(|own| own.0 != directory) {
             let opened = shared.tally.timed(Stage::Plan, || {
                 let dir = shared.landing.dir(&shared.tree.read().expect("no holder panics"), directory)?;
-                let names = dir.names()?;
+                let mut names = dir.names()?;
+                // It is not listed.
+                let hidden = backup::name_in(shared, &shared.path_of(directory));
+                names.retain(|name| Some(name) != hidden.as_ref());
                 io::Result::Ok((directory, dir, names))
             });
             self.comparing.own = Some(opened.ok()?);
