@@ -230,6 +230,13 @@ async fn special_bits_are_kept_only_where_they_are_asked_for() {
     set(from, 0o755, 0o755);
     kept(from, to, keeping(special)).await;
     assert_eq!(modes(), [0o755, 0o755]);
+    // Those that a directory here has are its own matter, and inherited.
+    set(to, 0o3750, 0o755);
+    fs::create_dir(from.join("dir/new")).unwrap();
+    kept(from, to, keeping(NOTHING)).await;
+    assert_eq!(modes(), [0o3755, 0o755]);
+    assert_eq!(fs::metadata(to.join("dir/new")).unwrap().mode() & 0o7777, 0o2755);
+    assert_settled(from, to, keeping(NOTHING)).await;
 }
 
 /// Story: a dry run that compares content took a file of another owner or with other attributes for the same.
