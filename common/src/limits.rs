@@ -123,6 +123,10 @@ pub const TWIN_BYTES_MIN: u64 = 16 * 1024;
 /// Files of one size that a file is compared with, the latest first: a tree of files of one size must not cost a comparison for each pair.
 pub const TWINS_COMPARED_MAX: usize = 4;
 
+/// Files that are kept in the staging place though they could not get their names, for others that are the same: room on the disk
+/// for few files, and enough for those whose names a file system does not take. Chosen, not measured.
+pub const NAMELESS_FILES_MAX: usize = 64;
+
 /// Segments of one pack, at most 15 bytes each: a third of its header.
 pub const PACK_SEGMENTS_MAX: usize = 1024;
 
