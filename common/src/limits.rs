@@ -146,6 +146,10 @@ pub const BLOCKS_QUEUED_MAX: usize = 16;
 /// for 650,000 entries a second over a round trip of 100 ms.
 pub const DIGEST_ENTRIES_AHEAD_MAX: usize = 65_536;
 
+/// Bytes of memory for the entries of such blocks that are here and wait for an earlier one: three times what ordinary ones take. Of links with long targets it
+/// may be 8 KB each; a block beyond it is asked for.
+pub const DIGEST_BYTES_WAITING_MAX: usize = 32 * 1024 * 1024;
+
 /// Control messages waiting to be written.
 pub const CONTROL_QUEUED_MAX: usize = 64;
 
