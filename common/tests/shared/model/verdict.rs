@@ -124,7 +124,8 @@ fn take_as_it_comes(
     if !options.preserve.owner {
         node.owner = now.owner;
     }
-    if let Some(was) = was.first().filter(|was| was.is_directory() && !options.preserve.special_bits) {
+    let is_kept = node.is_directory() && !options.preserve.special_bits;
+    if let Some(was) = was.first().filter(|was| was.is_directory() && is_kept) {
         node.mode = node.mode & 0o777 | was.mode & 0o7000;
     } else if !options.preserve.special_bits {
         // Directories get setgid from where they are made.
