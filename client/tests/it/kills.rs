@@ -3,13 +3,17 @@
 
 use std::{
     fs,
+    io::PipeWriter,
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::RecvTimeoutError,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::json;
 use swarmwire_common::limits;
 
@@ -109,6 +113,13 @@ fn a_pull_that_is_killed_leaves_whole_files_and_frees_its_handler() {
     kill_at_several_moments_then_complete(Way::Pull);
 }
 
+/// Whether a pipe is not full.
+fn has_room(writer: &PipeWriter) -> bool {
+    let mut polled = [PollFd::new(writer, PollFlags::OUT)];
+    poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap();
+    polled[0].revents().contains(PollFlags::OUT)
+}
+
 /// Longer than any of it takes; then it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -126,19 +137,18 @@ fn a_reader_who_stalls_does_not_keep_a_signal_from_being_heard() {
             Way::Push => [text(&from), "gw:"],
             Way::Pull => ["gw:src", text(&to)],
         };
+        let (_reader, writer) = std::io::pipe().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_swarm"))
             .arg("sync")
             .args(places)
             .args(options)
             .env("SWARMWIRE_HOME", sides.home.path())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(writer.try_clone().unwrap())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let stdout = child.stdout.take().unwrap();
-        // All that a pipe takes, but for its last page.
-        while rustix::io::ioctl_fionread(&stdout).unwrap() < 60 * 1024 {
+        while has_room(&writer) {
             assert!(child.try_wait().unwrap().is_none(), "it has ended");
             std::thread::yield_now();
         }
