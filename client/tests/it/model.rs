@@ -34,7 +34,7 @@ use std::{
 const SEQUENCES: u64 = 8;
 
 /// Sequences at a time. They mostly wait: each gateway that is killed costs the idle timeout until its controller notices.
-const AT_A_TIME: usize = 12;
+const AT_A_TIME: usize = 8;
 
 #[test]
 fn after_each_of_many_random_steps_the_destination_is_what_the_model_says() {
