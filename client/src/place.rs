@@ -146,6 +146,10 @@ pub(crate) fn parse_backup(text: &OsStr) -> Result<RelPath, String> {
             Err("names that begin with `.swarmwire-` are reserved".to_owned())
         }
         Ok(path) => Ok(path),
+        // Its own words are about a gateway's root.
+        Err(PathError::Absolute) => {
+            Err("the path is absolute; write a directory below DST, like `old`".to_owned())
+        }
         Err(err) => Err(format!("{err}; write a directory below DST, like `old`")),
     }
 }
@@ -243,6 +247,17 @@ mod tests {
             let told = Place::parse(OsStr::new(argument)).unwrap_err().to_string();
             assert!(told.contains(part), "{argument:?}: {told}");
         }
+    }
+
+    #[test]
+    fn a_backup_directory_is_below_the_destination() {
+        let told = |text: &str| parse_backup(OsStr::new(text));
+        assert_eq!(told("old/a").unwrap().as_bytes(), b"old/a");
+        for text in ["/tmp", "../old", ".", ""] {
+            let err = told(text).unwrap_err();
+            assert!(err.contains("below DST") && !err.contains("gateway"), "{text}: {err}");
+        }
+        assert!(told(".swarmwire-x").unwrap_err().contains("reserved"));
     }
 
     #[test]

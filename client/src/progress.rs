@@ -17,10 +17,7 @@ use swarmwire_common::{
     sync::{FileInHand, Tally},
 };
 
-use crate::{
-    output::{JsonPath, Output},
-    units,
-};
+use crate::{output::JsonPath, units};
 
 /// How often the lines may change. Five times a second is calm and still alive.
 const REFRESH_HZ: u8 = 5;
@@ -108,9 +105,10 @@ impl Progress {
     }
 
     /// Shows where the sync stands.
-    pub(crate) fn show(&mut self, tally: &Tally, now: Instant) {
+    #[must_use = "an object is for standard output, which may have to be waited for"]
+    pub(crate) fn show(&mut self, tally: &Tally, now: Instant) -> Option<String> {
         if self.lines.is_none() && !self.is_for_programs {
-            return;
+            return None;
         }
         let snapshot = Snapshot::of(tally);
         let rates = Rates {
@@ -121,11 +119,17 @@ impl Progress {
         let file = tally.file_in_hand(now);
         if self.is_for_programs {
             // A reader that has gone away is noticed by the summary.
-            self.is_for_programs = Output::object(&Object::of(&snapshot, rates, file.as_ref())).is_ok();
+            return serde_json::to_string(&Object::of(&snapshot, rates, file.as_ref())).ok();
         }
         if let Some(lines) = &self.lines {
             lines.draw(&snapshot, rates, file.as_ref());
         }
+        None
+    }
+
+    /// Programs listen no more.
+    pub(crate) fn end_for_programs(&mut self) {
+        self.is_for_programs = false;
     }
 
     /// Shows what is waited for instead.

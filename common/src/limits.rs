@@ -123,6 +123,10 @@ pub const TWIN_BYTES_MIN: u64 = 16 * 1024;
 /// Files of one size that a file is compared with, the latest first: a tree of files of one size must not cost a comparison for each pair.
 pub const TWINS_COMPARED_MAX: usize = 4;
 
+/// Files that are kept in the staging place though they could not get their names, for others that are the same: room on the disk
+/// for few files, and enough for those whose names a file system does not take. Chosen, not measured.
+pub const NAMELESS_FILES_MAX: usize = 64;
+
 /// Segments of one pack, at most 15 bytes each: a third of its header.
 pub const PACK_SEGMENTS_MAX: usize = 1024;
 
@@ -141,6 +145,10 @@ pub const BLOCKS_QUEUED_MAX: usize = 16;
 /// Entries of listing blocks that were told by their digests and not answered: about 10 MB of ordinary ones at the destination, which may have to keep them, and enough
 /// for 650,000 entries a second over a round trip of 100 ms.
 pub const DIGEST_ENTRIES_AHEAD_MAX: usize = 65_536;
+
+/// Bytes of memory for the entries of such blocks that are here and wait for an earlier one: three times what ordinary ones take. Of links with long targets it
+/// may be 8 KB each; a block beyond it is asked for.
+pub const DIGEST_BYTES_WAITING_MAX: usize = 32 * 1024 * 1024;
 
 /// Control messages waiting to be written.
 pub const CONTROL_QUEUED_MAX: usize = 64;

@@ -32,7 +32,15 @@ pub use tally::{Stage, Tally};
 
 use std::{io, sync::Arc};
 
-use crate::{channel::Channel, limits, path::RelPath, wire::sync::SyncOptions};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::{
+    channel::{Channel, FrameError, FrameReceiver},
+    limits,
+    path::RelPath,
+    wire::sync::SyncOptions,
+};
 
 /// What a sync runs over: an accepted channel, its connection, and the data streams that arrive for it.
 #[derive(Debug)]
@@ -61,13 +69,24 @@ pub async fn receive(
     destination::run(link, destination, options.within_bounds(limits::JOBS_MAX), tally).await
 }
 
+/// The next message on the control stream, from a peer that does not say nothing for too long; `None` once it has finished the stream.
+async fn next_message_or_end<T: DeserializeOwned>(recv: &mut FrameReceiver) -> Result<Option<T>, SyncError> {
+    let message = recv.try_recv::<T, { limits::CONTROL_FRAME_BYTES_MAX }>();
+    Ok(timeout(limits::SYNC_SILENCE_MAX, message).await.map_err(|_| FrameError::Silent)??)
+}
+
+/// As [`next_message_or_end`], where the stream must go on.
+async fn next_message<T: DeserializeOwned>(recv: &mut FrameReceiver) -> Result<T, SyncError> {
+    next_message_or_end(recv).await?.ok_or(SyncError::Link(FrameError::Ended))
+}
+
 /// How the sync ended, when a stream to or from the peer broke: the peer may be about to say it on the channel. A destination that
 /// has all it wants breaks off what still comes, and that is no failure.
 async fn told_or(
     err: SyncError,
     listening: impl Future<Output = Result<(), SyncError>>,
 ) -> Result<(), SyncError> {
-    tokio::time::timeout(limits::LAST_WORD_TIMEOUT, listening).await.unwrap_or(Err(err))
+    timeout(limits::LAST_WORD_TIMEOUT, listening).await.unwrap_or(Err(err))
 }
 
 /// `path` below `base`.

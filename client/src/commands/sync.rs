@@ -66,10 +66,13 @@ pub(super) async fn run(arguments: &SyncArguments, key_exchange: KeyExchange) ->
     } else {
         runner.run(controller, end).await?
     };
-    changes.finish()?;
+    let shown = changes.finish().await;
     if let Some(metrics) = &metrics {
         let success = matches!(ending, Ending::Complete) && account.report.entries_failed == 0;
         write_metrics(metrics, job.direction, &account, success).await;
+    }
+    if !shown? {
+        return Ok(Exit::Interrupted);
     }
     tell(arguments, &job, &account, &ending)?;
     match ending {

@@ -3,17 +3,22 @@
 
 use std::{
     fs,
+    io::PipeWriter,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::mpsc::RecvTimeoutError,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::json;
 use swarmwire_common::limits;
 
 use crate::{
-    placement::Way,
+    placement::{Sides, Way},
     trees::{PLANTED_FILES, assert_no_leftovers, assert_same, plant, visible_files, whole_files},
     world::{ControllerHome, World, summary, text},
 };
@@ -106,4 +111,60 @@ fn a_push_that_is_killed_leaves_whole_files_and_frees_its_handler() {
 #[test]
 fn a_pull_that_is_killed_leaves_whole_files_and_frees_its_handler() {
     kill_at_several_moments_then_complete(Way::Pull);
+}
+
+/// Whether a pipe is not full.
+fn has_room(writer: &PipeWriter) -> bool {
+    let mut polled = [PollFd::new(writer, PollFlags::OUT)];
+    poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap();
+    polled[0].revents().contains(PollFlags::OUT)
+}
+
+/// Longer than any of it takes; then it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Story: a pager that was left at its first page kept the connection from being alive, and any signal from being heard.
+#[test]
+fn a_reader_who_stalls_does_not_keep_a_signal_from_being_heard() {
+    for (way, options) in [(Way::Push, &["-v"][..]), (Way::Pull, &["-v"]), (Way::Pull, &["-v", "--json"])] {
+        let sides = Sides::new(way);
+        let (from, to) = (sides.from().join("src"), sides.to());
+        fs::create_dir(&from).unwrap();
+        for number in 0..2000 {
+            fs::write(from.join(format!("{number}{}", "long".repeat(50))), b"").unwrap();
+        }
+        let places = match way {
+            Way::Push => [text(&from), "gw:"],
+            Way::Pull => ["gw:src", text(&to)],
+        };
+        let (_reader, writer) = std::io::pipe().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_swarm"))
+            .arg("sync")
+            .args(places)
+            .args(options)
+            .env("SWARMWIRE_HOME", sides.home.path())
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone().unwrap())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while has_room(&writer) {
+            assert!(child.try_wait().unwrap().is_none(), "it has ended");
+            std::thread::yield_now();
+        }
+        let pid = Pid::from_child(&child);
+        kill_process(pid, Signal::INT).unwrap();
+        let (ended, has_ended) = std::sync::mpsc::sync_channel::<()>(1);
+        let watch = std::thread::spawn(move || {
+            let hangs = has_ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+            if hangs {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            hangs
+        });
+        let status = child.wait().unwrap();
+        drop(ended);
+        assert!(!watch.join().unwrap(), "it hangs");
+        assert_eq!(status.code(), Some(130), "{way:?} {options:?}");
+    }
 }

@@ -314,9 +314,13 @@ impl Dir {
         self.open_file(name)
     }
 
-    /// Sets mode and modification time of the directory itself.
+    /// Sets mode and modification time of the directory itself. Special bits that are not seen stay: a setgid directory says whose group
+    /// new files get, which is the destination's matter.
     pub fn set_metadata(&self, metadata: Metadata) -> io::Result<()> {
-        set_metadata(&self.fd, &self.manner, metadata)
+        let hidden = 0o7777 & !self.manner.mode_bits();
+        let kept =
+            if hidden == 0 { 0 } else { retry_on_intr(|| rustix::fs::fstat(&self.fd))?.st_mode & hidden };
+        set_metadata(&self.fd, &self.manner, (metadata, kept))
     }
 
     /// Waits until the directory's entries are on the disk.
@@ -432,7 +436,7 @@ impl File {
 
     /// Sets permission bits and modification time.
     pub fn set_metadata(&self, metadata: Metadata) -> io::Result<()> {
-        set_metadata(&self.fd, &self.manner, metadata)
+        set_metadata(&self.fd, &self.manner, (metadata, 0))
     }
 
     /// Waits until the content is on the disk.
@@ -452,9 +456,10 @@ pub(super) fn pass(gate: Option<&dyn Gate>, op: DiskOp, name: &[u8]) -> io::Resu
     gate.map_or(Ok(()), |gate| gate.pass(op, name))
 }
 
-fn set_metadata(fd: &OwnedFd, manner: &Manner, metadata: Metadata) -> io::Result<()> {
+/// Sets a mode of the bits that are seen and `kept`.
+fn set_metadata(fd: &OwnedFd, manner: &Manner, (metadata, kept): (Metadata, u32)) -> io::Result<()> {
     pass(manner.gate.as_deref(), DiskOp::SetMetadata, b"")?;
-    let mode = u32::from(metadata.mode) & manner.mode_bits();
+    let mode = u32::from(metadata.mode) & manner.mode_bits() | kept;
     rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
     Ok(rustix::fs::futimens(fd, &timestamps(metadata.mtime))?)
 }

@@ -153,6 +153,15 @@ impl Source {
         last.is_some_and(|(above, last)| last == name && above == *parent)
     }
 
+    /// Whether `path` below the top is where the destination keeps old versions, or below that.
+    pub(super) fn leaves_out_below(&self, path: &RelPath) -> bool {
+        let is_at_or_above = |dir: &RelPath| {
+            let count = dir.components().count();
+            path.components().take(count).eq(dir.components())
+        };
+        self.left_out.as_ref().is_some_and(is_at_or_above)
+    }
+
     /// What is selected.
     pub fn selection(&self) -> &Selection {
         &self.selection

@@ -33,7 +33,7 @@ use async_channel::{Receiver, Sender};
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    Link, Outcome, Source, SyncError, Tally, join,
+    Link, Outcome, Source, SyncError, Tally, join, next_message,
     report::{Named, clip},
     told_or,
     tree::Tree,
@@ -271,10 +271,7 @@ async fn write_control(send: &mut FrameSender, outgoing: Receiver<SourceMessage>
 /// Takes the destination's wants and counts until it is done.
 async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), SyncError> {
     loop {
-        let message =
-            timeout(limits::SYNC_SILENCE_MAX, recv.recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>())
-                .await
-                .map_err(|_| crate::channel::FrameError::Silent)??;
+        let message = next_message(&mut recv).await?;
         match message {
             DestinationMessage::Want(runs) => {
                 let tree = shared.tree.read().expect("no holder panics");

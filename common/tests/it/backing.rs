@@ -10,13 +10,17 @@ use std::{
 
 use rustix::io::Errno;
 use swarmwire_common::{
+    filter::Selection,
     path::RelPath,
     root::{
         Root,
         gate::{DiskOp, Gate},
     },
     sync::{Destination, Outcome, Source},
-    wire::sync::{Deletion, Durability, SyncOptions},
+    wire::{
+        extra::Preserve,
+        sync::{Deletion, Durability, Listed, Selection as Selecting, SyncOptions},
+    },
 };
 
 use crate::{
@@ -248,4 +252,63 @@ async fn wherever_it_fails_or_dies_there_is_always_one_of_both_versions() {
             assert_eq!(fs::read_to_string(to.path().join("app/log")).unwrap(), "after");
         }
     }
+}
+
+/// Story: another name of a file took the place of what was there, and that was gone.
+#[tokio::test]
+async fn what_another_name_of_a_file_replaces_is_kept() {
+    let pair = Pair::connect().await;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(from.path().join("a"), "of two names").unwrap();
+    fs::hard_link(from.path().join("a"), from.path().join("b")).unwrap();
+    for name in ["a", "b"] {
+        fs::write(to.path().join(name), format!("{name} before")).unwrap();
+    }
+    let preserve = Preserve { hard_links: true, ..Preserve::default() };
+    let options = SyncOptions { preserve, ..options(Durability::Batch) };
+    let outcomes = sync(&pair, from.path(), place(to.path(), None), options).await;
+    assert!(outcomes.iter().all(|outcome| outcome.error.is_none() && names(outcome).is_empty()));
+    assert_eq!(files(&to.path().join(DIR)), map(&[("a", "a before"), ("b", "b before")]));
+    let inode = |name: &str| fs::metadata(to.path().join(name)).unwrap().ino();
+    assert_eq!(inode("a"), inode("b"));
+}
+
+/// Story: the directory in which old versions were to be kept was removed itself, which failed once they were in it.
+#[tokio::test]
+async fn directories_above_the_backup_stay() {
+    let pair = Pair::connect().await;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::create_dir(to.path().join("keep")).unwrap();
+    fs::write(to.path().join("keep/file"), "gone").unwrap();
+    let [sent, _] = sync(&pair, from.path(), place(to.path(), None), deleting(Deletion::All)).await;
+    assert!(sent.error.is_none() && names(&sent).is_empty(), "{sent:?}");
+    assert_eq!(sent.report.entries_deleted, 1);
+    assert_eq!(files(to.path()), map(&[("keep/old/keep/file", "gone")]));
+}
+
+/// Story: paths of a list that were in the backup directory were called missing.
+#[tokio::test]
+async fn a_list_may_name_what_is_in_the_backup() {
+    let pair = Pair::connect().await;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(from.path(), "after");
+    fs::create_dir_all(from.path().join(DIR)).unwrap();
+    fs::write(from.path().join(DIR).join("own"), "of the source").unwrap();
+    let listed = |paths: &[&str]| {
+        let paths = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
+        let asked = Selecting { listed: Listed::Paths(paths), ..Selecting::default() };
+        Arc::new(Selection::from_wire(asked).unwrap())
+    };
+    for (paths, missing) in [
+        (&["app/log", DIR, "keep/old/own", "keep/old/nothing"][..], &[][..]),
+        (&["keep/older", "keep"], &["keep/older"]),
+    ] {
+        let source = source(from.path(), None).backing_up(dir()).selecting(listed(paths)).unwrap();
+        let place = place(to.path(), None).selecting(listed(paths));
+        let [sent, _] = pair.sync(source, place, options(Durability::Batch)).await;
+        let named = names(&sent);
+        let named: Vec<_> = named.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!((sent.error.is_none(), named.as_slice()), (true, missing), "{paths:?}");
+    }
+    assert!(to.path().join("app/log").exists() && !to.path().join(DIR).exists());
 }

@@ -9,6 +9,7 @@ use std::{
 use swarmwire_common::{
     entry::Kind,
     limits::DIGEST_ENTRIES_AHEAD_MAX,
+    path::RelPath,
     sync::SyncError,
     wire::sync::{Deletion, Durability, ListingEntry, SourceMessage, SyncOptions, block_digest},
 };
@@ -152,4 +153,27 @@ async fn a_digest_that_breaks_the_rules_ends_the_sync() {
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     let [failure] = outcome.report.failed.as_slice() else { panic!("{:?}", outcome.report) };
     assert!(failure.reason.contains("the link cannot be made"), "{}", failure.reason);
+}
+
+/// Story: old versions at the destination, which are not listed, made the block of their directory come each time.
+#[tokio::test]
+async fn old_versions_do_not_make_a_difference() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for number in 0..500 {
+        fs::write(from.path().join(format!("service-{number}.log")), format!("{number}")).unwrap();
+    }
+    fs::create_dir(to.path().join("old")).unwrap();
+    let pair = Pair::connect().await;
+    let old = || RelPath::parse(b"old").unwrap();
+    let mut bytes = 0;
+    for unchanged in [0, 500] {
+        let before = pair.controller.stats().udp_tx.bytes;
+        let (source, place) = (source(from.path(), None), destination(to.path(), ""));
+        let options = options(Durability::None);
+        let [_, received] = pair.sync(source.backing_up(old()), place.backing_up(old()), options).await;
+        assert_eq!((received.error.is_none(), received.report.files_unchanged), (true, unchanged));
+        bytes = pair.controller.stats().udp_tx.bytes - before;
+    }
+    // The listing would take 15,000.
+    assert!(bytes < 5_000, "{bytes}");
 }

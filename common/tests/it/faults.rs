@@ -16,7 +16,7 @@ use swarmwire_common::{
         gate::{DiskOp, Gate},
     },
     sync::{Destination, Outcome},
-    wire::sync::Durability,
+    wire::sync::{Durability, SyncOptions},
 };
 
 use crate::{
@@ -264,4 +264,38 @@ async fn names_that_the_file_system_does_not_take_are_told_and_the_rest_arrives(
     let (_, again) = sync_with(&pair, from.path(), to.path(), 0..0).await;
     assert!(again.error.is_none() && again.report.entries_failed == 0, "{again:?}");
     assert_same(from.path(), to.path());
+}
+
+/// Does not let files have the name `a`.
+#[derive(Debug)]
+struct NoSuchName;
+
+impl Gate for NoSuchName {
+    fn pass(&self, op: DiskOp, name: &[u8]) -> io::Result<()> {
+        if op == DiskOp::Rename && name == b"a" { Err(Errno::NAMETOOLONG.into()) } else { Ok(()) }
+    }
+}
+
+/// Story: copies of a file that could not have its name here failed with it, in each sync anew.
+#[tokio::test]
+async fn copies_of_a_file_that_cannot_have_its_name_arrive() {
+    let pair = Pair::connect().await;
+    for (durability, bytes) in [(Durability::Batch, 20_000), (Durability::File, 3_000_000)] {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["a", "b", "c"] {
+            fs::write(from.path().join(name), vec![7; bytes]).unwrap();
+        }
+        let root = Arc::new(Root::open_gated(to.path(), Some(Arc::new(NoSuchName))).unwrap());
+        let destination = Destination::open(root, RelPath::root(), true, true).unwrap();
+        let options = SyncOptions { jobs: 1, ..options(durability) };
+        let [sent, received] = pair.sync(source(from.path(), None), destination, options).await;
+        assert!(received.error.is_none(), "{received:?}");
+        assert_eq!((received.report.entries_failed, &received.report.failed), (1, &sent.report.failed));
+        assert_eq!(received.report.failed[0].path.as_bytes(), b"a");
+        for name in ["b", "c"] {
+            assert_eq!(fs::read(to.path().join(name)).unwrap(), vec![7; bytes], "{name}");
+        }
+        let names = fs::read_dir(to.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.count(), 2, "nothing is left of what has no name");
+    }
 }

@@ -138,7 +138,10 @@ impl World {
             if one_in(&mut rng, 2) {
                 (0..rng.usize(1..6)).for_each(|_| self.edit(&mut rng, source));
             }
-            let options = Options::random(&mut rng, &read(self.trees[source].path()).0);
+            let options = {
+                let [from, to] = [source, 1 - source].map(|tree| read(self.trees[tree].path()).0);
+                Options::random(&mut rng, (&from, &to))
+            };
             let errno =
                 pick(&mut rng, &[Errno::NOSPC, Errno::ACCESS, Errno::ROFS, Errno::IO, Errno::NAMETOOLONG]);
             let trouble = match rng.u32(..4) {
@@ -179,11 +182,12 @@ impl World {
         let (outcome, queue) = self.transfer(&from, &to, options, gate.clone()).await;
         let (found, reserved) = read(&to);
         self.steps.push(format!("it ended: {outcome:?}"));
-        assert_eq!(difference(&source, &read(&from).0), [""; 0], "the source has changed");
+        let source_now = read(&from).0;
+        verdict::check_source_broken_off(&expected, &source, &source_now, &found);
         let calls = gate.seen.load(Relaxed);
         match trouble {
             Trouble::Failure(at, _) | Trouble::Death(at) if at < calls => {
-                verdict::check_broken_off(&before, &expected, &found);
+                verdict::check_broken_off(options, &before, &expected, &found);
                 // What is left of the staging place is nobody's failure.
                 let is_told = outcome.error.is_some() || outcome.report.entries_failed > 0;
                 let is_done = || {
@@ -193,6 +197,7 @@ impl World {
                 assert!(is_told || !expected.touched.is_empty() || is_done(), "a failure went unnoticed");
             }
             _ => {
+                verdict::check_source(&expected, &source, &source_now);
                 self.check(options, (&before, &expected, &found), &outcome, &queue);
                 let places = reserved.iter().filter(|name| !name.starts_with(".swarmwire-part-")).count();
                 assert!(options.dry_run || places == 0, "left: {reserved:?}");
@@ -216,6 +221,13 @@ impl World {
         let destination = Destination::open(root, RelPath::root(), true, true).unwrap();
         let destination = destination.telling(telling).selecting(selection);
         let destination = destination.carrying(Namespaces::permitted());
+        let (source, destination) = match options.backup {
+            Some(dir) => {
+                let dir = RelPath::parse(dir.as_bytes()).unwrap();
+                (source.backing_up(dir.clone()), destination.backing_up(dir))
+            }
+            None => (source, destination),
+        };
         let store = |name| Arc::new(HashStore::new(self.hashes.path().join(name), now));
         let (source, destination) = if from == self.trees[0].path() {
             (source.remembering(store("0")), destination.remembering(store("1")))
@@ -263,6 +275,7 @@ fn message(options: &Options) -> SyncOptions {
         },
         dry_run: options.dry_run,
         itemize: true,
+        remove_source: options.remove_source,
         compress: manner.compress.map_or(default.compress, |level| match level {
             0 => Compress::Never,
             level => Compress::Level(level),

@@ -23,8 +23,9 @@ use swarmwire_common::{
         attributes::Namespaces,
         gate::{DiskOp, Gate},
     },
-    sync::{Destination, Outcome, SyncError},
+    sync::{Destination, Outcome, SyncError, events},
     wire::{
+        change::Change,
         data::{FileAttempt, PackFile, Patch, Segment, UnitHeader},
         extra::{Extra, Preserve},
         sync::{Compress, Durability, Keep, ListingEntry, SourceMessage, SyncOptions},

@@ -2,8 +2,11 @@
 //!
 //! A dry run has nothing to show but them and no hurry: they are kept until it has ended, so that a reader who takes his time does
 //! not keep the gateway waiting.
+//!
+//! Standard output is written to on a blocking thread, one piece at a time, and nothing more is taken from the engine meanwhile: a reader
+//! who stalls (a pager, say) makes the sync wait, but neither keeps the connection from being alive nor a signal from being heard.
 
-use std::io;
+use std::{io, time::Duration};
 
 use serde::Serialize;
 use swarmwire_common::{
@@ -11,8 +14,15 @@ use swarmwire_common::{
     sync::Event,
     wire::change::{Aspects, Change, Difference},
 };
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
+};
 
 use crate::output::{JsonPath, Output};
+
+/// How long a reader may take for what is on its way to him when the sync has been interrupted. One who reads needs no time for it.
+const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// How changes are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +61,15 @@ pub(super) struct Changes {
     wording: Wording,
     /// In a dry run, what is shown at its end.
     kept: Option<Vec<Event>>,
+    /// What is being written.
+    showing: Option<JoinHandle<io::Result<()>>>,
     /// Why nothing can be shown any longer.
     error: Option<io::Error>,
 }
 
 impl Changes {
     pub(super) fn new(form: Form, dry_run: bool) -> Self {
-        Self { form, wording: Wording::Changes, kept: dry_run.then(Vec::new), error: None }
+        Self { form, wording: Wording::Changes, kept: dry_run.then(Vec::new), showing: None, error: None }
     }
 
     /// Of a comparison, which is a dry run.
@@ -85,13 +97,48 @@ impl Changes {
         }
     }
 
-    /// Takes these changes.
-    pub(super) fn take(&mut self, events: impl Iterator<Item = Event>) {
+    /// Takes these changes. To be called while nothing is being shown.
+    pub(super) fn take(&mut self, events: Vec<Event>) {
         match &mut self.kept {
             Some(kept) => kept.extend(events),
-            None if self.error.is_none() => self.error = show(self.form, self.wording, events).err(),
-            None => {}
+            None => {
+                let (form, wording) = (self.form, self.wording);
+                self.write(move || show(form, wording, events.into_iter()));
+            }
         }
+    }
+
+    /// Shows a line of something else. To be called while nothing is being shown.
+    pub(super) fn line(&mut self, line: String) {
+        self.write(move || {
+            let mut output = Output::new();
+            output.line(&line)?;
+            output.flush()
+        });
+    }
+
+    fn write(&mut self, write: impl FnOnce() -> io::Result<()> + Send + 'static) {
+        if self.error.is_none() {
+            self.showing = Some(spawn_blocking(write));
+        }
+    }
+
+    /// Whether something is being shown, for which somebody may have to be waited.
+    pub(super) fn is_showing(&self) -> bool {
+        self.showing.is_some()
+    }
+
+    /// Whether nothing can be shown any longer.
+    pub(super) fn has_failed(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// Waits until all that was taken is shown. Cancel-safe.
+    pub(super) async fn shown(&mut self) {
+        let Some(showing) = &mut self.showing else { return };
+        let written = showing.await.unwrap_or_else(|err| Err(io::Error::other(err)));
+        self.showing = None;
+        self.error = written.err();
     }
 
     /// In a dry run, how many files would be sent.
@@ -101,11 +148,14 @@ impl Changes {
         u64::try_from(kept.iter().filter(is_sent).count()).ok()
     }
 
-    /// Shows what was kept.
-    pub(super) fn finish(self) -> io::Result<()> {
+    /// Shows what was kept; says whether somebody reads it. Nobody does where a sync was interrupted while it waited for that.
+    pub(super) async fn finish(mut self) -> io::Result<bool> {
+        if timeout(LAST_WORDS_TIME_MAX, self.shown()).await.is_err() {
+            return Ok(false);
+        }
         match self.error {
             Some(err) => Err(err),
-            None => show(self.form, self.wording, self.kept.into_iter().flatten()),
+            None => show(self.form, self.wording, self.kept.into_iter().flatten()).map(|()| true),
         }
     }
 }

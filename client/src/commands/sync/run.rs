@@ -17,7 +17,7 @@ use quinn::PathStats;
 use swarmwire_client::{ConnectError, Controller, RequestError};
 use swarmwire_common::{
     escape::escape_str,
-    sync::{EventQueue, Outcome, Report, SyncError, Tally, events},
+    sync::{Event, EventQueue, Outcome, Report, SyncError, Tally, events},
     wire::{status::Status, sync::SyncOptions},
 };
 use tokio::{
@@ -109,6 +109,9 @@ enum Attempt {
     NotBegun(RequestError),
     Broken(SyncError),
 }
+
+/// A signal has come.
+struct Interrupted;
 
 type Transfer<'a> = Pin<Box<dyn Future<Output = Result<Outcome, RequestError>> + 'a>>;
 
@@ -230,14 +233,23 @@ impl<'a> Runner<'a> {
         loop {
             tokio::select! {
                 result = &mut transfer => {
-                    self.changes.take(std::iter::from_fn(|| queue.try_next()));
-                    return (Some(result), None);
+                    let is_interrupted = self.show_rest(queue).await.is_err();
+                    return (Some(result), is_interrupted.then(|| controller.stats().path));
                 }
-                Some(event) = queue.next() => {
-                    self.changes.take(std::iter::once(event).chain(std::iter::from_fn(|| queue.try_next())));
+                Some(event) = queue.next(), if !self.changes.is_showing() => {
+                    self.changes.take(std::iter::once(event).chain(waiting(queue)).collect());
+                }
+                () = self.changes.shown(), if self.changes.is_showing() => {
+                    if self.changes.has_failed() {
+                        self.progress.end_for_programs();
+                    }
                 }
                 () = self.interrupt.wait() => break,
-                _ = tick.tick() => self.progress.show(tally, Instant::now()),
+                _ = tick.tick(), if !self.changes.is_showing() => {
+                    if let Some(line) = self.progress.show(tally, Instant::now()) {
+                        self.changes.line(line);
+                    }
+                }
             }
         }
         // Nobody takes what is told from here on.
@@ -245,6 +257,21 @@ impl<'a> Runner<'a> {
         let path = controller.stats().path;
         controller.break_off(Status::Cancelled);
         (timeout(BREAK_OFF_TIME_MAX, transfer).await.ok(), Some(path))
+    }
+
+    /// Shows what is left in the queue, unless a signal comes first.
+    async fn show_rest(&mut self, queue: &EventQueue) -> Result<(), Interrupted> {
+        loop {
+            tokio::select! {
+                () = self.changes.shown() => {}
+                () = self.interrupt.wait() => return Err(Interrupted),
+            }
+            let rest: Vec<_> = waiting(queue).collect();
+            if rest.is_empty() {
+                return Ok(());
+            }
+            self.changes.take(rest);
+        }
     }
 
     /// Dials and opens the local side again, as often as the time allows.
@@ -271,6 +298,11 @@ impl<'a> Runner<'a> {
             }
         }
     }
+}
+
+/// The events that are there already.
+fn waiting(queue: &EventQueue) -> impl Iterator<Item = Event> {
+    std::iter::from_fn(|| queue.try_next())
 }
 
 fn classify(err: RequestError) -> (anyhow::Error, bool) {

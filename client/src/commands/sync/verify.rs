@@ -67,8 +67,8 @@ pub(in crate::commands) async fn run(
     let runner = Runner::new(&job, &way, (progress, Changes::of_comparison(form)), interrupt, Instant::now());
     let (account, ending, changes) = runner.run(controller, end).await?;
     let counts = changes.counts();
-    if !arguments.quiet {
-        changes.finish()?;
+    if !arguments.quiet && !changes.finish().await? {
+        return Ok(Exit::Interrupted);
     }
     tell(arguments, &account, &ending, counts)?;
     match ending {

@@ -19,6 +19,7 @@ pub(super) fn arguments(options: &Options, list_file: &Path) -> Vec<String> {
         (options.delete, "--delete"),
         (options.dry_run, "--dry-run"),
         (!options.dry_run, "-v"),
+        (options.remove_source, "--remove-source-files"),
         (options.keep == Keep::Newer, "--update"),
         (options.keep == Keep::Existing, "--ignore-existing"),
     ];
@@ -28,6 +29,7 @@ pub(super) fn arguments(options: &Options, list_file: &Path) -> Vec<String> {
     {
         arguments.extend(value.map(|value| format!("--{option}={value}")));
     }
+    arguments.extend(options.backup.map(|dir| format!("--backup-dir={dir}")));
     for (takes, pattern) in &options.rules {
         let option = if *takes { "include" } else { "exclude" };
         arguments.push(format!("--{option}={}", pattern.typed()));

@@ -65,6 +65,22 @@ pub(super) fn is_at(shared: &Shared, path: impl FnOnce() -> RelPath) -> bool {
     shared.landing.path_below(&path()).is_ok_and(|path| path == *place)
 }
 
+/// The backup directory's name, if it is in the directory at `path` below the top.
+pub(super) fn name_in(shared: &Shared, path: &RelPath) -> Option<Vec<u8>> {
+    let (parent, name) = shared.landing.backup().place.get()?.split_last()?;
+    let is_there = shared.landing.path_below(path).is_ok_and(|path| path == parent);
+    is_there.then(|| name.as_bytes().to_vec())
+}
+
+/// Whether the directory at `path` below the top is one that the backup directory is in.
+pub(super) fn is_below(shared: &Shared, path: &RelPath) -> bool {
+    let Some(place) = shared.landing.backup().place.get() else { return false };
+    shared.landing.path_below(path).is_ok_and(|path| {
+        let above = path.components().count();
+        above < place.components().count() && path.components().eq(place.components().take(above))
+    })
+}
+
 /// Gives the file or link `name` of `dir`, which is at `path` below the top and will be replaced, its second name.
 pub(super) fn keep(shared: &Shared, path: &RelPath, (dir, name): (&Dir, Name<'_>)) -> io::Result<()> {
     if !shared.landing.backup().is_asked() {

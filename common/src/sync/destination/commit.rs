@@ -198,6 +198,9 @@ fn fail(shared: &Shared, written: Written, err: &io::Error) {
     };
     shared.fail(written.index, &reason);
     if let (Some(temp), Ok(staging)) = (written.temp, shared.landing.staging()) {
+        if shared.duplicates.keep(written, temp) {
+            return;
+        }
         // What cannot be removed goes with the staging place.
         let _gone = staging.dir().remove_file(temp.as_name());
     }

@@ -13,7 +13,7 @@ use crate::{
     channel::{FrameError, FrameReceiver, FrameSender},
     limits,
     path::RelPath,
-    sync::SyncError,
+    sync::{SyncError, next_message},
     wire::{
         status::Status,
         sync::{Counts, DestinationMessage, SourceMessage},
@@ -29,10 +29,7 @@ pub(super) async fn read(
 ) -> Result<(), SyncError> {
     let mut order = Order::default();
     loop {
-        let message =
-            timeout(limits::SYNC_SILENCE_MAX, recv.recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>())
-                .await
-                .map_err(|_| FrameError::Silent)??;
+        let message = next_message(recv).await?;
         match message {
             SourceMessage::Listing { entries, .. } if entries.len() > limits::BLOCK_ENTRIES_MAX => {
                 return Err(SyncError::Protocol("a listing block has too many entries"));

@@ -1,4 +1,7 @@
 //! Files that are the same as others of this sync. Of them only that comes; they are copied here when all else is in place.
+//!
+//! That file may have come and not have got its name, because something stands in the way or its name is too long here. The others must not
+//! fail with it, each time anew: so it stays in the staging place, from where they are copied.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,8 +11,12 @@ use std::{
     },
 };
 
-use super::{Shared, UNWANTED};
-use crate::sync::{SyncError, tree::NodeType};
+use super::{Shared, UNWANTED, commit::Written};
+use crate::{
+    limits,
+    root::staging::TempName,
+    sync::{SyncError, tree::NodeType},
+};
 
 /// A file that is to be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +32,8 @@ pub(super) struct Duplicate {
 #[derive(Debug, Default)]
 pub(super) struct Duplicates {
     told: Mutex<BTreeMap<u32, Duplicate>>,
+    /// Files without their names, by index.
+    kept: Mutex<HashMap<u32, TempName>>,
     is_aborted: AtomicBool,
 }
 
@@ -36,6 +45,21 @@ impl Duplicates {
         told.values()
             .map(|duplicate| Duplicate { of: origin(&told, &mut origins, duplicate.of), ..*duplicate })
             .collect()
+    }
+
+    /// Whether a file that has come and does not get its name is kept to be copied.
+    pub(super) fn keep(&self, written: Written, temp: TempName) -> bool {
+        let mut kept = self.kept.lock().expect("no holder panics");
+        let is_kept = written.bytes >= limits::TWIN_BYTES_MIN && kept.len() < limits::NAMELESS_FILES_MAX;
+        if is_kept {
+            kept.insert(written.index, temp);
+        }
+        is_kept
+    }
+
+    /// Where a file is that has come and has not got its name.
+    pub(super) fn kept(&self, index: u32) -> Option<TempName> {
+        self.kept.lock().expect("no holder panics").get(&index).copied()
     }
 
     /// The sync is over: no more is copied.

@@ -164,6 +164,8 @@ impl Removal<'_> {
         }
         let inside = if is_directory { self.contents(dir, name, path, (stat, depth)) } else { Fate::Gone };
         match inside {
+            // What the backup directory is in, or will be, stays as well.
+            Fate::Gone if is_directory && backup::is_below(self.shared, path) => Fate::Kept,
             Fate::Gone => self.remove(dir, name, path, is_directory),
             Fate::Kept => Fate::Kept,
             Fate::Left => self.leave(),

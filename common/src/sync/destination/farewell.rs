@@ -8,7 +8,7 @@ use super::Shared;
 use crate::{
     channel::{FrameError, FrameReceiver},
     limits,
-    sync::SyncError,
+    sync::{SyncError, next_message_or_end},
     wire::{status::Status, sync::SourceMessage},
 };
 
@@ -43,9 +43,7 @@ pub(super) async fn hear(
 
 async fn listen(recv: &mut FrameReceiver, shared: &Shared) -> Result<(), SyncError> {
     loop {
-        let message = recv.try_recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>();
-        let message = timeout(limits::SYNC_SILENCE_MAX, message).await.map_err(|_| FrameError::Silent)??;
-        match message {
+        match next_message_or_end(recv).await? {
             None => return Ok(()),
             Some(SourceMessage::NotRemoved { index, reason }) => not_removed(shared, index, &reason)?,
             Some(SourceMessage::Farewell { files_removed, stages }) => {

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::{Shared, extraneous::clear_way, items};
+use super::{Shared, backup, extraneous::clear_way, items};
 use crate::{
     entry::{Kind, Metadata},
     path::Name,
@@ -136,6 +136,7 @@ fn make_one(shared: &Shared, index: u32, first: u32) -> io::Result<Made> {
             let staging = shared.landing.staging()?;
             let temp = staging.next_name();
             first_dir.hard_link(first_name, staging.dir(), temp.as_name())?;
+            backup::keep(shared, &shared.path_of(index), (&dir, name))?;
             staging.dir().rename(temp.as_name(), &dir, name)?;
         }
     }

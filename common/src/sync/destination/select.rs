@@ -1,13 +1,10 @@
 //! Waits for the list of paths where the source tells it apart from the request: in a push.
 
-use tokio::time::timeout;
-
 use super::Shared;
 use crate::{
-    channel::{FrameError, FrameReceiver},
+    channel::FrameReceiver,
     filter::{List, Selection},
-    limits,
-    sync::SyncError,
+    sync::{SyncError, next_message},
     wire::{status::Status, sync::SourceMessage},
 };
 
@@ -18,10 +15,7 @@ pub(super) async fn complete(recv: &mut FrameReceiver, shared: &Shared) -> Resul
     }
     let mut list = List::default();
     loop {
-        let message =
-            timeout(limits::SYNC_SILENCE_MAX, recv.recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>())
-                .await
-                .map_err(|_| FrameError::Silent)??;
+        let message = next_message(recv).await?;
         match message {
             SourceMessage::Select(paths) if !paths.is_empty() => list
                 .extend(paths)

@@ -397,8 +397,13 @@ impl Writer<'_> {
         let &Duplicate { index, of, .. } = duplicate;
         let (metadata, bytes) = (self.listed(index), shared.tree.read().expect("no holder panics").size(of));
         let copied = shared.tally.timed(Stage::Write, || {
-            let name = shared.name_of(of);
-            let from = shared.parent_dir(of)?.open_file(Name::new(&name).expect("listed as a name"))?;
+            let from = match shared.duplicates.kept(of) {
+                Some(temp) => shared.landing.staging()?.dir().open_file(temp.as_name())?,
+                None => {
+                    let name = shared.name_of(of);
+                    shared.parent_dir(of)?.open_file(Name::new(&name).expect("listed as a name"))?
+                }
+            };
             self.staged(index, metadata, bytes, |out| {
                 rebuild::copy(shared, (&from, bytes), &duplicate.hash, out)
             })

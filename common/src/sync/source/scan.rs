@@ -200,7 +200,9 @@ impl Scan<'_> {
         }
         let paths = self.selection.list().map(|list| list.paths()).unwrap_or_default();
         for (path, _) in paths.iter().zip(&self.met).filter(|(_, met)| !**met) {
-            if !path.is_root() && !self.selection.rules_leave_out(path, false) {
+            let is_left_out =
+                self.selection.rules_leave_out(path, false) || self.shared.source.leaves_out_below(path);
+            if !path.is_root() && !is_left_out {
                 self.shared.fail(None, path, "is in the list of files and was not found")?;
             }
         }

@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::time::timeout;
-
 use super::{Gone, Shared};
 use crate::{
-    channel::{FrameError, FrameReceiver},
+    channel::FrameReceiver,
     filter::{List, Selection},
-    limits,
-    sync::SyncError,
+    sync::{SyncError, next_message},
     wire::{
         status::Status,
         sync::{DestinationMessage, SourceMessage},
@@ -35,10 +32,7 @@ pub(super) async fn complete(
     }
     let mut list = List::default();
     loop {
-        let message =
-            timeout(limits::SYNC_SILENCE_MAX, recv.recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>())
-                .await
-                .map_err(|_| FrameError::Silent)??;
+        let message = next_message(recv).await?;
         match message {
             DestinationMessage::Select(paths) if !paths.is_empty() => list
                 .extend(paths)

@@ -230,4 +230,29 @@ async fn special_bits_are_kept_only_where_they_are_asked_for() {
     set(from, 0o755, 0o755);
     kept(from, to, keeping(special)).await;
     assert_eq!(modes(), [0o755, 0o755]);
+    // Those that a directory here has are its own matter, and inherited.
+    set(to, 0o3750, 0o755);
+    fs::create_dir(from.join("dir/new")).unwrap();
+    kept(from, to, keeping(NOTHING)).await;
+    assert_eq!(modes(), [0o3755, 0o755]);
+    assert_eq!(fs::metadata(to.join("dir/new")).unwrap().mode() & 0o7777, 0o2755);
+    assert_settled(from, to, keeping(NOTHING)).await;
+}
+
+/// Story: a dry run that compares content took a file of another owner or with other attributes for the same.
+#[tokio::test]
+async fn a_dry_run_by_content_tells_of_other_attributes() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    if !can_set(from.path(), "user.a") {
+        return;
+    }
+    fs::write(from.path().join("a"), b"the same").unwrap();
+    kept(from.path(), to.path(), keeping(XATTRS)).await;
+    set_xattr(&from.path().join("a"), "user.a", "1").unwrap();
+    let pair = Pair::connect().await;
+    let (telling, queue) = events();
+    let options = SyncOptions { checksum: true, itemize: true, dry_run: true, ..keeping(XATTRS) };
+    pair.sync(source(from.path(), None), destination(to.path(), "").telling(telling), options).await;
+    let told: Vec<_> = std::iter::from_fn(|| queue.try_next()).map(|event| event.change).collect();
+    assert_eq!(told, [Change::Metadata]);
 }

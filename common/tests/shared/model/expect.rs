@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    options::{Keep, Options, Preserve, is_skipped},
-    tree::{Kind, Node, Tree, children, parent},
+    options::{Keep, Options, Preserve, is_at_or_below, is_skipped},
+    tree::{Kind, Node, Tree, children, join, parent},
 };
 
 #[derive(Debug, Default)]
@@ -33,6 +33,20 @@ pub(super) struct Expected {
     pub(super) loose: BTreeSet<String>,
     /// Something in the way of an entry is to be kept. Then what has been told before it was found is not said here.
     pub(super) is_in_the_way: bool,
+    /// Where old versions are kept, with the paths that they had.
+    pub(super) kept: BTreeMap<String, Kept>,
+    /// Directories of which only that they are there is said: those in which old versions are, and those that were made above them.
+    pub(super) keeping: BTreeSet<String>,
+    /// Files that go from the source.
+    pub(super) removed: BTreeSet<String>,
+}
+
+/// An old version.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) of: String,
+    /// It is none if the file turns out to be the same as the new one, and is left where it is.
+    pub(super) is_certain: bool,
 }
 
 pub(super) fn expect(source: &Tree, destination: &Tree, options: &Options) -> Expected {
@@ -121,7 +135,7 @@ impl Model<'_> {
         let is_there = |path: &str| {
             self.source.contains_key(path) && parent(path).is_none_or(|it| self.listed.contains(it))
         };
-        listed.filter(|path| !is_there(path) && !self.options.rules_leave_out(path, false)).cloned().collect()
+        listed.filter(|path| !is_there(path) && !self.options.leaves_out(path, false)).cloned().collect()
     }
 
     /// Gives the directories that are in place.
@@ -162,7 +176,10 @@ impl Model<'_> {
                 return true;
             }
             None => {}
-            Some(Kind::Link { .. }) => drop(self.expected.tree.remove(path)),
+            Some(Kind::Link { .. }) => {
+                self.keep(path);
+                self.expected.tree.remove(path);
+            }
             Some(Kind::File { .. } | Kind::Special) => {
                 return self.options.delete && self.make_way(path) && self.put(path, node, "mkdir");
             }
@@ -172,7 +189,7 @@ impl Model<'_> {
 
     fn file(&mut self, path: &str, node: &Node) -> bool {
         let there = self.expected.tree.get(path).cloned();
-        let Some(there) = there else { return self.put(path, node, "create") };
+        let Some(there) = there else { return self.send(path, node, "create") };
         if self.is_kept(&there, node) {
             if there.size() != node.size() || there.mtime != node.mtime {
                 self.left.insert(path.to_owned());
@@ -183,26 +200,26 @@ impl Model<'_> {
             unreachable!("it is a file")
         };
         match has {
-            Kind::Directory => self.options.delete && self.make_way(path) && self.put(path, node, "create"),
-            Kind::Link { .. } | Kind::Special => self.put(path, node, "create"),
+            Kind::Directory => self.options.delete && self.make_way(path) && self.send(path, node, "create"),
+            Kind::Link { .. } | Kind::Special => self.send(path, node, "create"),
             Kind::File { size: has_size, hash: has_hash } => {
-                let is_read = self.options.checksum && *size > 0;
+                let is_read = self.is_read(*size);
                 if size == has_size && (there.mtime == node.mtime || *size == 0) && !is_read {
                     // What has size and time is taken for the same, whatever is in it.
-                    let is_same = (there.mode ^ node.mode) & 0o777 == 0
-                        && there.mtime == node.mtime
-                        && !self.has_other_extras(&there, node);
-                    if is_same {
+                    if self.is_whole(&there, node) {
                         return true;
                     }
                     self.changed_in_place.insert(path.to_owned());
                     return self.put(path, &Node { kind: there.kind, ..node.clone() }, "metadata");
                 }
                 if size == has_size && hash == has_hash {
+                    if is_read && self.options.dry_run {
+                        return self.is_whole(&there, node) || self.put(path, node, "metadata");
+                    }
                     self.changed_in_place.insert(path.to_owned());
                     self.expected.same_content.insert(path.to_owned());
                 }
-                self.put(path, node, "update")
+                self.send(path, node, "update")
             }
         }
     }
@@ -220,7 +237,26 @@ impl Model<'_> {
         }
     }
 
+    /// Whether a file is taken for the same by its content alone. An empty one that is to be removed is sent, since that costs nothing.
+    fn is_read(&self, size: u64) -> bool {
+        if size == 0 {
+            return self.options.remove_source && !self.options.dry_run;
+        }
+        self.options.checksum || self.options.remove_source
+    }
+
+    /// The file is at the destination then, so that it may go.
+    fn send(&mut self, path: &str, node: &Node, action: &'static str) -> bool {
+        if self.options.remove_source && !self.options.dry_run {
+            self.expected.removed.insert(path.to_owned());
+        }
+        self.put(path, node, action)
+    }
+
     fn put(&mut self, path: &str, node: &Node, action: &'static str) -> bool {
+        if action != "metadata" {
+            self.keep(path);
+        }
         self.expected.tree.insert(path.to_owned(), node.clone());
         self.expected.changes.insert(path.to_owned(), action);
         self.expected.placed.insert(path.to_owned());
@@ -233,6 +269,13 @@ impl Model<'_> {
             Keep::Newer => there.size().is_some() && there.mtime > node.mtime,
             Keep::Existing => true,
         }
+    }
+
+    /// Whether nothing of a file is different but, perhaps, its content.
+    fn is_whole(&self, there: &Node, node: &Node) -> bool {
+        (there.mode ^ node.mode) & 0o777 == 0
+            && there.mtime == node.mtime
+            && !self.has_other_extras(there, node)
     }
 
     /// Whether something else is different that an option asks for.
@@ -257,15 +300,43 @@ impl Model<'_> {
         }
         let inside = children(&self.expected.tree, path);
         let kept = inside.iter().filter(|path| self.clear(path) == Cleared::No).count();
-        if kept > 0 {
+        if kept > 0 || node.is_directory() && self.options.leads_to_kept(path) {
             self.expected.touched.insert(path.to_owned());
             return Cleared::No;
         }
+        self.keep(path);
         self.expected.tree.remove(path);
         self.expected.touched.remove(path);
         self.expected.changes.insert(path.to_owned(), "delete");
         self.expected.deleted += 1;
         Cleared::Yes
+    }
+
+    /// What stands at `path` is replaced or removed.
+    fn keep(&mut self, path: &str) {
+        let Some(dir) = self.options.backup.filter(|_| !self.options.dry_run) else { return };
+        let Some(there) = self.before.get(path) else { return };
+        let place = join(dir, path);
+        let is_certain = !self.expected.same_content.contains(path);
+        let tree = &mut self.expected.tree;
+        for above in
+            std::iter::successors(parent(&place), |path| parent(path)).filter(|path| !path.is_empty())
+        {
+            self.expected.keeping.insert(above.to_owned());
+            if is_certain && tree.get(above).is_none_or(|node| !node.is_directory()) {
+                tree.insert(above.to_owned(), Node { kind: Kind::Directory, ..there.clone() });
+            }
+        }
+        if there.is_directory() {
+            self.expected.keeping.insert(place.clone());
+        }
+        if is_certain {
+            if !there.is_directory() {
+                tree.retain(|path, _| !is_at_or_below(path, &place));
+            }
+            tree.insert(place.clone(), there.clone());
+        }
+        self.expected.kept.insert(place, Kept { of: path.to_owned(), is_certain });
     }
 }
 
@@ -323,6 +394,7 @@ impl Model<'_> {
     }
 
     fn link_to(&mut self, path: &str, (first, target): (&str, &Node), action: &'static str) -> bool {
+        self.keep(path);
         self.expected.linked.entry(first.to_owned()).or_default().insert(path.to_owned());
         self.put(path, target, action)
     }

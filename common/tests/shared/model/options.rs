@@ -12,6 +12,8 @@ pub(super) struct Options {
     pub(super) max_delete: Option<u64>,
     pub(super) keep: Keep,
     pub(super) dry_run: bool,
+    pub(super) backup: Option<&'static str>,
+    pub(super) remove_source: bool,
     pub(super) rules: Vec<(bool, Pattern)>,
     pub(super) matching: Option<&'static str>,
     pub(super) listed: Option<Vec<String>>,
@@ -135,12 +137,12 @@ pub(super) fn one_in(rng: &mut fastrand::Rng, n: u32) -> bool {
 }
 
 impl Options {
-    /// Options for a sync of `source`.
-    pub(super) fn random(rng: &mut fastrand::Rng, source: &Tree) -> Self {
+    /// Options for a sync of `source` to `destination`.
+    pub(super) fn random(rng: &mut fastrand::Rng, (source, destination): (&Tree, &Tree)) -> Self {
         let delete = one_in(rng, 2);
         let dry_run = one_in(rng, 8);
         let mut options = Self {
-            checksum: !dry_run && one_in(rng, 4),
+            checksum: one_in(rng, 4),
             delete,
             max_delete: (delete && one_in(rng, 4)).then(|| rng.u64(..8)),
             dry_run,
@@ -167,6 +169,11 @@ impl Options {
         if one_in(rng, 12) {
             options.age = Some(pick(rng, &[Age::Older, Age::Newer]));
         }
+        if one_in(rng, 4) {
+            options.backup = Some(pick(rng, &BACKUP_DIRS)).filter(|dir| can_keep(dir, (source, destination)));
+        }
+        let can_remove = !delete && !matches!(options.manner.durability, Some(Durability::None));
+        options.remove_source = can_remove && one_in(rng, 3);
         options
     }
 
@@ -195,7 +202,8 @@ impl Options {
                 && self.max_size.is_none_or(|max| size <= max)
                 && self.age.is_none_or(|age| (age == Age::Older) == is_old)
         });
-        self.rule(path, is_directory) != Some(false)
+        self.backup != Some(path)
+            && self.rule(path, is_directory) != Some(false)
             && (self.covers(path) || is_directory && self.leads_to(path))
             && (is_directory || self.matches(path))
             && in_bounds
@@ -206,14 +214,29 @@ impl Options {
         let is_directory = node.is_directory();
         let has_bounds = self.min_size.or(self.max_size).is_some() || self.age.is_some();
         let is_bounded = has_bounds && !is_directory;
-        is_bounded
+        self.keeps_in(path)
+            || is_bounded
             || !self.covers(path)
             || !is_directory && !self.matches(path)
             || self.rules_leave_out(path, is_directory)
     }
 
-    /// Whether a rule leaves out the path or a directory above it.
-    pub(super) fn rules_leave_out(&self, path: &str, is_directory: bool) -> bool {
+    /// Whether a path is in the directory for old versions, or is that.
+    pub(super) fn keeps_in(&self, path: &str) -> bool {
+        self.backup.is_some_and(|dir| is_at_or_below(path, dir))
+    }
+
+    /// Whether a directory is above the one for old versions.
+    pub(super) fn leads_to_kept(&self, path: &str) -> bool {
+        self.backup.is_some_and(|dir| dir != path && is_at_or_below(dir, path))
+    }
+
+    /// Whether a rule leaves out the path or a directory above it, or one of these is where old versions go.
+    pub(super) fn leaves_out(&self, path: &str, is_directory: bool) -> bool {
+        self.keeps_in(path) || self.rules_leave_out(path, is_directory)
+    }
+
+    fn rules_leave_out(&self, path: &str, is_directory: bool) -> bool {
         let above = std::iter::successors(parent(path), |path| parent(path)).filter(|path| !path.is_empty());
         self.rule(path, is_directory) == Some(false)
             || above.into_iter().any(|path| self.rule(path, true) == Some(false))
@@ -249,6 +272,24 @@ fn listed(rng: &mut fastrand::Rng, source: &Tree) -> Vec<String> {
         listed.push(pick(rng, &["nothing", "lib/nothing", "a/b/c"]).to_owned());
     }
     listed
+}
+
+/// Whether `path` is `directory`, or below it.
+pub(super) fn is_at_or_below(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory)
+        .is_some_and(|rest| directory.is_empty() || rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Where old versions go: beside the tree, into a directory that may be part of it, and into one that other syncs take for any other.
+const BACKUP_DIRS: [&str; 3] = [".old", "d/.old", "lib"];
+
+/// Whether `dir` can be made at the destination, whatever the sync does before.
+fn can_keep(dir: &str, (source, destination): (&Tree, &Tree)) -> bool {
+    let is_fit = |path: &str| match destination.get(path) {
+        Some(node) => node.is_directory(),
+        None => path == dir || !source.contains_key(path),
+    };
+    std::iter::successors(Some(dir), |path| parent(path)).all(is_fit)
 }
 
 /// Whether a node is of a type that is only named.

@@ -1,11 +1,11 @@
 //! Whether a destination is what it must be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     expect::Expected,
-    options::Options,
-    tree::{Kind, Node, Tree, difference},
+    options::{Options, is_at_or_below},
+    tree::{Kind, Node, Tree, difference, join, parent},
 };
 
 /// More is to be removed than may be.
@@ -21,6 +21,7 @@ pub(super) fn check_done(options: &Options, before: &Tree, expected: &Expected, 
     if is_limited(options, expected) {
         return check_limited(options, before, expected, found);
     }
+    check_kept(options, before, found);
     assert_eq!(difference(&settled(options, before, expected, found), found), [""; 0]);
     check_linked(before, expected, found);
 }
@@ -40,7 +41,73 @@ pub(super) fn settled(options: &Options, before: &Tree, expected: &Expected, fou
             take_as_it_comes(options, (before, expected, path), node, now);
         }
     }
+    take_kept(before, expected, &mut tree, found);
     tree
+}
+
+/// What is not said of old versions: whether what turned out to be the same is among them, and what their directories are like.
+fn take_kept(before: &Tree, expected: &Expected, tree: &mut Tree, found: &Tree) {
+    for (place, kept) in &expected.kept {
+        let (Some(now), was) = (found.get(place), &before[&kept.of]) else { continue };
+        if now.kind != was.kind {
+            continue;
+        }
+        if !kept.is_certain {
+            tree.retain(|path, _| !is_at_or_below(path, place));
+            tree.insert(place.clone(), was.clone());
+        }
+        // It had another name, under which it got another mode or time.
+        if expected.loose.contains(&kept.of) {
+            tree.insert(place.clone(), now.clone());
+        }
+    }
+    for path in &expected.keeping {
+        if let Some(now) = found.get(path).filter(|now| now.is_directory()) {
+            tree.insert(path.clone(), now.clone());
+        }
+    }
+}
+
+/// Old versions are where they belong, whatever has become of the new ones.
+fn check_kept(options: &Options, before: &Tree, found: &Tree) {
+    let Some(dir) = options.backup.filter(|_| !options.dry_run) else { return };
+    for (path, node) in before.iter().filter(|(path, _)| !options.keeps_in(path)) {
+        let is_there = |path: &str| found.get(path).is_some_and(|now| now.kind == node.kind);
+        assert!(
+            node.is_directory() || is_there(path) || is_there(&join(dir, path)),
+            "{path:?} was not kept: {node:?}"
+        );
+    }
+}
+
+/// What must hold of a source after a sync that has come to its end.
+pub(super) fn check_source(expected: &Expected, source: &Tree, now: &Tree) {
+    let mut left = source.clone();
+    left.retain(|path, _| !expected.removed.contains(path));
+    assert_eq!(difference(&thinned(left, &expected.removed, now), now), [""; 0], "the source has changed");
+}
+
+/// The same of one that was broken off: what is gone from the source is whole at the destination.
+pub(super) fn check_source_broken_off(expected: &Expected, source: &Tree, now: &Tree, found: &Tree) {
+    let is_gone = |path: &&String| !now.contains_key(*path);
+    let gone: BTreeSet<_> = expected.removed.iter().filter(is_gone).cloned().collect();
+    for path in &gone {
+        let is_whole = found.get(path).is_some_and(|there| there.kind == source[path].kind);
+        assert!(is_whole, "{path:?} is gone from the source and not at the destination");
+    }
+    let mut left = source.clone();
+    left.retain(|path, _| !gone.contains(path));
+    assert_eq!(difference(&thinned(left, &gone, now), now), [""; 0], "the source has changed");
+}
+
+/// A source with the times of the directories from which something was removed as they are now.
+fn thinned(mut source: Tree, removed: &BTreeSet<String>, now: &Tree) -> Tree {
+    for directory in removed.iter().filter_map(|path| parent(path)) {
+        if let (Some(node), Some(now)) = (source.get_mut(directory), now.get(directory)) {
+            node.mtime = now.mtime;
+        }
+    }
+    source
 }
 
 /// What no option asks for may be left of what was there, and is nothing else.
@@ -57,7 +124,10 @@ fn take_as_it_comes(
     if !options.preserve.owner {
         node.owner = now.owner;
     }
-    if !options.preserve.special_bits {
+    let is_kept = node.is_directory() && !options.preserve.special_bits;
+    if let Some(was) = was.first().filter(|was| was.is_directory() && is_kept) {
+        node.mode = node.mode & 0o777 | was.mode & 0o7000;
+    } else if !options.preserve.special_bits {
         // Directories get setgid from where they are made.
         let inherited = if node.is_directory() { 0o2000 } else { 0 };
         let left = was.iter().fold(inherited, |bits, node| bits | node.mode & 0o7000);
@@ -81,9 +151,16 @@ fn check_linked(before: &Tree, expected: &Expected, found: &Tree) {
     for (path, node) in found.iter().filter(|(_, node)| node.size().is_some()) {
         by_inode.entry(node.inode).or_default().push(path);
     }
-    let inode = |path: &String| before.get(path).map(|node| node.inode);
+    // An old version may have come from another path.
+    let inodes = |path: &String| {
+        let of = expected.kept.get(path).map(|kept| &kept.of);
+        let was: Vec<_> =
+            [Some(path), of].into_iter().flatten().filter_map(|path| before.get(path)).collect();
+        was.into_iter().map(|node| node.inode).collect::<Vec<_>>()
+    };
     let is_linked = |path: &String, other: &String| {
-        inode(path).is_some() && inode(path) == inode(other)
+        let others = inodes(other);
+        inodes(path).iter().any(|inode| others.contains(inode))
             || expected.linked.iter().any(|(first, links)| {
                 [path, other].iter().all(|path| *path == first || links.contains(*path))
             })
@@ -99,6 +176,7 @@ fn check_linked(before: &Tree, expected: &Expected, found: &Tree) {
 
 /// Where only so many may be deleted, anything may be left: but each entry is old or new, and no more is gone.
 fn check_limited(options: &Options, before: &Tree, expected: &Expected, found: &Tree) {
+    check_kept(options, before, found);
     let tree = settled(options, before, expected, found);
     for (path, node) in found {
         let is_known = |tree: &Tree| {
@@ -106,21 +184,33 @@ fn check_limited(options: &Options, before: &Tree, expected: &Expected, found: &
         };
         assert!(is_known(before) || is_known(&tree), "{path:?} is neither old nor new: {node:?}");
     }
-    let gone = before.keys().filter(|path| !found.contains_key(*path)).count();
+    // An older version in the place of an old one is not counted.
+    let is_counted = |path: &&String| !options.keeps_in(path) && !found.contains_key(*path);
+    let gone = before.keys().filter(is_counted).count();
     assert!(u64::try_from(gone).ok() <= options.max_delete, "{gone} are gone");
 }
 
 /// What must hold after a sync that was broken off: whatever is visible is old or new, whole, and nothing is lost that was to stay.
-pub(super) fn check_broken_off(before: &Tree, expected: &Expected, found: &Tree) {
+pub(super) fn check_broken_off(options: &Options, before: &Tree, expected: &Expected, found: &Tree) {
+    check_kept(options, before, found);
     for (path, node) in found {
-        let either = [before.get(path), expected.tree.get(path)];
+        let kept = expected.kept.get(path).and_then(|kept| before.get(&kept.of));
+        let either = [before.get(path), expected.tree.get(path), kept];
         let is_known = either.iter().flatten().any(|other| match &node.kind {
             Kind::Directory => other.is_directory(),
             kind => kind == &other.kind,
         });
-        assert!(is_known, "{path:?} is neither old nor new: {node:?}; old and new: {either:?}");
+        let is_made = node.is_directory() && expected.keeping.contains(path);
+        assert!(is_known || is_made, "{path:?} is neither old nor new: {node:?}; old and new: {either:?}");
     }
+    // Older versions make way for old ones.
+    let makes_way = |path: &str| {
+        expected.kept.keys().any(|kept| is_at_or_below(path, kept) || is_at_or_below(kept, path))
+    };
     for (path, node) in before.iter().filter(|(path, _)| !found.contains_key(*path)) {
+        if options.keeps_in(path) && makes_way(path) {
+            continue;
+        }
         // What is in the way of another type goes before the new one comes.
         let may_be_missing =
             expected.tree.get(path).is_none_or(|new| new.is_directory() != node.is_directory());

@@ -8,7 +8,7 @@
 
 use std::{collections::VecDeque, io, sync::Arc};
 
-use super::{Current, DirState, Found, Planner, Surroundings, disk::existing};
+use super::{Current, DirState, Existing, Found, Planner, Surroundings, backup, disk::existing};
 use crate::{
     entry::Kind,
     limits,
@@ -25,6 +25,8 @@ pub(super) struct Comparing {
     waiting: VecDeque<Waiting>,
     /// Entries of the blocks that wait.
     entries: usize,
+    /// Bytes of memory that those of them take which are here.
+    bytes: usize,
     /// Directory and last name of the block that came last.
     reached: Option<(u32, Vec<u8>)>,
     /// The directory that was compared last, open and listed.
@@ -43,7 +45,7 @@ enum Waiting {
     /// It comes.
     Block { directory: u32, count: u32 },
     /// It is here.
-    Here { directory: u32, entries: Vec<(ListingEntry, Found)> },
+    Here { directory: u32, entries: Vec<(ListingEntry, Found)>, bytes: usize },
     /// The end of the listing.
     End(SourceMessage),
 }
@@ -107,11 +109,16 @@ impl Planner<'_> {
             _ => Vec::new(),
         };
         let here = self.here_as_told(directory, (&after, &last), count, hash);
+        let here = here.filter(|entries| self.comparing.has_room(bytes_of(entries)));
         self.comparing.answers.push(here.is_some());
         self.comparing.reached = Some((directory, last));
         match here {
             Some(entries) if self.comparing.waiting.is_empty() => self.here(directory, entries)?,
-            Some(entries) => self.comparing.waiting.push_back(Waiting::Here { directory, entries }),
+            Some(entries) => {
+                let bytes = bytes_of(&entries);
+                self.comparing.bytes += bytes;
+                self.comparing.waiting.push_back(Waiting::Here { directory, entries, bytes });
+            }
             None => self.comparing.waiting.push_back(Waiting::Block { directory, count }),
         }
         Ok(())
@@ -134,7 +141,10 @@ impl Planner<'_> {
         if self.comparing.own.as_ref().is_none_or(|own| own.0 != directory) {
             let opened = shared.tally.timed(Stage::Plan, || {
                 let dir = shared.landing.dir(&shared.tree.read().expect("no holder panics"), directory)?;
-                let names = dir.names()?;
+                let mut names = dir.names()?;
+                // It is not listed.
+                let hidden = backup::name_in(shared, &shared.path_of(directory));
+                names.retain(|name| Some(name) != hidden.as_ref());
                 io::Result::Ok((directory, dir, names))
             });
             self.comparing.own = Some(opened.ok()?);
@@ -178,12 +188,31 @@ impl Planner<'_> {
                     self.comparing.waiting.push_front(next);
                     break;
                 }
-                Waiting::Here { directory, entries } => self.here(directory, entries)?,
+                Waiting::Here { directory, entries, bytes } => {
+                    self.comparing.bytes -= bytes;
+                    self.here(directory, entries)?;
+                }
                 Waiting::End(message) => return self.message(message),
             }
         }
         Ok(super::More::Yes)
     }
+}
+
+impl Comparing {
+    /// Whether a block that is here may wait. One that may not is asked for, as if it were not here.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.waiting.is_empty() || self.bytes + bytes <= limits::DIGEST_BYTES_WAITING_MAX
+    }
+}
+
+/// Bytes of memory that entries take. A link's target is in both halves.
+fn bytes_of(entries: &[(ListingEntry, Found)]) -> usize {
+    let target = |kind: &Kind| if let Kind::Symlink { target } = kind { target.len() } else { 0 };
+    let of = |(entry, _): &(ListingEntry, Found)| {
+        size_of::<(ListingEntry, Found)>() + entry.name.len() + 2 * target(&entry.kind)
+    };
+    entries.iter().map(of).sum()
 }
 
 impl Current {
@@ -204,7 +233,7 @@ fn look_at(dir: &Dir, names: &[Vec<u8>], count: usize) -> io::Result<Option<Vec<
         let kind = match (&stat.entry_type, &existing) {
             (EntryType::File, _) => Kind::File { size: stat.size },
             (EntryType::Directory, _) => Kind::Directory,
-            (EntryType::Symlink, super::Existing::Symlink { target, .. }) => {
+            (EntryType::Symlink, Existing::Symlink { target, .. }) => {
                 Kind::Symlink { target: target.clone() }
             }
             _ => continue,
@@ -213,4 +242,33 @@ fn look_at(dir: &Dir, names: &[Vec<u8>], count: usize) -> io::Result<Option<Vec<
         entries.push((entry, (existing, Some(stat))));
     }
     Ok(Some(entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Metadata;
+
+    /// Story: as many entries as may wait took half a gigabyte when they were links with long targets.
+    #[test]
+    fn what_waits_is_bounded_by_its_bytes() {
+        let link = |target: usize| {
+            let (target, metadata) = (vec![b'x'; target], Metadata::default());
+            let kind = Kind::Symlink { target: target.clone() };
+            let entry = ListingEntry { name: b"link".to_vec(), kind, metadata, extra: None };
+            (entry, (Existing::Symlink { target, metadata }, None))
+        };
+        let (short, long) = (bytes_of(&[link(10)]), bytes_of(&[link(4000)]));
+        assert_eq!(long - short, 2 * 3990);
+        // As many ordinary ones as may wait find room, whatever they are.
+        assert!(
+            limits::DIGEST_ENTRIES_AHEAD_MAX * (short + 40) <= limits::DIGEST_BYTES_WAITING_MAX,
+            "{short}"
+        );
+        let mut comparing = Comparing::default();
+        assert!(comparing.has_room(usize::MAX), "what does not wait");
+        comparing.waiting.push_back(Waiting::Block { directory: 0, count: 1 });
+        comparing.bytes = limits::DIGEST_BYTES_WAITING_MAX - long;
+        assert!(comparing.has_room(long) && !comparing.has_room(long + 1));
+    }
 }

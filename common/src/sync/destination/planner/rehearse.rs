@@ -9,7 +9,7 @@ use crate::{
     root::Dir,
     sync::{
         change::change,
-        destination::{comparing::Verdict, extraneous::clear_way, items},
+        destination::{attributes, comparing::Verdict, extraneous::clear_way, items},
         plan::{Action, Existing},
     },
     wire::change::Change,
@@ -55,7 +55,10 @@ impl Planner<'_> {
             && size == there
             && shared.options.compares_only()
         {
-            let same = (metadata != *has).then_some(Change::Metadata);
+            let has_other_attributes = dir.zip(stat.as_ref());
+            let has_other_attributes = has_other_attributes
+                .is_some_and(|(dir, stat)| attributes::differ(shared, index, (dir, name), stat));
+            let same = (metadata != *has || has_other_attributes).then_some(Change::Metadata);
             comparing::ask(shared, index, Verdict { same, other });
             return self.wants.push(shared, index);
         }
