@@ -117,12 +117,12 @@ enum Next {
 }
 
 impl Bases {
-    /// Asks for a file that is wanted, with a candidate for its content.
-    pub(super) fn ask(&self, index: u32, candidate: Candidate, telling: Telling) {
+    /// Asks for files that are wanted, with a candidate for the content of each.
+    pub(super) fn ask(&self, files: Vec<(u32, Candidate, Telling)>) {
         let mut state = self.state();
         if !state.is_aborted {
-            state.asked.push_back((index, candidate, telling));
-            self.changed.notify_one();
+            state.asked.extend(files);
+            self.changed.notify_all();
         }
     }
 
@@ -172,7 +172,10 @@ impl Bases {
 
     /// The file has come or will not: its basis is not needed any more.
     pub(super) fn settle(&self, index: u32) {
-        if self.state().settle(index) {
+        let mut state = self.state();
+        let was_settled = state.is_settled();
+        // Each file is settled, and waking others for nothing costs more than the rest of this.
+        if state.settle(index) && (!state.asked.is_empty() || !was_settled && state.is_settled()) {
             self.changed.notify_all();
         }
     }

@@ -68,6 +68,7 @@ impl Planner<'_> {
                 None => left.push((index, own)),
             }
         }
+        self.wants.tell(self.shared);
         self.shared.bases.settle_asked();
         for (index, own) in left {
             if own {

@@ -12,6 +12,8 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Wants {
     runs: Vec<Run>,
+    /// Those for which there is something to build them from.
+    with: Vec<(u32, Candidate, Telling)>,
 }
 
 impl Wants {
@@ -25,13 +27,22 @@ impl Wants {
     }
 
     /// Wants a file, and has something that it may be built from.
-    pub(super) fn push_with(&self, shared: &Shared, index: u32, (candidate, telling): (Candidate, Telling)) {
+    pub(super) fn push_with(
+        &mut self,
+        shared: &Shared,
+        index: u32,
+        (candidate, telling): (Candidate, Telling),
+    ) {
         shared.pending.want(index);
-        shared.bases.ask(index, candidate, telling);
+        self.with.push((index, candidate, telling));
     }
 
-    /// Tells the source what is wanted so far.
+    /// Has the source told what is wanted so far.
     pub(super) fn tell(&mut self, shared: &Shared) {
+        let with = std::mem::take(&mut self.with);
+        if !with.is_empty() {
+            shared.bases.ask(with);
+        }
         let runs = std::mem::take(&mut self.runs);
         if !runs.is_empty() {
             // A closed channel means that the sync has ended; the listing's queue is closed with it.
