@@ -18,7 +18,7 @@ pub(super) struct Path {
     pub(super) rtt: Duration,
     /// Bytes that may be on their way at once.
     pub(super) window_bytes: u64,
-    /// Bytes sent since the connection began.
+    /// Bytes sent since the connection began, without those that were lost.
     pub(super) sent_bytes: u64,
 }
 
@@ -60,8 +60,10 @@ const SHORT_ROUND_TRIP: Duration = Duration::from_millis(2);
 /// Bytes to send over a short path before its speed is believed. A window begins small everywhere.
 const BELIEVED_FROM_BYTES: u64 = 1024 * 1024;
 
-/// How long the speed of sending is measured before it counts.
+/// How long the speed of sending is measured before it counts, and in round trips: a burst, or a window that has grown beyond what the path
+/// carries, makes no fast network. Over 100 Mbit/s and 20 ms, an eighth of some trees went as it is when one round trip counted.
 const METER_INTERVAL: Duration = Duration::from_millis(20);
+const METER_ROUND_TRIPS: u32 = 4;
 
 /// Units in a row that do not compress, for each of which from then on one more is passed over without a sample.
 const STREAK: u32 = 4;
@@ -199,7 +201,7 @@ impl Meter {
         let (since, before) = *self.since.get_or_insert((now, path.sent_bytes));
         let begun = *self.begun.get_or_insert(path.sent_bytes);
         let time = now.saturating_duration_since(since);
-        if time >= METER_INTERVAL {
+        if time >= METER_INTERVAL.max(METER_ROUND_TRIPS * path.rtt_min) {
             let sent = path.sent_bytes.saturating_sub(before).max(1);
             self.sending = Some(time.as_nanos() as f64 / sent as f64);
             self.since = Some((now, path.sent_bytes));

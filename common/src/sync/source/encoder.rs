@@ -137,6 +137,6 @@ fn path(connection: &quinn::Connection) -> Path {
         rtt_min: stats.path.min_rtt,
         rtt: stats.path.rtt,
         window_bytes: stats.path.cwnd,
-        sent_bytes: stats.udp_tx.bytes,
+        sent_bytes: stats.udp_tx.bytes.saturating_sub(stats.path.lost_bytes),
     }
 }
