@@ -25,7 +25,7 @@ use swarmwire_common::{
     codec, limits,
     path::RelPath,
     sync::{self, Destination, Link, Outcome, Router, Source, Tally},
-    transport,
+    transport::{self, Congestion},
     wire::{
         list::ListRequest,
         open::{
@@ -71,13 +71,19 @@ impl fmt::Display for Target {
 pub struct ConnectOptions {
     /// The key exchange to offer.
     pub key_exchange: KeyExchange,
+    /// How fast the connection sends: what pushes go by.
+    pub congestion: Congestion,
     /// How long dialling may take, over all addresses of the host.
     pub timeout: Duration,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { key_exchange: KeyExchange::default(), timeout: limits::CONNECT_TIMEOUT }
+        Self {
+            key_exchange: KeyExchange::default(),
+            congestion: Congestion::default(),
+            timeout: limits::CONNECT_TIMEOUT,
+        }
     }
 }
 

@@ -2,32 +2,41 @@
 //!
 //! It takes finished TLS configurations (`swarmwire_certs::verify`) and gives quinn endpoints. Trust is not decided here.
 
+mod congestion;
 mod goodbye;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
 use quinn::{
-    ClientConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
-    TransportConfig, VarInt,
+    ClientConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
+pub use congestion::Congestion;
 pub use goodbye::close;
 
 use crate::limits;
 
 /// Binds a listening endpoint. Must be called within a tokio runtime, which then drives the endpoint.
-pub fn bind_gateway(address: SocketAddr, tls: rustls::ServerConfig) -> Result<Endpoint, TransportError> {
-    let config = server_config(tls)?;
+pub fn bind_gateway(
+    address: SocketAddr,
+    tls: rustls::ServerConfig,
+    congestion: Congestion,
+) -> Result<Endpoint, TransportError> {
+    let config = server_config(tls, congestion)?;
     Ok(Endpoint::new(endpoint_config(), Some(config), udp_socket(address)?, Arc::new(TokioRuntime))?)
 }
 
 /// The configuration of incoming connections, which have the window of a stranger until [`widen`]; an endpoint that listens can be
 /// given another for those to come.
-pub fn server_config(tls: rustls::ServerConfig) -> Result<ServerConfig, TransportError> {
+pub fn server_config(
+    tls: rustls::ServerConfig,
+    congestion: Congestion,
+) -> Result<ServerConfig, TransportError> {
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    let mut transport = transport_config();
+    let mut transport = transport_config(congestion);
     transport.receive_window(VarInt::from_u32(limits::STRANGER_WINDOW_BYTES));
     config.transport_config(Arc::new(transport));
     Ok(config)
@@ -48,9 +57,12 @@ pub fn bind_controller(remote: SocketAddr) -> Result<Endpoint, TransportError> {
 }
 
 /// The configuration of one outgoing connection.
-pub fn client_config(tls: rustls::ClientConfig) -> Result<ClientConfig, TransportError> {
+pub fn client_config(
+    tls: rustls::ClientConfig,
+    congestion: Congestion,
+) -> Result<ClientConfig, TransportError> {
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport_config()));
+    config.transport_config(Arc::new(transport_config(congestion)));
     Ok(config)
 }
 
@@ -60,7 +72,7 @@ fn endpoint_config() -> EndpointConfig {
     config
 }
 
-fn transport_config() -> TransportConfig {
+fn transport_config(congestion: Congestion) -> TransportConfig {
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(limits::DATAGRAM_BYTES_MAX);
     let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("a constant below 2^62 ms");
@@ -76,7 +88,7 @@ fn transport_config() -> TransportConfig {
         .initial_mtu(limits::DATAGRAM_BYTES_INITIAL)
         .mtu_discovery_config(Some(discovery))
         .datagram_receive_buffer_size(None)
-        .congestion_controller_factory(Arc::new(goodbye::Windows::default()));
+        .congestion_controller_factory(Arc::new(goodbye::Windows::new(congestion)));
     config
 }
 
