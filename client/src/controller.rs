@@ -124,6 +124,7 @@ impl Controller {
         options: ConnectOptions,
     ) -> Result<Self, ConnectError> {
         let dialled = dial::dial(target, identity, options).await?;
+        transport::widen(&dialled.connection);
         let router = Router::new();
         let mut tasks = JoinSet::new();
         let (accepting, connection) = (router.clone(), dialled.connection.clone());

@@ -5,10 +5,10 @@
 mod congestion;
 mod goodbye;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{
-    ClientConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
     TokioRuntime, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
@@ -42,9 +42,30 @@ pub fn server_config(
     Ok(config)
 }
 
-/// Gives an incoming connection its full window, once it is known whose it is.
-pub fn widen(connection: &quinn::Connection) {
-    connection.set_receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES));
+/// Gives a connection the windows that its path needs, once it is known whose it is. They follow from the round trip as it is now, after
+/// the handshake, so a short path holds no more memory for the sake of long ones.
+pub fn widen(connection: &Connection) {
+    let window = window_bytes(connection.rtt());
+    connection.set_receive_window(VarInt::from_u32(window));
+    connection.set_send_window(u64::from(window).max(limits::SEND_WINDOW_BYTES));
+}
+
+/// Data streams that fill the window of a connection with this round trip, but for what is left for control.
+pub(crate) fn data_streams(rtt: Duration) -> usize {
+    /// Windows of a stream that are left for control.
+    const CONTROL_WINDOWS: usize = 2;
+    let streams = window_bytes(rtt) / limits::STREAM_WINDOW_BYTES;
+    let streams = usize::try_from(streams).expect("usize has 32 bits or more");
+    (streams - CONTROL_WINDOWS).clamp(limits::DATA_STREAMS, limits::DATA_STREAMS_MAX)
+}
+
+/// Bytes that the streams of a connection may be ahead of their readers.
+fn window_bytes(rtt: Duration) -> u32 {
+    let path = u128::from(limits::PATH_RATE_BYTES) * rtt.as_micros() / 1_000_000;
+    let window = path * u128::from(limits::WINDOW_ROUND_TRIPS);
+    u32::try_from(window)
+        .unwrap_or(u32::MAX)
+        .clamp(limits::CONNECTION_WINDOW_BYTES, limits::CONNECTION_WINDOW_BYTES_MAX)
 }
 
 /// Binds a dialling endpoint on a port of the system's choice, of the family of `remote`.
@@ -121,4 +142,24 @@ pub enum TransportError {
     /// The TLS configuration lacks the cipher suite that protects QUIC's first packets (RFC 9001 §5).
     #[error("the TLS configuration has no AES-128-GCM suite")]
     Tls(#[from] NoInitialCipherSuite),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_and_streams_grow_with_the_round_trip_and_only_then() {
+        for (ms, window, streams) in [
+            (0, limits::CONNECTION_WINDOW_BYTES, limits::DATA_STREAMS),
+            (20, limits::CONNECTION_WINDOW_BYTES, limits::DATA_STREAMS),
+            (40, 15_000_000, 5),
+            (100, 37_500_000, 15),
+            (150, limits::CONNECTION_WINDOW_BYTES_MAX, limits::DATA_STREAMS_MAX),
+            (60_000, limits::CONNECTION_WINDOW_BYTES_MAX, limits::DATA_STREAMS_MAX),
+        ] {
+            let rtt = Duration::from_millis(ms);
+            assert_eq!((window_bytes(rtt), data_streams(rtt)), (window, streams), "{ms} ms");
+        }
+    }
 }
