@@ -4,7 +4,7 @@
 //! draft-ietf-ccwg-bbr; their product is what fills the path and no queue. Random loss says nothing about either, so it costs
 //! what it takes away and no more. quinn asks for a window only and paces at 1.25 windows a (smoothed) round trip, so the window does
 //! the work of BBR's pacing rate: `gain × rate × present round trip` lets just `gain × rate` through, however long the queue is, and
-//! a window of 1.6 times the path bounds it. Pure: the clock is an argument, and chance comes from packet numbers.
+//! a window of 1.7 times the path bounds it. Pure: the clock is an argument, and chance comes from packet numbers.
 //!
 //! In turn: [`Phase::Startup`] doubles until the rate stays, a queue builds up or packets are lost in earnest; [`Phase::Drain`] empties the
 //! queue and sees the shortest round trip; [`Phase::Cruise`] holds the rate; [`Phase::Probe`] asks for a quarter more, and for
@@ -33,9 +33,9 @@ const QUEUE_ALLOWED_MIN: Duration = Duration::from_millis(2);
 const QUEUE_ALLOWED_MAX: Duration = Duration::from_millis(5);
 
 /// Windows at most, in hundredths of rate × shortest round trip. With 200 (draft-ietf-ccwg-bbr, `BBR.DefaultCwndGain`) we keep our rate beside a competitor that keeps a
-/// queue as long as the path full, and CUBIC, which gives way each time that it is full, is left a fifth. Simulated: 160 shares evenly with CUBIC, 140 leaves
+/// queue as long as the path full, and CUBIC, which gives way each time that it is full, is left a fifth. Simulated: 170 shares evenly with CUBIC, 140 leaves
 /// too much to the kernel's BBR.
-const WINDOW_PERCENT_MAX: u64 = 160;
+const WINDOW_PERCENT_MAX: u64 = 170;
 
 /// The same in startup, where the rate that is known is the one of a round trip ago, half of the present one and less when it is measured over
 /// a part of it. The queue of a path as long as itself is overrun by half a round trip of sending then, and not by a whole one. Simulated: with less the
@@ -44,6 +44,10 @@ const STARTUP_PERCENT: u64 = 250;
 
 /// Up to this window the startup does not look at the rate, which a few packets do not show.
 const STARTUP_WINDOW_BYTES: u64 = 64 * 1024;
+
+/// The part of the known rate at which a connection cruises, in hundredths. The known one is the highest that was seen and may be a little too high; what
+/// is queued for that reason would grow until the next probe.
+const CRUISE_PERCENT: u64 = 97;
 
 /// How much more is asked for by a probe, as in draft-ietf-ccwg-bbr.
 const PROBE_PERCENT: u64 = 125;
@@ -93,7 +97,7 @@ const LOSS_PERCENT: u64 = 2;
 const STARTUP_LOSSES: u64 = 6;
 
 /// What is left of the window and the rate after a round that lost more. CUBIC leaves 70, but does so for any loss.
-const BACK_OFF_PERCENT: u64 = 85;
+const BACK_OFF_PERCENT: u64 = 90;
 
 /// How much of the bound must be on its way before a probe raises it, in hundredths, and by one byte for how many acknowledged ones: a quarter in a round trip.
 const BOUND_GROWTH: u64 = 4;
@@ -125,6 +129,8 @@ struct Round {
     /// The highest rate.
     rate: Rate,
     rtt_least: Option<Duration>,
+    /// The shortest of the round trip before this one.
+    rtt_before: Option<Duration>,
     rtt_samples: u32,
     is_app_limited: bool,
 }
@@ -287,6 +293,7 @@ impl Model {
         self.round = Round {
             number: ended.number + 1,
             delivered_before: self.deliveries.delivered(),
+            rtt_before: ended.rtt_least,
             ..Round::default()
         };
         self.rate_latest = ended.rate;
@@ -304,11 +311,11 @@ impl Model {
             }
             Phase::Probe { since_round, rtt, rate } => {
                 let (since_round, rtt, rate) = (*since_round, *rtt, *rate);
-                let is_queued = ended.rtt_least.is_some_and(|least| least > rtt + queue_seen(rtt));
+                let is_queued = is_longer(Some(rtt), ended.rtt_least);
                 let known = self.rates[0].max(self.rates[1]);
                 if is_queued || self.round.number >= since_round + 2 {
                     let has_grown = !is_queued && known >= rate.percent(GROWTH_PERCENT);
-                    self.phase = if has_grown && !self.is_queue(ended.rtt_least) {
+                    self.phase = if has_grown && !is_longer(self.rtt_least, ended.rtt_least) {
                         Phase::Startup { rate: known, flat: 0 }
                     } else if has_grown {
                         Phase::Probe { since_round: self.round.number, rtt, rate: known }
@@ -324,7 +331,7 @@ impl Model {
     /// Goes on to the next phase when it is time.
     fn advance(&mut self, now: Instant) {
         match self.phase {
-            Phase::Startup { flat, .. } if flat >= STARTUP_ROUNDS_FLAT || self.sees_queue() => {
+            Phase::Startup { flat, .. } if flat >= STARTUP_ROUNDS_FLAT || self.sees_queue_grow() => {
                 self.phase = Phase::Drain { emptied: None };
             }
             Phase::Drain { emptied: None } if self.in_flight <= self.path_bytes().max(self.window_min()) => {
@@ -393,9 +400,12 @@ impl Model {
                 (self.window + acked_bytes).min(most).max(self.window)
             }
             Phase::Drain { .. } => path.min(self.window_bound),
-            Phase::Cruise { .. } => {
-                rate.bytes_in(self.rtt).max(path + allowed).min(most).min(self.window_bound)
-            }
+            Phase::Cruise { .. } => rate
+                .percent(CRUISE_PERCENT)
+                .bytes_in(self.rtt)
+                .max(path + allowed)
+                .min(most)
+                .min(self.window_bound),
             Phase::Probe { rtt, .. } => {
                 let asked = rate.bytes_in(rtt.max(self.round_trip())) + allowed;
                 let asked = (scaled(asked, PROBE_PERCENT) + PROBE_DATAGRAMS * self.mtu).min(most);
@@ -435,15 +445,15 @@ impl Model {
         now.saturating_duration_since(self.rtt_least_at) > ROUND_TRIP_AGE_MAX
     }
 
-    /// Whether every packet of this round trip has waited in a queue.
-    fn sees_queue(&self) -> bool {
-        self.round.rtt_samples >= QUEUE_SAMPLES && self.is_queue(self.round.rtt_least)
+    /// Whether every packet of this round trip waited longer than one of the round trip before: the queue grows with what we send. One that others keep does not.
+    fn sees_queue_grow(&self) -> bool {
+        self.round.rtt_samples >= QUEUE_SAMPLES && is_longer(self.round.rtt_before, self.round.rtt_least)
     }
+}
 
-    fn is_queue(&self, rtt: Option<Duration>) -> bool {
-        let Some((least, rtt)) = self.rtt_least.zip(rtt) else { return false };
-        rtt >= least + queue_seen(least)
-    }
+/// Whether a round trip has more of a queue than another, if both are known.
+fn is_longer(than: Option<Duration>, rtt: Option<Duration>) -> bool {
+    than.zip(rtt).is_some_and(|(than, rtt)| rtt >= than + queue_seen(than))
 }
 
 fn queue_seen(rtt: Duration) -> Duration {

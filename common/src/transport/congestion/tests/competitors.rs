@@ -65,7 +65,7 @@ impl Sender for Cubic {
     }
 
     fn window(&self) -> u64 {
-        (self.window * PACKET_BYTES as f64) as u64
+        Duration::from_secs_f64(self.window * PACKET_BYTES as f64).as_secs()
     }
 
     fn is_paced(&self) -> bool {

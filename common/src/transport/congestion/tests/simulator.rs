@@ -102,7 +102,7 @@ impl Flow {
 
     /// How long until a packet may go by the pacer; `None` is now.
     fn wait_ns(&mut self, now_ns: u64) -> Option<u64> {
-        let Some(rtt) = self.rtt else { return None };
+        let rtt = self.rtt?;
         if !self.sender.is_paced() {
             return None;
         }
@@ -118,9 +118,13 @@ impl Flow {
             return None;
         }
         // The timer has whole milliseconds.
-        let due_ns = now_ns + ((capacity - self.tokens) / rate * 1e9) as u64;
+        let due_ns = now_ns + nanoseconds(Duration::from_secs_f64((capacity - self.tokens) / rate));
         Some(due_ns.div_ceil(1_000_000) * 1_000_000)
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap()
 }
 
 pub(super) struct Network {
@@ -184,7 +188,7 @@ impl Network {
     fn send(&mut self, index: usize) {
         let now = self.at(self.now_ns);
         let half_ns = self.link.rtt_ms * 500_000;
-        let queue_ns = (self.link.queue * self.link.rtt_ms as f64 * 1e6) as u64;
+        let queue_ns = nanoseconds(Duration::from_secs_f64(self.link.queue * self.link.rtt_ms as f64 / 1e3));
         let packet_ns = PACKET_BYTES * 8 * 1_000_000_000 / self.link.bits_per_second;
         if self.now_ns < self.flows[index].start_ns {
             return;
@@ -228,7 +232,7 @@ impl Network {
         }
         // A probe for the tail: what was lost at the end is found out by it.
         if flow.timer_ns == u64::MAX && flow.in_flight > 0 {
-            let pto_ns = 3 * flow.rtt.map_or(333_000_000, |rtt| rtt.as_nanos() as u64);
+            let pto_ns = 3 * flow.rtt.map_or(333_000_000, nanoseconds);
             let last_ns = flow.on_way.back().map_or(self.now_ns, |last| last.sent_ns);
             if last_ns + pto_ns > self.now_ns {
                 flow.timer_ns = last_ns + pto_ns;
@@ -270,7 +274,7 @@ impl Network {
         for number in numbers {
             let Some(first) = flow.on_way.front().map(|packet| packet.number) else { break };
             let Some(place) = number.checked_sub(first) else { continue };
-            let packet = &mut flow.on_way[place as usize];
+            let packet = &mut flow.on_way[usize::try_from(place).unwrap()];
             if std::mem::replace(&mut packet.is_done, true) {
                 continue;
             }
