@@ -39,6 +39,8 @@ pub enum Command {
     Link(LinkArguments),
     /// Measures 64-byte pings on a connection, idle and beside a bulk transfer on the same connection.
     Latency(LatencyArguments),
+    /// Measures how a push and a TCP connection share the queue of a link.
+    Fair(FairArguments),
     /// Measures how time and memory grow with the number of files.
     Scale(ScaleArguments),
     /// Compares this tree with another revision, on a short set of cases.
@@ -155,6 +157,32 @@ pub struct LatencyArguments {
     /// Where a report goes.
     #[command(flatten)]
     pub report: ReportArguments,
+}
+
+/// `fair`.
+#[derive(Debug, Args)]
+pub struct FairArguments {
+    /// What sends beside the push, one after the other, with commas, as `--tcp` of `compare`.
+    #[arg(long, value_delimiter = ',', default_value = "cubic,bbr")]
+    pub beside: Vec<Tcp>,
+    /// The `--congestion` of the push, one after the other, with commas.
+    #[arg(long, value_delimiter = ',', default_value = "auto")]
+    pub congestion: Vec<String>,
+    /// Seconds for which both are counted, after five that are not.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
+    pub seconds: u32,
+    /// How long the TCP connection sends alone before.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "0s")]
+    pub head_start: Duration,
+    /// Write the rates of both over time here, as CSV.
+    #[arg(long, value_name = "FILE")]
+    pub series: Option<PathBuf>,
+    /// What losses follow.
+    #[arg(long, default_value_t = 3)]
+    pub seed: u64,
+    /// The link, for instance rtt=40ms,rate=100mbit,queue=500kb. Needs root.
+    #[arg(long, required = true)]
+    pub link: Vec<Link>,
 }
 
 /// `scale`.

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    link::{Link, Namespace, Network, loopback_bytes},
+    link::{Link, Namespace, Network, Passages, loopback_bytes},
     process::{Finished, Nursery, Process},
 };
 
@@ -128,6 +128,14 @@ impl Ground {
                 }
             }
         })
+    }
+
+    /// What has gone to the far end over an emulated link, by who sent it.
+    pub fn passages(&self) -> Result<Passages> {
+        match &self.wire {
+            Wire::Link(network) => network.passages(),
+            Wire::Machine | Wire::Loopback(_) => bail!("there is no link whose queue is shared"),
+        }
     }
 
     /// A run begins: a link that changes with time starts over.

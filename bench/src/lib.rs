@@ -9,6 +9,7 @@ pub mod change;
 pub mod cli;
 pub mod compare;
 pub mod demo;
+pub mod fair;
 mod figures;
 mod gateway;
 pub mod ground;

@@ -19,4 +19,4 @@ pub use check::expect_below_ceiling;
 pub use description::{Conditions, Emulated, Link, Phase, Share};
 pub use namespace::{Namespace, loopback_bytes};
 pub use network::Network;
-pub use traffic::{Direction, Traffic};
+pub use traffic::{Direction, Passage, Passages, Traffic};

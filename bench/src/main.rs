@@ -6,10 +6,10 @@ use anyhow::Result;
 use clap::Parser;
 use swarmwire_bench::{
     cli::{
-        Cli, Command, CompareArguments, FileSystem, GuardArguments, LatencyArguments, ReportArguments,
-        ScaleArguments,
+        Cli, Command, CompareArguments, FairArguments, FileSystem, GuardArguments, LatencyArguments,
+        ReportArguments, ScaleArguments,
     },
-    compare, demo, guard, latency, link, peer,
+    compare, demo, fair, guard, latency, link, peer,
     process::keeper,
     report, scale, work,
 };
@@ -36,6 +36,7 @@ fn run(command: Command) -> Result<()> {
         Command::Link(arguments) => link::check::run(&link::check::Options { quick: arguments.quick }, out),
         Command::Latency(arguments) => latency::run(&latency_options(arguments), out),
         Command::PingBeside(arguments) => latency::pinger::run(&arguments, out),
+        Command::Fair(arguments) => fair::run(&fair_options(arguments), out),
         Command::Scale(arguments) => scale::run(&scale_options(arguments), out),
         Command::Guard(arguments) => guard::run(&arguments.revision.clone(), &guard_options(arguments)?, out),
         Command::Report { dir } => report::write(&dir),
@@ -99,6 +100,19 @@ fn latency_options(arguments: LatencyArguments) -> latency::Options {
         report: report_of(arguments.report),
         seed: SEED,
         command: command_line(),
+    }
+}
+
+fn fair_options(arguments: FairArguments) -> fair::Options {
+    fair::Options {
+        links: arguments.link,
+        beside: arguments.beside,
+        congestion: arguments.congestion,
+        seconds: arguments.seconds,
+        head_start: arguments.head_start,
+        place: compare::place_of("tmpfs").to_owned(),
+        series: arguments.series,
+        seed: arguments.seed,
     }
 }
 

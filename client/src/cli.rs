@@ -13,6 +13,7 @@ use swarmwire_certs::KeyExchange;
 use swarmwire_common::{
     limits,
     path::RelPath,
+    transport::Congestion,
     wire::sync::{Compress, Durability},
 };
 
@@ -42,6 +43,9 @@ pub(crate) struct Cli {
         env = "SWARMWIRE_KEY_EXCHANGE"
     )]
     pub(crate) key_exchange: KeyExchangeChoice,
+    /// How fast to send, in a push; a pull goes by the choice of `swarmd`
+    #[arg(long, global = true, value_name = "KIND", default_value = "auto", env = "SWARMWIRE_CONGESTION")]
+    pub(crate) congestion: CongestionChoice,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -271,6 +275,26 @@ impl From<KeyExchangeChoice> for KeyExchange {
         match choice {
             KeyExchangeChoice::PostQuantum => Self::PostQuantum,
             KeyExchangeChoice::Classical => Self::Classical,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum CongestionChoice {
+    /// As fast as the path delivers, with short queues, whatever it loses by chance
+    Auto,
+    /// CUBIC, which slows down for every loss
+    Cubic,
+    /// An early BBR, which slows down for none and fills queues
+    Bbr,
+}
+
+impl From<CongestionChoice> for Congestion {
+    fn from(choice: CongestionChoice) -> Self {
+        match choice {
+            CongestionChoice::Auto => Self::Auto,
+            CongestionChoice::Cubic => Self::Cubic,
+            CongestionChoice::Bbr => Self::Bbr,
         }
     }
 }

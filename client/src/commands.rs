@@ -11,7 +11,7 @@ mod sync;
 
 use std::{ffi::OsStr, time::SystemTime};
 
-use swarmwire_certs::{Identity, KeyExchange};
+use swarmwire_certs::Identity;
 use swarmwire_client::{ConnectError, ConnectOptions, Controller, Home, Target, gateways::Gateways};
 
 use crate::{
@@ -22,15 +22,19 @@ use crate::{
 
 /// Runs the command to its end.
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let key_exchange = cli.key_exchange.into();
+    let options = ConnectOptions {
+        key_exchange: cli.key_exchange.into(),
+        congestion: cli.congestion.into(),
+        ..ConnectOptions::default()
+    };
     match cli.command {
-        Command::Join(arguments) => join::run(&arguments, key_exchange).await,
+        Command::Join(arguments) => join::run(&arguments, options).await,
         Command::Gateways(arguments) => gateways::run(&arguments),
-        Command::Ping(arguments) => ping::run(&arguments, key_exchange).await,
-        Command::Ls(arguments) => ls::run(&arguments, key_exchange).await,
-        Command::Sync(arguments) => sync::run(&arguments, key_exchange).await,
-        Command::Verify(arguments) => sync::verify(&arguments, key_exchange).await,
-        Command::Stop(arguments) => stop::run(&arguments, key_exchange).await,
+        Command::Ping(arguments) => ping::run(&arguments, options).await,
+        Command::Ls(arguments) => ls::run(&arguments, options).await,
+        Command::Sync(arguments) => sync::run(&arguments, options).await,
+        Command::Verify(arguments) => sync::verify(&arguments, options).await,
+        Command::Stop(arguments) => stop::run(&arguments, options).await,
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     }
@@ -47,7 +51,7 @@ struct Way {
 impl Way {
     /// Looks the gateway up; `argument` is the command line's word for what named it. Blocks on the disk, at a time when nothing
     /// else runs.
-    fn find(gateway: &GatewayRef, argument: &str, key_exchange: KeyExchange) -> anyhow::Result<Self> {
+    fn find(gateway: &GatewayRef, argument: &str, options: ConnectOptions) -> anyhow::Result<Self> {
         let home = Home::from_environment()?;
         let gateways = home.gateways()?;
         let (name, target) = match gateway {
@@ -59,7 +63,6 @@ impl Way {
                 .find_address(host, *port)
                 .ok_or_else(|| Failure::connection(unknown_address(gateway, argument, &gateways)))?,
         };
-        let options = ConnectOptions { key_exchange, ..ConnectOptions::default() };
         Ok(Self { name: name.to_string(), target: target.clone(), identity: home.identity(now())?, options })
     }
 

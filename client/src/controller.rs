@@ -25,7 +25,7 @@ use swarmwire_common::{
     codec, limits,
     path::RelPath,
     sync::{self, Destination, Link, Outcome, Router, Source, Tally},
-    transport,
+    transport::{self, Congestion},
     wire::{
         list::ListRequest,
         open::{
@@ -71,13 +71,19 @@ impl fmt::Display for Target {
 pub struct ConnectOptions {
     /// The key exchange to offer.
     pub key_exchange: KeyExchange,
+    /// How fast the connection sends: what pushes go by.
+    pub congestion: Congestion,
     /// How long dialling may take, over all addresses of the host.
     pub timeout: Duration,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { key_exchange: KeyExchange::default(), timeout: limits::CONNECT_TIMEOUT }
+        Self {
+            key_exchange: KeyExchange::default(),
+            congestion: Congestion::default(),
+            timeout: limits::CONNECT_TIMEOUT,
+        }
     }
 }
 
@@ -118,6 +124,7 @@ impl Controller {
         options: ConnectOptions,
     ) -> Result<Self, ConnectError> {
         let dialled = dial::dial(target, identity, options).await?;
+        transport::widen(&dialled.connection);
         let router = Router::new();
         let mut tasks = JoinSet::new();
         let (accepting, connection) = (router.clone(), dialled.connection.clone());

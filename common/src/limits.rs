@@ -114,8 +114,8 @@ pub const BASES_OPEN_MAX: usize = 4096;
 pub const CANDIDATES_MAX: usize = 1024 * 1024;
 
 /// Large files that are wanted with a basis and have not come: what is sent of them may be so small that windows do not bound how many
-/// are incomplete at the same time, so half of `FILES_OPEN_MAX`.
-pub const BASES_LARGE_MAX: usize = FILES_OPEN_MAX / 2;
+/// are incomplete at the same time, so far fewer than `FILES_OPEN_MAX`.
+pub const BASES_LARGE_MAX: usize = FILES_OPEN_MAX / 10;
 
 /// Bytes from which on a file is compared with others of its size before it is sent. Below it, opening the other costs about what sending does.
 pub const TWIN_BYTES_MIN: u64 = 16 * 1024;
@@ -130,11 +130,11 @@ pub const NAMELESS_FILES_MAX: usize = 64;
 /// Segments of one pack, at most 15 bytes each: a third of its header.
 pub const PACK_SEGMENTS_MAX: usize = 1024;
 
-/// Unidirectional data streams of one sync. Each has a window of its own, so a lost packet holds up a quarter of them.
+/// Unidirectional data streams of one sync on a short path. Each has a window of its own, so a lost packet holds up a quarter of them.
 pub const DATA_STREAMS: usize = 4;
 
-/// Data streams that a peer may open for one sync.
-pub const DATA_STREAMS_MAX: usize = 16;
+/// Data streams of one sync: as many as fill `CONNECTION_WINDOW_BYTES_MAX` but for what is left for control.
+pub const DATA_STREAMS_MAX: usize = 24;
 
 /// Units (packs or chunks) waiting between the threads that read or write files and the streams: 8 × 1.25 MiB at most.
 pub const UNITS_QUEUED_MAX: usize = 8;
@@ -158,8 +158,8 @@ pub const CONTROL_QUEUED_MAX: usize = 64;
 pub const CHUNKS_AHEAD_MAX: usize = 65_536;
 
 /// Large files that one sync receives at the same time: one per reading thread, and those whose last bytes are still on the way. While a
-/// stream makes up for a loss, three windows of the connection (36 MiB) may overtake it, in files of `FILE_WIRE_BYTES_MIN` and more.
-pub const FILES_OPEN_MAX: usize = 256;
+/// stream makes up for a loss, three windows of the connection (156 MiB at most) may overtake it, in files of `FILE_WIRE_BYTES_MIN` and more.
+pub const FILES_OPEN_MAX: usize = 1280;
 
 /// Bytes that a large file takes on the wire at least, however well it compresses: smaller ones could be on the way in greater
 /// numbers than `FILES_OPEN_MAX` allows. An eighth of the smallest.
@@ -253,14 +253,24 @@ pub const CHANNELS_MAX: u32 = 16_384;
 /// 2 MiB of 1,200-byte packets, every second one lost, is 874 gaps.
 pub const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
-/// Bytes all streams of one connection may be ahead of their readers: `DATA_STREAMS` windows and room for control.
+/// Bytes all streams of one connection may be ahead of their readers on a short path: `DATA_STREAMS` windows and room for control.
 pub const CONNECTION_WINDOW_BYTES: u32 = 12 * 1024 * 1024;
+
+/// The same on the longest path: `DATA_STREAMS_MAX` windows and room for control.
+pub const CONNECTION_WINDOW_BYTES_MAX: u32 = 52 * 1024 * 1024;
+
+/// The rate in bytes per second that windows let through whatever the round trip, up to 138 ms: 1 Gbit/s.
+pub const PATH_RATE_BYTES: u32 = 125_000_000;
+
+/// Round trips of `PATH_RATE_BYTES` that a window holds: one on its way, one for what is lost to be noticed and come again, during which all else of its
+/// stream waits, and one for the notice that there is room.
+pub const WINDOW_ROUND_TRIPS: u32 = 3;
 
 /// Bytes that the streams of a connection whose identity is not known may be ahead: the one opening frame that it may send, and as
 /// much again. With the full window a few strangers who send and wait could have a gigabyte kept for them.
 pub const STRANGER_WINDOW_BYTES: u32 = 128 * 1024;
 
-/// Bytes written to a connection and not yet acknowledged.
+/// Bytes written to a connection and not yet acknowledged, on a short path; on a longer one it grows as the other end's window does.
 pub const SEND_WINDOW_BYTES: u64 = 12 * 1024 * 1024;
 
 /// Bytes asked of the kernel for each direction of the UDP socket: 776 MB/s against 560–640 with the default.

@@ -2,40 +2,70 @@
 //!
 //! It takes finished TLS configurations (`swarmwire_certs::verify`) and gives quinn endpoints. Trust is not decided here.
 
+mod congestion;
 mod goodbye;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{
-    ClientConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
-    TransportConfig, VarInt,
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
+pub use congestion::Congestion;
 pub use goodbye::close;
 
 use crate::limits;
 
 /// Binds a listening endpoint. Must be called within a tokio runtime, which then drives the endpoint.
-pub fn bind_gateway(address: SocketAddr, tls: rustls::ServerConfig) -> Result<Endpoint, TransportError> {
-    let config = server_config(tls)?;
+pub fn bind_gateway(
+    address: SocketAddr,
+    tls: rustls::ServerConfig,
+    congestion: Congestion,
+) -> Result<Endpoint, TransportError> {
+    let config = server_config(tls, congestion)?;
     Ok(Endpoint::new(endpoint_config(), Some(config), udp_socket(address)?, Arc::new(TokioRuntime))?)
 }
 
 /// The configuration of incoming connections, which have the window of a stranger until [`widen`]; an endpoint that listens can be
 /// given another for those to come.
-pub fn server_config(tls: rustls::ServerConfig) -> Result<ServerConfig, TransportError> {
+pub fn server_config(
+    tls: rustls::ServerConfig,
+    congestion: Congestion,
+) -> Result<ServerConfig, TransportError> {
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    let mut transport = transport_config();
+    let mut transport = transport_config(congestion);
     transport.receive_window(VarInt::from_u32(limits::STRANGER_WINDOW_BYTES));
     config.transport_config(Arc::new(transport));
     Ok(config)
 }
 
-/// Gives an incoming connection its full window, once it is known whose it is.
-pub fn widen(connection: &quinn::Connection) {
-    connection.set_receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES));
+/// Gives a connection the windows that its path needs, once it is known whose it is. They follow from the round trip as it is now, after
+/// the handshake, so a short path holds no more memory for the sake of long ones.
+pub fn widen(connection: &Connection) {
+    let window = window_bytes(connection.rtt());
+    connection.set_receive_window(VarInt::from_u32(window));
+    connection.set_send_window(u64::from(window).max(limits::SEND_WINDOW_BYTES));
+}
+
+/// Data streams that fill the window of a connection with this round trip, but for what is left for control.
+pub(crate) fn data_streams(rtt: Duration) -> usize {
+    /// Windows of a stream that are left for control.
+    const CONTROL_WINDOWS: usize = 2;
+    let streams = window_bytes(rtt) / limits::STREAM_WINDOW_BYTES;
+    let streams = usize::try_from(streams).expect("usize has 32 bits or more");
+    (streams - CONTROL_WINDOWS).clamp(limits::DATA_STREAMS, limits::DATA_STREAMS_MAX)
+}
+
+/// Bytes that the streams of a connection may be ahead of their readers.
+fn window_bytes(rtt: Duration) -> u32 {
+    let path = u128::from(limits::PATH_RATE_BYTES) * rtt.as_micros() / 1_000_000;
+    let window = path * u128::from(limits::WINDOW_ROUND_TRIPS);
+    u32::try_from(window)
+        .unwrap_or(u32::MAX)
+        .clamp(limits::CONNECTION_WINDOW_BYTES, limits::CONNECTION_WINDOW_BYTES_MAX)
 }
 
 /// Binds a dialling endpoint on a port of the system's choice, of the family of `remote`.
@@ -48,9 +78,12 @@ pub fn bind_controller(remote: SocketAddr) -> Result<Endpoint, TransportError> {
 }
 
 /// The configuration of one outgoing connection.
-pub fn client_config(tls: rustls::ClientConfig) -> Result<ClientConfig, TransportError> {
+pub fn client_config(
+    tls: rustls::ClientConfig,
+    congestion: Congestion,
+) -> Result<ClientConfig, TransportError> {
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport_config()));
+    config.transport_config(Arc::new(transport_config(congestion)));
     Ok(config)
 }
 
@@ -60,7 +93,7 @@ fn endpoint_config() -> EndpointConfig {
     config
 }
 
-fn transport_config() -> TransportConfig {
+fn transport_config(congestion: Congestion) -> TransportConfig {
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(limits::DATAGRAM_BYTES_MAX);
     let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("a constant below 2^62 ms");
@@ -76,7 +109,7 @@ fn transport_config() -> TransportConfig {
         .initial_mtu(limits::DATAGRAM_BYTES_INITIAL)
         .mtu_discovery_config(Some(discovery))
         .datagram_receive_buffer_size(None)
-        .congestion_controller_factory(Arc::new(goodbye::Windows::default()));
+        .congestion_controller_factory(Arc::new(goodbye::Windows::new(congestion)));
     config
 }
 
@@ -109,4 +142,24 @@ pub enum TransportError {
     /// The TLS configuration lacks the cipher suite that protects QUIC's first packets (RFC 9001 §5).
     #[error("the TLS configuration has no AES-128-GCM suite")]
     Tls(#[from] NoInitialCipherSuite),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_and_streams_grow_with_the_round_trip_and_only_then() {
+        for (ms, window, streams) in [
+            (0, limits::CONNECTION_WINDOW_BYTES, limits::DATA_STREAMS),
+            (20, limits::CONNECTION_WINDOW_BYTES, limits::DATA_STREAMS),
+            (40, 15_000_000, 5),
+            (100, 37_500_000, 15),
+            (150, limits::CONNECTION_WINDOW_BYTES_MAX, limits::DATA_STREAMS_MAX),
+            (60_000, limits::CONNECTION_WINDOW_BYTES_MAX, limits::DATA_STREAMS_MAX),
+        ] {
+            let rtt = Duration::from_millis(ms);
+            assert_eq!((window_bytes(rtt), data_streams(rtt)), (window, streams), "{ms} ms");
+        }
+    }
 }

@@ -69,6 +69,9 @@ pub(crate) struct ServeArgs {
     /// How connections agree on keys [default: post-quantum]
     #[arg(long, value_name = "KIND")]
     pub(crate) key_exchange: Option<KeyExchangeKind>,
+    /// How fast connections send, which is what pulls go by; a push goes by the choice of `swarm` [default: auto]
+    #[arg(long, value_name = "KIND", env = "SWARMWIRE_CONGESTION")]
+    pub(crate) congestion: Option<CongestionKind>,
 }
 
 /// How log lines look.
@@ -91,6 +94,19 @@ pub(crate) enum KeyExchangeKind {
     PostQuantum,
     /// Elliptic curves only
     Classical,
+}
+
+/// How fast connections send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CongestionKind {
+    /// As fast as the path delivers, with short queues, whatever it loses by chance
+    #[default]
+    Auto,
+    /// CUBIC, which slows down for every loss
+    Cubic,
+    /// An early BBR, which slows down for none and fills queues
+    Bbr,
 }
 
 /// What the invited machine may do, and until when it may come.

@@ -12,14 +12,14 @@ use std::{
 
 use serde::Deserialize;
 use swarmwire_certs::KeyExchange;
-use swarmwire_common::{limits, size};
+use swarmwire_common::{limits, size, transport::Congestion};
 use swarmwire_server::{
     GatewayOptions,
     gateway::{DEFAULT_DRAIN, DEFAULT_HANDLERS},
     state,
 };
 
-use crate::cli::{KeyExchangeKind, LogFormat, ServeArgs};
+use crate::cli::{CongestionKind, KeyExchangeKind, LogFormat, ServeArgs};
 
 /// All IPv4 addresses, on the port that the documentation names.
 const DEFAULT_LISTEN: SocketAddr =
@@ -64,6 +64,11 @@ impl Settings {
             key_exchange: match key_exchange {
                 KeyExchangeKind::PostQuantum => KeyExchange::PostQuantum,
                 KeyExchangeKind::Classical => KeyExchange::Classical,
+            },
+            congestion: match args.congestion.or(file.congestion).unwrap_or_default() {
+                CongestionKind::Auto => Congestion::Auto,
+                CongestionKind::Cubic => Congestion::Cubic,
+                CongestionKind::Bbr => Congestion::Bbr,
             },
             partial_bytes_max: args
                 .partial_limit
@@ -166,6 +171,7 @@ struct File {
     drain: Option<HumanDuration>,
     log_format: Option<LogFormat>,
     key_exchange: Option<KeyExchangeKind>,
+    congestion: Option<CongestionKind>,
 }
 
 impl File {
@@ -197,6 +203,7 @@ mod tests {
         assert_eq!(gateway.metrics, Some(DEFAULT_METRICS));
         assert_eq!((gateway.handlers, gateway.drain), (DEFAULT_HANDLERS, DEFAULT_DRAIN));
         assert_eq!(gateway.key_exchange, KeyExchange::default());
+        assert_eq!(gateway.congestion, Congestion::default());
         assert_eq!(settings.log_format, LogFormat::default());
     }
 

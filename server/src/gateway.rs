@@ -25,7 +25,7 @@ use swarmwire_common::{
     hashes::HashStore,
     limits,
     root::{self, Root, staging},
-    transport::{self, TransportError},
+    transport::{self, Congestion, TransportError},
     wire::{self, status::Status},
 };
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::timeout};
@@ -80,6 +80,8 @@ pub struct GatewayOptions {
     pub partial_bytes_max: u64,
     /// How connections agree on keys.
     pub key_exchange: KeyExchange,
+    /// How fast connections send: what pulls and answers go by.
+    pub congestion: Congestion,
     /// How long running channels may take to end.
     pub drain: Duration,
 }
@@ -95,6 +97,7 @@ impl GatewayOptions {
             handlers: DEFAULT_HANDLERS,
             partial_bytes_max: limits::PARTIAL_BYTES_DEFAULT,
             key_exchange: KeyExchange::default(),
+            congestion: Congestion::default(),
             drain: DEFAULT_DRAIN,
         }
     }
@@ -145,7 +148,7 @@ impl Gateway {
         let identity = state.identity(wall_clock())?;
         let tls = verify::server_config(&identity, wire::ALPN, options.key_exchange)?;
         let metrics = options.metrics.map(bind_metrics).transpose()?;
-        let endpoint = bind_endpoint(options.listen, tls)?;
+        let endpoint = bind_endpoint(options.listen, tls, options.congestion)?;
         let address = RecordedAddress {
             listen: endpoint
                 .local_addr()
@@ -176,6 +179,7 @@ impl Gateway {
             state: shared.state.clone(),
             endpoint: endpoint.clone(),
             key_exchange: options.key_exchange,
+            congestion: options.congestion,
         };
         attending.spawn(renew_task(presenter, identity));
         let mut serving = JoinSet::new();
@@ -346,8 +350,12 @@ fn bind_metrics(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindEr
     bind().map_err(|source| BindError::Metrics { address, source })
 }
 
-fn bind_endpoint(address: SocketAddr, tls: rustls::ServerConfig) -> Result<Endpoint, BindError> {
-    transport::bind_gateway(address, tls).map_err(|err| match err {
+fn bind_endpoint(
+    address: SocketAddr,
+    tls: rustls::ServerConfig,
+    congestion: Congestion,
+) -> Result<Endpoint, BindError> {
+    transport::bind_gateway(address, tls, congestion).map_err(|err| match err {
         TransportError::Socket(source) => BindError::Listen { address, source },
         TransportError::Tls(_) => BindError::Transport(err),
     })

@@ -10,7 +10,10 @@ use std::{
 
 use quinn::Endpoint;
 use swarmwire_certs::{KeyExchange, identity::Identity, verify};
-use swarmwire_common::{transport, wire};
+use swarmwire_common::{
+    transport::{self, Congestion},
+    wire,
+};
 use tokio::time::sleep;
 
 use crate::{
@@ -28,6 +31,7 @@ pub(crate) struct Presenter {
     pub(crate) state: State,
     pub(crate) endpoint: Endpoint,
     pub(crate) key_exchange: KeyExchange,
+    pub(crate) congestion: Congestion,
 }
 
 /// Looks after the certificate until it is dropped.
@@ -52,7 +56,8 @@ impl Presenter {
         let issued = tokio::task::spawn_blocking(move || state.identity(now)).await;
         let identity = issued.map_err(|err| BindError::Thread(io::Error::other(err)))??;
         let tls = verify::server_config(&identity, wire::ALPN, self.key_exchange)?;
-        self.endpoint.set_server_config(Some(transport::server_config(tls).map_err(BindError::Transport)?));
+        let config = transport::server_config(tls, self.congestion).map_err(BindError::Transport)?;
+        self.endpoint.set_server_config(Some(config));
         tracing::info!(fingerprint = %identity.fingerprint(), "renewed the certificate");
         Ok(identity)
     }
@@ -67,10 +72,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let state = State::open(&temp.path().join("state")).unwrap();
         let identity = state.identity(wall_clock()).unwrap();
-        let key_exchange = KeyExchange::Classical;
+        let (key_exchange, congestion) = (KeyExchange::Classical, Congestion::default());
         let tls = verify::server_config(&identity, wire::ALPN, key_exchange).unwrap();
-        let endpoint = transport::bind_gateway(([127, 0, 0, 1], 0).into(), tls).unwrap();
-        let presenter = Presenter { state, endpoint: endpoint.clone(), key_exchange };
+        let endpoint = transport::bind_gateway(([127, 0, 0, 1], 0).into(), tls, congestion).unwrap();
+        let presenter = Presenter { state, endpoint: endpoint.clone(), key_exchange, congestion };
         let renewed = presenter.renew(identity.renewal_due()).await.unwrap();
         assert_eq!(renewed.fingerprint(), identity.fingerprint());
         assert_ne!(renewed.certificate(), identity.certificate());

@@ -175,7 +175,13 @@ impl Work {
 
     /// Decides about the packet in the next buffer.
     fn take(&mut self, bytes: usize) {
+        /// Where an IPv4 header names its protocol, and the number of UDP (RFC 791 §3.1).
+        const PROTOCOL: usize = 9;
+        const UDP: u8 = 17;
         let counters = &self.shared.counters;
+        let is_udp = self.line.next_buffer()[..bytes].get(PROTOCOL) == Some(&UDP);
+        let passage = if is_udp { &counters.udp } else { &counters.other };
+        Counters::add(&passage.packets, 1);
         Counters::add(&counters.packets, 1);
         Counters::add(&counters.bytes, bytes);
         let taken = match self.shaper.accept(self.shared.now_ns(), bytes) {
@@ -184,7 +190,10 @@ impl Work {
             Fate::Lost => return Counters::add(&counters.random_losses, 1),
             Fate::QueueFull => false,
         };
-        if !taken {
+        if taken {
+            Counters::add(&passage.bytes_passed, bytes);
+        } else {
+            Counters::add(&passage.queue_drops, 1);
             Counters::add(&counters.queue_drops, 1);
         }
     }

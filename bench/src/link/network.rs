@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::{io::ioctl_fionbio, process::getpid};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
@@ -22,7 +22,7 @@ use super::{
     forwarder::Forwarder,
     namespace::{DeviceCounters, Namespace, expect_root},
     shaper::{Shaper, hold_max},
-    traffic::Traffic,
+    traffic::{Passages, Traffic},
 };
 use crate::random::Random;
 
@@ -107,6 +107,17 @@ impl Network {
                 Traffic { to_far: to_far.counters()?.read(&near), to_near: to_near.counters()?.read(&far) }
             }
         })
+    }
+
+    /// What went over an emulated link from the near end to the far one since it was built, by who sent it.
+    pub fn passages(&self) -> Result<Passages> {
+        match &self.joint {
+            Joint::Emulated { to_far, .. } => {
+                let counters = to_far.counters()?;
+                Ok(Passages { udp: counters.udp.read(), other: counters.other.read() })
+            }
+            Joint::Veth => bail!("only an emulated link has a queue that is shared"),
+        }
     }
 
     /// Packets that the sending devices dropped before the emulator saw them: not the link's doing, but a machine that was too busy.

@@ -47,6 +47,44 @@ impl Direction {
     }
 }
 
+/// What one kind of sender gave to a link in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passage {
+    /// Packets, lost ones included.
+    pub packets: u64,
+    /// Of the packets, those that found the queue full.
+    pub queue_drops: u64,
+    /// Bytes of those that got through, IP headers included.
+    pub bytes_passed: u64,
+}
+
+/// One direction by who sent: what shares a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passages {
+    /// UDP: QUIC.
+    pub udp: Passage,
+    /// All else: TCP.
+    pub other: Passage,
+}
+
+/// The live counters of one kind of sender.
+#[derive(Debug, Default)]
+pub(super) struct PassageCounters {
+    pub(super) packets: AtomicU64,
+    pub(super) queue_drops: AtomicU64,
+    pub(super) bytes_passed: AtomicU64,
+}
+
+impl PassageCounters {
+    pub(super) fn read(&self) -> Passage {
+        Passage {
+            packets: self.packets.load(Ordering::Relaxed),
+            queue_drops: self.queue_drops.load(Ordering::Relaxed),
+            bytes_passed: self.bytes_passed.load(Ordering::Relaxed),
+        }
+    }
+}
+
 /// The live counters of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -54,6 +92,8 @@ pub(super) struct Counters {
     pub(super) bytes: AtomicU64,
     pub(super) queue_drops: AtomicU64,
     pub(super) random_losses: AtomicU64,
+    pub(super) udp: PassageCounters,
+    pub(super) other: PassageCounters,
 }
 
 impl Counters {

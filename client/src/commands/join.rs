@@ -6,7 +6,7 @@
 use std::{io::Read, str::FromStr};
 
 use anyhow::Context;
-use swarmwire_certs::{JoinUri, KeyExchange};
+use swarmwire_certs::JoinUri;
 use swarmwire_client::{
     ConnectOptions, Controller, Home, Target,
     gateways::{GatewayName, Gateways},
@@ -23,7 +23,7 @@ use crate::{
 /// Bytes read from standard input: a URI with the longest host takes a tenth of it.
 const URI_BYTES_MAX: u64 = 4096;
 
-pub(super) async fn run(arguments: &JoinArguments, key_exchange: KeyExchange) -> anyhow::Result<Exit> {
+pub(super) async fn run(arguments: &JoinArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
     let uri = read_uri(&arguments.uri)?;
     let wanted = arguments.name.as_deref().map(GatewayName::from_str).transpose();
     let wanted = wanted.map_err(|err| Failure::usage(format!("--name: {err}")))?;
@@ -36,7 +36,6 @@ pub(super) async fn run(arguments: &JoinArguments, key_exchange: KeyExchange) ->
     let is_new = !home.has_identity()?;
     let identity = home.identity(now())?;
 
-    let options = ConnectOptions { key_exchange, ..ConnectOptions::default() };
     let controller = Controller::connect(&target, &identity, options).await?;
     let joined = controller.join(&uri.token, &own_name()).await;
     controller.close().await;

@@ -3,8 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use swarmwire_certs::KeyExchange;
-use swarmwire_client::controller::{Controller, ListItem};
+use swarmwire_client::{
+    ConnectOptions,
+    controller::{Controller, ListItem},
+};
 use swarmwire_common::{
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     escape::escape,
@@ -36,7 +38,7 @@ struct Line {
     blake3: Option<String>,
 }
 
-pub(super) async fn run(arguments: &LsArguments, key_exchange: KeyExchange) -> anyhow::Result<Exit> {
+pub(super) async fn run(arguments: &LsArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
     let remote = match Place::parse(&arguments.place)
         .map_err(|err| Failure::usage(format!("GW:PATH: {err}")))?
     {
@@ -48,7 +50,7 @@ pub(super) async fn run(arguments: &LsArguments, key_exchange: KeyExchange) -> a
             return Err(Failure::usage(message).into());
         }
     };
-    let way = Way::find(&remote.gateway, "GW:PATH", key_exchange)?;
+    let way = Way::find(&remote.gateway, "GW:PATH", options)?;
     let controller = way.connect().await?;
     let result = list(&controller, &remote, arguments).await;
     controller.close().await;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use swarmwire_certs::KeyExchange;
-use swarmwire_client::Controller;
+use swarmwire_client::{ConnectOptions, Controller};
 use swarmwire_common::limits;
 
 use super::{Way, parse_gateway};
@@ -32,14 +31,14 @@ struct Summary {
     seconds_max: f64,
 }
 
-pub(super) async fn run(arguments: &PingArguments, key_exchange: KeyExchange) -> anyhow::Result<Exit> {
+pub(super) async fn run(arguments: &PingArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
     let gateway = parse_gateway(&arguments.gateway)?;
     let size = usize::try_from(arguments.size).ok().filter(|&size| size <= limits::PING_BYTES_MAX);
     let size = size.ok_or_else(|| {
         let (size, max) = (units::bytes(arguments.size), limits::PING_BYTES_MAX);
         Failure::usage(format!("--size: a ping carries at most {max} bytes (1MiB), not {size}"))
     })?;
-    let way = Way::find(&gateway, "GW", key_exchange)?;
+    let way = Way::find(&gateway, "GW", options)?;
     let controller = way.connect().await?;
     let result = ping(&controller, &way.name, size, arguments).await;
     controller.close().await;

@@ -17,7 +17,7 @@ mod verify;
 
 use std::{io::Write, time::Instant};
 
-use swarmwire_certs::KeyExchange;
+use swarmwire_client::ConnectOptions;
 use swarmwire_common::{sync::Report, wire::sync::Direction};
 use tokio::task::spawn_blocking;
 
@@ -36,11 +36,11 @@ use run::{Ending, Interrupt, Runner};
 use summary::{Started, Summary};
 pub(super) use verify::run as verify;
 
-pub(super) async fn run(arguments: &SyncArguments, key_exchange: KeyExchange) -> anyhow::Result<Exit> {
+pub(super) async fn run(arguments: &SyncArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
     let mut job = Job::new(arguments)?;
     job.selection = selecting::selection(&arguments.selecting, now())?;
     let metrics = arguments.metrics_file.as_deref().map(MetricsFile::new).transpose()?;
-    let way = Way::find(&job.gateway, job.remote_argument(), key_exchange)?;
+    let way = Way::find(&job.gateway, job.remote_argument(), options)?;
     let end = local::open(&job).await?;
     let mut interrupt = Interrupt::listen()?;
     let controller = tokio::select! {

@@ -82,7 +82,7 @@ fn configure(
     let fail = |reason| ConnectError::Local { address: target.to_string(), reason };
     let (tls, observed) = client_config(identity, target.gateway, wire::ALPN, options.key_exchange)
         .map_err(|err| fail(err.to_string()))?;
-    let config = transport::client_config(tls).map_err(|err| fail(err.to_string()))?;
+    let config = transport::client_config(tls, options.congestion).map_err(|err| fail(err.to_string()))?;
     Ok((config, observed))
 }
 

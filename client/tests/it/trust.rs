@@ -12,7 +12,7 @@ use std::{
 use swarmwire_certs::{CertificateNames, Fingerprint, Identity, KeyExchange, PrivateDir, verify};
 use swarmwire_common::{
     channel::Channel,
-    transport,
+    transport::{self, Congestion},
     wire::{self, open::Reply, status::Status},
 };
 
@@ -177,7 +177,8 @@ impl Stranger {
                 let names = CertificateNames::new("stranger");
                 let identity = Identity::open_or_create(&dir, &names, now()).unwrap();
                 let tls = verify::server_config(&identity, alpn, KeyExchange::default()).unwrap();
-                let endpoint = transport::bind_gateway(([127, 0, 0, 1], 0).into(), tls).unwrap();
+                let endpoint =
+                    transport::bind_gateway(([127, 0, 0, 1], 0).into(), tls, Congestion::default()).unwrap();
                 sender.send((endpoint.clone(), identity.fingerprint())).unwrap();
                 while let Some(incoming) = endpoint.accept().await {
                     serve(incoming).await;

@@ -44,6 +44,7 @@ use crate::{
     limits,
     path::RelPath,
     root::describe,
+    transport,
     wire::{
         status::Status,
         sync::{Counts, DestinationMessage, SourceMessage, SyncOptions},
@@ -222,7 +223,7 @@ async fn drive(channel: u64, mut recv: FrameReceiver, shared: &Arc<Shared>) -> R
         tasks.spawn_blocking(move || reader::read(&shared, &units));
     }
     drop(units);
-    for _ in 0..limits::DATA_STREAMS {
+    for _ in 0..transport::data_streams(shared.connection.rtt()) {
         tasks.spawn(streams::send(shared.clone(), channel, unit_queue.clone()));
     }
     drop(unit_queue);

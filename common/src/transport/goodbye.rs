@@ -3,7 +3,7 @@
 //! quinn-proto, up to 0.11.19 at least, holds the packet with CONNECTION_CLOSE back while the congestion window is full, and since
 //! a closed connection takes no more acknowledgements, the packet then never leaves: the peer waits for its idle timeout
 //! (quinn-rs/quinn#2785, mended after that release). A close in mid-transfer is just that case. RFC 9002 §7 exempts such
-//! packets, so the window is opened here right before a close. Otherwise congestion control is quinn's own CUBIC.
+//! packets, so the window is opened here right before a close. Otherwise the congestion control is what was chosen (`congestion.rs`).
 
 use std::{
     any::Any,
@@ -16,10 +16,11 @@ use std::{
 
 use quinn::{
     Connection,
-    congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig},
+    congestion::{Controller, ControllerFactory, ControllerMetrics},
 };
 use quinn_proto::RttEstimator;
 
+use super::Congestion;
 use crate::wire::status::Status;
 
 /// A window that holds nothing back: above 2^32 − 1 bytes quinn does not pace either.
@@ -34,8 +35,13 @@ pub fn close(connection: &Connection, status: Status, reason: &[u8]) {
 }
 
 /// Makes the congestion control of each connection.
-#[derive(Debug, Default)]
-pub(super) struct Windows(Arc<CubicConfig>);
+pub(super) struct Windows(Arc<dyn ControllerFactory + Send + Sync>);
+
+impl Windows {
+    pub(super) fn new(congestion: Congestion) -> Self {
+        Self(congestion.factory())
+    }
+}
 
 impl ControllerFactory for Windows {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
@@ -44,7 +50,7 @@ impl ControllerFactory for Windows {
     }
 }
 
-/// CUBIC, until it is opened. Clones are opened together.
+/// The chosen control, until it is opened. Clones are opened together.
 struct Window {
     inner: Box<dyn Controller>,
     is_open: Arc<AtomicBool>,

@@ -12,7 +12,8 @@ use swarmwire_common::{
     channel::{self, Channel},
     limits::OPEN_FRAME_BYTES_MAX,
     sync::{Destination, Link, Outcome, Router, Source, Tally, receive, send},
-    transport, wire,
+    transport::{self, Congestion},
+    wire,
     wire::{
         open::{Open, SERVICE_SYNC},
         sync::SyncOptions,
@@ -41,17 +42,19 @@ impl Pair {
             Identity::open_or_create(&dir, &CertificateNames::new(name), SystemTime::now()).unwrap()
         };
         let (gateway, controller) = (identity("gateway"), identity("controller"));
+        let congestion = Congestion::default();
         let tls = verify::server_config(&gateway, wire::ALPN, KeyExchange::Classical).unwrap();
-        let listening = transport::bind_gateway(SocketAddr::from(([127, 0, 0, 1], 0)), tls.clone()).unwrap();
+        let listening =
+            transport::bind_gateway(SocketAddr::from(([127, 0, 0, 1], 0)), tls.clone(), congestion).unwrap();
         if let Some(other) = other {
-            let mut config = transport::server_config(tls).unwrap();
+            let mut config = transport::server_config(tls, congestion).unwrap();
             listening.set_server_config(Some(config.transport_config(Arc::new(other)).clone()));
         }
         let address = listening.local_addr().unwrap();
         let dialling = transport::bind_controller(address).unwrap();
         let pin = gateway.fingerprint();
         let (tls, _) = verify::client_config(&controller, pin, wire::ALPN, KeyExchange::Classical).unwrap();
-        let config = transport::client_config(tls).unwrap();
+        let config = transport::client_config(tls, congestion).unwrap();
         let dial = dialling.connect_with(config, address, "gateway").unwrap();
         let answer = async { listening.accept().await.unwrap().await.unwrap() };
         let (controller, gateway) = tokio::join!(dial, answer);

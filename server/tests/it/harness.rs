@@ -13,7 +13,7 @@ use swarmwire_common::{
     channel::{self, Channel, OpenError},
     codec,
     path::RelPath,
-    transport,
+    transport::{self, Congestion},
     wire::{
         self,
         open::{JoinReply, JoinRequest, SERVICE_JOIN, SERVICE_SYNC},
@@ -126,7 +126,7 @@ impl Peer {
         let (tls, _) =
             verify::client_config(&key.identity, target.fingerprint, alpn, KeyExchange::Classical).unwrap();
         let endpoint = transport::bind_controller(target.address).unwrap();
-        let config = transport::client_config(tls).unwrap();
+        let config = transport::client_config(tls, Congestion::default()).unwrap();
         let connection = endpoint.connect_with(config, target.address, "gateway").unwrap().await?;
         Ok(Self { connection, _endpoint: endpoint })
     }

@@ -16,7 +16,7 @@ use swarmwire_common::{
     path::RelPath,
     root::Root,
     sync::{self, Link, Router, Source, Tally},
-    transport,
+    transport::{self, Congestion},
     wire::{
         self,
         open::{SERVICE_PING, SERVICE_SYNC},
@@ -59,7 +59,8 @@ impl Connection {
         let address = address.with_context(|| format!("{target} has no address"))?;
         let (tls, _) = verify::client_config(&identity, target.gateway, wire::ALPN, KeyExchange::default())?;
         let endpoint = transport::bind_controller(address)?;
-        let connecting = endpoint.connect_with(transport::client_config(tls)?, address, SERVER_NAME)?;
+        let config = transport::client_config(tls, Congestion::default())?;
+        let connecting = endpoint.connect_with(config, address, SERVER_NAME)?;
         let inner = timeout(limits::CONNECT_TIMEOUT, connecting)
             .await
             .with_context(|| format!("no answer from {address}"))??;

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use swarmwire_certs::KeyExchange;
+use swarmwire_client::ConnectOptions;
 
 use super::{
     account::Account,
@@ -47,11 +47,11 @@ struct Summary<'a> {
 
 pub(in crate::commands) async fn run(
     arguments: &VerifyArguments,
-    key_exchange: KeyExchange,
+    options: ConnectOptions,
 ) -> anyhow::Result<Exit> {
     let mut job = Job::comparing(arguments)?;
     job.selection = selecting::selection(&arguments.selecting, now())?;
-    let way = Way::find(&job.gateway, job.remote_argument(), key_exchange)?;
+    let way = Way::find(&job.gateway, job.remote_argument(), options)?;
     let end = local::open(&job).await?;
     let mut interrupt = Interrupt::listen()?;
     let controller = tokio::select! {
