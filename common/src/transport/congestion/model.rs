@@ -23,14 +23,13 @@ pub(super) const INITIAL_WINDOW_BYTES: u64 = 12_000;
 /// Datagrams that may always be on their way: enough to be acknowledged one by one (draft-ietf-ccwg-bbr, `BBR.MinPipeCwnd`).
 const DATAGRAMS_MIN: u64 = 4;
 
-/// Round trips shorter than this count as this: what threads and clocks can tell apart. More would keep other streams waiting behind it. Over loopback, where each end
-/// is a queue of its own, a ping beside a bulk push took (p50, p99) 17 and 33 ms with 5 ms here and 2 ms of queue allowed, 4.5 and 11 ms
-/// with 0.3 ms each, and 2 and 6 ms so; a push of large files took up to 6 % longer for that.
-const ROUND_TRIP_MIN: Duration = Duration::from_micros(100);
+/// Round trips shorter than this count as this. What is queued then is what CoDel takes for a good queue (RFC 8289 §4.2: 5 ms), and threads that
+/// are scheduled a millisecond late do not limit a path of a tenth of that.
+const ROUND_TRIP_MIN: Duration = Duration::from_millis(5);
 
-/// What may be queued while cruising, for pauses of the two programs and the pacer: an eighth of the round trip within these bounds, the
-/// higher of which is what CoDel takes for a good queue (RFC 8289 §4.2: 5 ms).
-const QUEUE_ALLOWED_MIN: Duration = Duration::from_micros(100);
+/// What may be queued while cruising, for pauses of the two programs and the pacer, whose bursts last 2 ms: an eighth of the round trip within these bounds, the
+/// higher of which is what CoDel takes for a good queue.
+const QUEUE_ALLOWED_MIN: Duration = Duration::from_millis(2);
 const QUEUE_ALLOWED_MAX: Duration = Duration::from_millis(5);
 
 /// Windows at most, in hundredths of rate × shortest round trip. With 200 (draft-ietf-ccwg-bbr, `BBR.DefaultCwndGain`) we keep our rate beside a competitor that keeps a
