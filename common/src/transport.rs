@@ -4,18 +4,20 @@
 
 mod congestion;
 mod goodbye;
+mod socket;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt,
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, Runtime,
+    ServerConfig, TokioRuntime, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use congestion::Congestion;
 pub use goodbye::close;
+use socket::BoundedSocket;
 
 use crate::limits;
 
@@ -26,7 +28,7 @@ pub fn bind_gateway(
     congestion: Congestion,
 ) -> Result<Endpoint, TransportError> {
     let config = server_config(tls, congestion)?;
-    Ok(Endpoint::new(endpoint_config(), Some(config), udp_socket(address)?, Arc::new(TokioRuntime))?)
+    endpoint(Some(config), address)
 }
 
 /// The configuration of incoming connections, which have the window of a stranger until [`widen`]; an endpoint that listens can be
@@ -74,7 +76,7 @@ pub fn bind_controller(remote: SocketAddr) -> Result<Endpoint, TransportError> {
         SocketAddr::V4(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
         SocketAddr::V6(_) => SocketAddr::from(([0u16; 8], 0)),
     };
-    Ok(Endpoint::new(endpoint_config(), None, udp_socket(local)?, Arc::new(TokioRuntime))?)
+    endpoint(None, local)
 }
 
 /// The configuration of one outgoing connection.
@@ -85,6 +87,12 @@ pub fn client_config(
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     config.transport_config(Arc::new(transport_config(congestion)));
     Ok(config)
+}
+
+fn endpoint(config: Option<ServerConfig>, local: SocketAddr) -> Result<Endpoint, TransportError> {
+    let runtime = Arc::new(TokioRuntime);
+    let socket = BoundedSocket::new(runtime.wrap_udp_socket(udp_socket(local)?)?);
+    Ok(Endpoint::new_with_abstract_socket(endpoint_config(), config, Arc::new(socket), runtime)?)
 }
 
 fn endpoint_config() -> EndpointConfig {

@@ -7,6 +7,7 @@ mod attacks;
 mod backing;
 mod channel;
 mod compressing;
+mod datagrams;
 mod delta;
 mod digests;
 mod faults;
