@@ -1,6 +1,10 @@
 //! The laboratory's command line: clap's derivation, and nothing else. The doc comments are the help.
 
-use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 
@@ -41,6 +45,8 @@ pub enum Command {
     Latency(LatencyArguments),
     /// Measures how a push and a TCP connection share the queue of a link.
     Fair(FairArguments),
+    /// Measures what one gateway does with many controllers that push at once.
+    Crowd(CrowdArguments),
     /// Measures how time and memory grow with the number of files.
     Scale(ScaleArguments),
     /// Compares this tree with another revision, on a short set of cases.
@@ -183,6 +189,20 @@ pub struct FairArguments {
     /// The link, for instance rtt=40ms,rate=100mbit,queue=500kb. Needs root.
     #[arg(long, required = true)]
     pub link: Vec<Link>,
+}
+
+/// `crowd`.
+#[derive(Debug, Args)]
+pub struct CrowdArguments {
+    /// Numbers of controllers, one after the other, with commas.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,10,100")]
+    pub controllers: Vec<NonZeroU32>,
+    /// What each of them pushes: a tree, as for `compare`.
+    #[arg(long, value_name = "W", default_value = "tiny")]
+    pub workload: Workload,
+    /// What the tree follows.
+    #[arg(long, default_value_t = 3)]
+    pub seed: u64,
 }
 
 /// `scale`.

@@ -6,7 +6,7 @@
 
 mod contestant;
 mod lab;
-mod memory;
+pub(crate) mod memory;
 mod row;
 mod stage;
 pub(crate) mod trial;

@@ -35,18 +35,24 @@ const SYNC_PATIENCE: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     home: PathBuf,
+    controller: PathBuf,
     binaries: Binaries,
 }
 
 impl State {
     /// The state in the directory `home`, used by these programs.
     pub(crate) fn at(home: &Path, binaries: &Binaries) -> Self {
-        Self { home: home.to_owned(), binaries: binaries.clone() }
+        Self { home: home.to_owned(), controller: home.join("controller"), binaries: binaries.clone() }
+    }
+
+    /// The same gateway, with another controller.
+    pub(crate) fn with_controller(self, name: &str) -> Self {
+        Self { controller: self.home.join(name), ..self }
     }
 
     /// The controller's home.
     pub(crate) fn controller(&self) -> PathBuf {
-        self.home.join("controller")
+        self.controller.clone()
     }
 
     /// `swarm` with its own home.
@@ -99,22 +105,34 @@ pub(crate) struct Gateway<'a> {
 impl<'a> Gateway<'a> {
     /// Starts `swarmd` on the existing directory `root` at the far end; at the first start, the controller of the near end joins.
     pub(crate) fn start(state: &State, ground: &'a Ground, root: &Path) -> Result<Self> {
+        Self::start_with(state, ground, root, &[])
+    }
+
+    /// The same, with further arguments.
+    pub(crate) fn start_with(
+        state: &State,
+        ground: &'a Ground,
+        root: &Path,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let listen = SocketAddr::new(ground.far().address(), state.port(ground)?);
         let mut command = process::command(&state.binaries.swarmd);
         command.arg("--root").arg(root).arg("--state").arg(state.gateway());
         command.args(["--listen", &listen.to_string(), "--metrics", "127.0.0.1:0", "--log-format", "json"]);
+        command.args(arguments);
         let process = ground.far().spawn(&command)?;
         let ready = await_ready(&process, || Ok(process.stderr()?.lines().find_map(Ready::of_line)))?;
         let Ready { listen, metrics, fingerprint } = ready;
         let gateway = Self { process, state: state.clone(), ground, listen, metrics, fingerprint };
         if !state.has_joined() {
-            gateway.join()?;
+            gateway.admit(state)?;
+            fs::write(state.home.join("joined"), b"")?;
         }
         Ok(gateway)
     }
 
-    /// Makes an invitation and lets the controller join with it, under [`NAME`]. The secret goes through standard input.
-    fn join(&self) -> Result<()> {
+    /// Makes an invitation and lets the controller of `state` join with it, under [`NAME`]. The secret goes through standard input.
+    pub(crate) fn admit(&self, state: &State) -> Result<()> {
         let mut invite = process::command(&self.state.binaries.swarmd);
         invite.args(["invite", "--allow", "list,pull,push,delete", "--state"]).arg(self.state.gateway());
         let line = self.ground.far().run(&invite, PATIENCE)?.success()?;
@@ -122,10 +140,9 @@ impl<'a> Gateway<'a> {
         let mut input = tempfile::tempfile()?;
         input.write_all(uri.as_bytes())?;
         input.rewind()?;
-        let mut join = self.state.swarm();
+        let mut join = state.swarm();
         join.args(["join", "-", "--name", NAME]);
         self.ground.near().run_with_input(&join, input, PATIENCE)?.success()?;
-        fs::write(self.state.home.join("joined"), b"")?;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ pub mod binaries;
 pub mod change;
 pub mod cli;
 pub mod compare;
+pub mod crowd;
 pub mod demo;
 pub mod fair;
 mod figures;

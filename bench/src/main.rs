@@ -6,10 +6,10 @@ use anyhow::Result;
 use clap::Parser;
 use swarmwire_bench::{
     cli::{
-        Cli, Command, CompareArguments, FairArguments, FileSystem, GuardArguments, LatencyArguments,
-        ReportArguments, ScaleArguments,
+        Cli, Command, CompareArguments, CrowdArguments, FairArguments, FileSystem, GuardArguments,
+        LatencyArguments, ReportArguments, ScaleArguments,
     },
-    compare, demo, fair, guard, latency, link, peer,
+    compare, crowd, demo, fair, guard, latency, link, peer,
     process::keeper,
     report, scale, work,
 };
@@ -37,6 +37,7 @@ fn run(command: Command) -> Result<()> {
         Command::Latency(arguments) => latency::run(&latency_options(arguments), out),
         Command::PingBeside(arguments) => latency::pinger::run(&arguments, out),
         Command::Fair(arguments) => fair::run(&fair_options(arguments), out),
+        Command::Crowd(arguments) => crowd::run(&crowd_options(arguments), out),
         Command::Scale(arguments) => scale::run(&scale_options(arguments), out),
         Command::Guard(arguments) => guard::run(&arguments.revision.clone(), &guard_options(arguments)?, out),
         Command::Report { dir } => report::write(&dir),
@@ -112,6 +113,15 @@ fn fair_options(arguments: FairArguments) -> fair::Options {
         head_start: arguments.head_start,
         place: compare::place_of("tmpfs").to_owned(),
         series: arguments.series,
+        seed: arguments.seed,
+    }
+}
+
+fn crowd_options(arguments: CrowdArguments) -> crowd::Options {
+    crowd::Options {
+        controllers: arguments.controllers,
+        workload: arguments.workload,
+        place: compare::place_of("tmpfs").to_owned(),
         seed: arguments.seed,
     }
 }

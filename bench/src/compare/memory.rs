@@ -12,7 +12,7 @@ const TOUCHED_SHARE: u64 = 2;
 const INODE_BYTES: u64 = 2048;
 
 /// Writes to as much memory as a run that makes `files` files of `bytes` bytes will.
-pub(super) fn touch(files: u64, bytes: u64) -> Result<()> {
+pub(crate) fn touch(files: u64, bytes: u64) -> Result<()> {
     let touched = (bytes + files * INODE_BYTES).min(available_bytes()? / TOUCHED_SHARE);
     // Ones: zeros would be given by the kernel without a page being touched.
     std::hint::black_box(vec![1_u8; usize::try_from(touched)?]);
