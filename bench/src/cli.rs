@@ -70,7 +70,7 @@ pub enum Command {
 /// `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArguments {
-    /// Trees, with commas: small, medium, large, tiny, hundredk, rotated, mini, files:N, dir:PATH.
+    /// Trees, with commas: small, medium, large, tiny, hundredk, fivek, rotated, mini, files:N, dir:PATH.
     #[arg(long, value_name = "W", value_delimiter = ',', default_value = "small")]
     pub workload: Vec<Workload>,
     /// What happened to the synced tree, with commas: none, append, rotate, touch, rename, edit, delete; or fresh, for an empty destination.

@@ -52,6 +52,8 @@ pub enum Workload {
     Tiny,
     /// `hundredk`: 100,000 files of 4,200 bytes in 100 directories: the count and size that syq publishes figures for.
     HundredK,
+    /// `fivek`: 5,000 of the same files in 50 directories, 21 MB: over a long link, start and end of a run are most of it.
+    FiveK,
     /// `rotated`: the log directory of a host with 200 services: 1,600 files, about 225 MB.
     Rotated,
     /// `mini`: a bit of everything, 7 MB, for a check that takes seconds.
@@ -74,12 +76,13 @@ pub struct Generated {
 }
 
 /// The workloads whose name is all there is to say.
-static NAMED: [(&str, Workload); 7] = [
+static NAMED: [(&str, Workload); 8] = [
     ("small", Workload::Small),
     ("medium", Workload::Medium),
     ("large", Workload::Large),
     ("tiny", Workload::Tiny),
     ("hundredk", Workload::HundredK),
+    ("fivek", Workload::FiveK),
     ("rotated", Workload::Rotated),
     ("mini", Workload::Mini),
 ];
@@ -128,6 +131,7 @@ impl Workload {
             Self::Medium => uniform::MEDIUM,
             Self::Large => uniform::LARGE,
             Self::HundredK => uniform::HUNDREDK,
+            Self::FiveK => uniform::FIVEK,
             Self::Files(count) => uniform::files(count.get()),
             Self::Tiny | Self::Rotated | Self::Mini | Self::Dir(_) => return None,
         })
@@ -213,7 +217,7 @@ mod tests {
         let error = |name: &str| Workload::from_str(name).unwrap_err().to_string();
         assert_eq!(
             error("smal"),
-            "unknown workload \"smal\"; known are small, medium, large, tiny, hundredk, rotated, mini, files:N and dir:PATH"
+            "unknown workload \"smal\"; known are small, medium, large, tiny, hundredk, fivek, rotated, mini, files:N and dir:PATH"
         );
         assert!(error("dir:").contains("dir:/var/log"));
         for count in ["", "0", "-1", "1e3", "10000001"] {
@@ -247,6 +251,7 @@ mod tests {
                 ("large", 4, 512 * KIB * KIB..=512 * KIB * KIB, 2 << 30..=2 << 30, 0),
                 ("tiny", 1008, 4 * KIB..=2 * KIB * KIB, 20_873_216..=20_873_216, 10),
                 ("hundredk", 100_000, 4200..=4200, 420_000_000..=420_000_000, 100),
+                ("fivek", 5000, 4200..=4200, 21_000_000..=21_000_000, 50),
                 ("rotated", 1600, 4 * KIB..=300 * KIB, 200_000_000..=250_000_000, 200),
                 ("files:1000", 1000, KIB..=KIB, 1_024_000..=1_024_000, 10),
                 ("files:7", 7, KIB..=KIB, 7168..=7168, 1),

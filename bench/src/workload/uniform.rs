@@ -25,6 +25,9 @@ pub(super) const LARGE: Uniform =
 pub(super) const HUNDREDK: Uniform =
     Uniform { files: 100_000, directories: 100, sizes: Sizes::Exactly(4200) };
 
+/// 5,000 files of 4.2 kB: 21 MB.
+pub(super) const FIVEK: Uniform = Uniform { files: 5000, directories: 50, sizes: Sizes::Exactly(4200) };
+
 /// `count` files of 1 KiB, 100 in a directory, one directory at least.
 pub(super) fn files(count: u64) -> Uniform {
     Uniform { files: count, directories: (count / 100).max(1), sizes: Sizes::Exactly(KIB) }
