@@ -245,9 +245,16 @@ pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// How long dialling a gateway may take, handshake included: two retransmissions of the first flight.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bidirectional streams a controller may hold open: more than any handler pool, so that a full pool answers `busy`
+/// Bidirectional streams that a controller may hold open: more than any handler pool, so that a full pool answers `busy`
 /// instead of letting the peer hang on the stream limit.
 pub const CHANNELS_MAX: u32 = 16_384;
+
+/// Bidirectional streams that a gateway offers at first; it offers more as they are opened, up to `CHANNELS_MAX`. quinn makes an entry for each
+/// offered stream in advance: 16,384 of each kind cost 2 ms and 2 MB at either end of every connection, a stranger's too.
+pub const CHANNELS_OFFERED: u32 = 128;
+
+/// Unidirectional streams that each end offers: 42 syncs at a time on one connection with `DATA_STREAMS_MAX` each. Those of more wait their turn.
+pub const DATA_STREAMS_OFFERED: u32 = 1024;
 
 /// Bytes one stream may be ahead of its reader. quinn closes the connection at about 1,024 gaps in one stream;
 /// 2 MiB of 1,200-byte packets, every second one lost, is 874 gaps.

@@ -4,6 +4,7 @@
 
 mod congestion;
 mod goodbye;
+mod room;
 mod socket;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 pub use congestion::Congestion;
 pub use goodbye::close;
+pub use room::ChannelRoom;
 use socket::BoundedSocket;
 
 use crate::limits;
@@ -39,7 +41,9 @@ pub fn server_config(
 ) -> Result<ServerConfig, TransportError> {
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     let mut transport = transport_config(congestion);
-    transport.receive_window(VarInt::from_u32(limits::STRANGER_WINDOW_BYTES));
+    transport
+        .receive_window(VarInt::from_u32(limits::STRANGER_WINDOW_BYTES))
+        .max_concurrent_bidi_streams(VarInt::from_u32(limits::CHANNELS_OFFERED));
     config.transport_config(Arc::new(transport));
     Ok(config)
 }
@@ -109,8 +113,9 @@ fn transport_config(congestion: Congestion) -> TransportConfig {
     config
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(limits::KEEP_ALIVE_INTERVAL))
-        .max_concurrent_bidi_streams(VarInt::from_u32(limits::CHANNELS_MAX))
-        .max_concurrent_uni_streams(VarInt::from_u32(limits::CHANNELS_MAX))
+        // Only controllers open channels.
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(limits::DATA_STREAMS_OFFERED))
         .stream_receive_window(VarInt::from_u32(limits::STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES))
         .send_window(limits::SEND_WINDOW_BYTES)

@@ -7,7 +7,12 @@
 use std::{sync::Arc, time::Duration};
 
 use quinn::{Connection, Incoming, RecvStream, SendStream};
-use swarmwire_common::{limits, sync::Router, transport, wire::status::Status};
+use swarmwire_common::{
+    limits,
+    sync::Router,
+    transport::{self, ChannelRoom},
+    wire::status::Status,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinError, JoinSet},
@@ -127,10 +132,14 @@ impl Session {
         let mut routing = JoinSet::new();
         let (router, connection) = (self.router.clone(), self.connection.clone());
         routing.spawn(async move { router.run(connection).await });
+        let mut room = ChannelRoom::new();
         loop {
             tokio::select! {
                 accepted = self.accept() => match accepted {
-                    Some(accepted) => self.spawn_channel(channels, accepted),
+                    Some(accepted) => {
+                        self.spawn_channel(channels, accepted);
+                        room.keep(&self.connection, channels.len());
+                    }
                     None => return,
                 },
                 changed = known.changed() => {
