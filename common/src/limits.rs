@@ -142,11 +142,11 @@ pub const UNITS_QUEUED_MAX: usize = 8;
 /// Listing blocks waiting for the planner: 16 × 32 KiB, of an honest peer.
 pub const BLOCKS_QUEUED_MAX: usize = 16;
 
-/// Entries of listing blocks that were told by their digests and not answered: about 10 MB of ordinary ones at the destination, which may have to keep them, and enough
-/// for 650,000 entries a second over a round trip of 100 ms.
-pub const DIGEST_ENTRIES_AHEAD_MAX: usize = 65_536;
+/// Entries of listing blocks that were told by their digests and not answered: as many ordinary ones as fit into `DIGEST_BYTES_WAITING_MAX` at the destination, which may have to keep
+/// them, and enough for a million a second over a round trip of 100 ms. A tree of 100,000 is told without waiting.
+pub const DIGEST_ENTRIES_AHEAD_MAX: usize = 106_496;
 
-/// Bytes of memory for the entries of such blocks that are here and wait for an earlier one: three times what ordinary ones take. Of links with long targets it
+/// Bytes of memory for the entries of such blocks that are here and wait for an earlier one: what ordinary ones take. Of links with long targets it
 /// may be 8 KB each; a block beyond it is asked for.
 pub const DIGEST_BYTES_WAITING_MAX: usize = 32 * 1024 * 1024;
 
