@@ -218,7 +218,7 @@ impl Controller {
         options: SyncOptions,
         tally: Arc<Tally>,
     ) -> Result<Outcome, RequestError> {
-        let destination = destination.asking_for(&from.path, from.trailing_slash);
+        let destination = destination.asking_for(&from.path, from.trailing_slash).leaving_first();
         let compares = options.compares_listings();
         let destination = if compares { comparing(destination, from).await } else { destination };
         let selection = destination.selection().to_wire();

@@ -230,6 +230,10 @@ pub const SYNC_SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long to listen for a peer's reason after it broke off a data stream. It is on its way, or does not come.
 pub const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a controller that has all it wanted listens for the source's last words before it goes. On a short path they come within it; a longer
+/// one would cost a round trip for counts of which most are told before. Enough for its own last message to leave, as at the end of a connection.
+pub const FAREWELL_TIME: Duration = Duration::from_millis(2);
+
 /// How often a side that has nothing to say says that it lives.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 

@@ -1,6 +1,6 @@
 //! Where a sync takes from and where it lands, opened and checked before the first byte moves.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use super::Events;
 use crate::{
@@ -199,6 +199,7 @@ pub struct Destination {
     pub(super) hashes: Memory,
     pub(super) backup: Option<RelPath>,
     pub(super) partial_bytes_max: u64,
+    pub(super) farewell_time: Duration,
     asked: Option<Asked>,
 }
 
@@ -245,6 +246,7 @@ impl Destination {
             hashes: Memory::default(),
             backup: None,
             partial_bytes_max: limits::PARTIAL_BYTES_DEFAULT,
+            farewell_time: limits::REPLY_TIMEOUT,
             asked: None,
         })
     }
@@ -253,6 +255,12 @@ impl Destination {
     pub fn telling(mut self, events: Events) -> Self {
         self.events = Some(events);
         self
+    }
+
+    /// Does not wait for the source to say goodbye, but for a moment (`limits::FAREWELL_TIME`), unless it removes files: a controller, which
+    /// closes the connection then.
+    pub fn leaving_first(self) -> Self {
+        Self { farewell_time: limits::FAREWELL_TIME, ..self }
     }
 
     /// Takes extended attributes of these namespaces, where the options ask for them.

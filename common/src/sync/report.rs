@@ -104,6 +104,11 @@ impl SyncError {
         Self::Aborted { status, reason: clip(reason).to_owned() }
     }
 
+    /// Whether the peer has closed the connection because it was done.
+    pub(super) fn is_goodbye(&self) -> bool {
+        matches!(self, Self::Link(err) if err.peer_status() == Some(Status::Ok))
+    }
+
     /// What the peer is told.
     pub fn status(&self) -> Status {
         match self {

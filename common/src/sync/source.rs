@@ -105,6 +105,16 @@ impl Shared {
         Ok(())
     }
 
+    /// Whether a destination that closes the connection in peace has got all that it wanted. Where files are removed it must say so.
+    fn may_be_left(&self) -> bool {
+        self.wanted.is_closed() && !self.removal.is_asked()
+    }
+
+    /// Tells where the time went so far: a destination that has all it wanted may not wait for the end.
+    fn tell_stages(&self) -> Result<(), Gone> {
+        self.say(SourceMessage::Stages(self.tally.stage_times()))
+    }
+
     fn path_of(&self, index: u32) -> RelPath {
         self.tree.read().expect("no holder panics").path(index).unwrap_or_default()
     }
@@ -272,7 +282,10 @@ async fn write_control(send: &mut FrameSender, outgoing: Receiver<SourceMessage>
 /// Takes the destination's wants and counts until it is done.
 async fn read_control(mut recv: FrameReceiver, shared: &Shared) -> Result<(), SyncError> {
     loop {
-        let message = next_message(&mut recv).await?;
+        let message = match next_message(&mut recv).await {
+            Err(err) if err.is_goodbye() && shared.may_be_left() => return Ok(()),
+            message => message?,
+        };
         match message {
             DestinationMessage::Want(runs) => {
                 let tree = shared.tree.read().expect("no holder panics");

@@ -372,6 +372,8 @@ pub enum SourceMessage {
     },
     /// The hashes of wanted files, where hashes are all that is compared.
     Digests(Vec<Digest>),
+    /// Where the source's time went so far.
+    Stages(StageTimes),
 }
 
 /// The first 16 bytes of BLAKE3 of the encoded list of a listing block's entries.

@@ -60,7 +60,7 @@ async fn fetch(channel: &mut Channel, connection: &quinn::Connection) -> Vec<(Un
         loop {
             match channel.recv.recv::<_, CONTROL_FRAME_BYTES_MAX>().await.unwrap() {
                 SourceMessage::Failed { index: Some(1), reason, .. } => break reason,
-                SourceMessage::Alive => {}
+                SourceMessage::Alive | SourceMessage::Stages(_) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -296,6 +296,29 @@ async fn lied_to_in(to: &Path, options: SyncOptions, (messages, units): Lie) -> 
     tokio::select! {
         outcome = both => outcome,
         () = router.run(pair.gateway.clone()) => panic!("the connection ended"),
+    }
+}
+
+/// A controller does not wait for the answer to its `Done`, and over a path that loses packets that may be all that is lost.
+#[tokio::test]
+async fn a_destination_that_goes_in_peace_is_done_once_it_wants_nothing_more() {
+    let from = tempfile::tempdir().unwrap();
+    fs::write(from.path().join("a"), b"content").unwrap();
+    for (wants_more, code, is_done) in [(false, 0u8, true), (true, 0, false), (false, 13, false)] {
+        let options = options(Durability::None);
+        let (outcome, ()) = with_source(from.path(), options, async |channel, connection| {
+            if !wants_more {
+                channel.send.send(&DestinationMessage::PlanEnd).await.unwrap();
+                // Two threads that read, and what was told with the listing's end: it has heard of the plan's end.
+                for _ in 0..=options.jobs {
+                    let told = channel.recv.recv::<_, CONTROL_FRAME_BYTES_MAX>().await.unwrap();
+                    assert!(matches!(told, SourceMessage::Stages(_)), "{told:?}");
+                }
+            }
+            connection.close(u32::from(code).into(), b"");
+        })
+        .await;
+        assert_eq!(outcome.error.is_none(), is_done, "{wants_more}, {code}: {:?}", outcome.error);
     }
 }
 

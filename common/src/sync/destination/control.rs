@@ -81,6 +81,7 @@ pub(super) async fn read(
                 let digests = Work::Digests(digests);
                 work.send(digests).await.map_err(|_| shared.ended_by("it spoke after the end"))?;
             }
+            SourceMessage::Stages(times) => shared.tally.take_peer_stages(&times),
             SourceMessage::Alive => {}
             SourceMessage::Select(_) | SourceMessage::SelectEnd => {
                 return Err(SyncError::Protocol("it sends a list of paths that was not awaited"));

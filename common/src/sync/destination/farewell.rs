@@ -7,12 +7,12 @@ use tokio::time::timeout;
 use super::Shared;
 use crate::{
     channel::{FrameError, FrameReceiver},
-    limits,
     sync::{SyncError, next_message_or_end},
     wire::{status::Status, sync::SourceMessage},
 };
 
-/// Waits until the source has closed its side: then it has our last message, and the connection may go.
+/// Waits until the source has closed its side: then it has our last message, and the connection may go. Or for as long as this destination
+/// waits at all: closing the connection says as much.
 ///
 /// It is an error not to hear it out where it removes files, because that may not be complete then. Otherwise it changes nothing.
 pub(super) async fn hear(
@@ -27,16 +27,12 @@ pub(super) async fn hear(
         }
     };
     if !shared.options.remove_source || shared.options.dry_run {
-        let _heard = timeout(limits::REPLY_TIMEOUT, hearing).await;
+        let _heard = timeout(shared.landing.destination().farewell_time, hearing).await;
         return Ok(());
     }
     match hearing.await {
         // A controller goes as soon as it has said all.
-        Err(SyncError::Link(FrameError::Connection(quinn::ConnectionError::ApplicationClosed(close))))
-            if u64::from(close.error_code) == u64::from(Status::Ok.code()) =>
-        {
-            Ok(())
-        }
+        Err(err) if err.is_goodbye() => Ok(()),
         heard => heard,
     }
 }
@@ -51,6 +47,7 @@ async fn listen(recv: &mut FrameReceiver, shared: &Shared) -> Result<(), SyncErr
                 shared.tally.files_removed.store(files_removed.min(listed), Relaxed);
                 shared.tally.take_peer_stages(&stages);
             }
+            Some(SourceMessage::Stages(times)) => shared.tally.take_peer_stages(&times),
             Some(SourceMessage::Aborted { status, reason }) => {
                 return Err(SyncError::aborted(Status::from(status), &reason));
             }

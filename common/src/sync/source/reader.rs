@@ -47,7 +47,7 @@ pub(super) fn read(shared: &Shared, units: &Sender<OutgoingUnit>) -> Result<(), 
     let mut reader =
         Reader { shared, units, encoder, pack: Pack::new(&shared.pool), digests: Vec::new(), dir: None };
     // Only a sync that has ended elsewhere stops a reader, and there the reason is known.
-    reader.run().or(Ok(()))
+    reader.run().and_then(|()| shared.tell_stages()).or(Ok(()))
 }
 
 struct Reader<'a> {

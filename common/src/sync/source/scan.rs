@@ -93,6 +93,7 @@ impl Scan<'_> {
         let entries = self.shared.tree.read().expect("no holder panics").len();
         self.shared.tally.listing_complete.store(1, Relaxed);
         self.shared.say(SourceMessage::ListingEnd { entries, bytes: self.bytes })?;
+        self.shared.tell_stages()?;
         while let Some(run) = self.shared.digests.rest() {
             self.relist(run)?;
         }

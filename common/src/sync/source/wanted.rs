@@ -130,6 +130,11 @@ impl Wanted {
         self.changed.notify_all();
     }
 
+    /// Whether nothing more will be wanted.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
     /// The sync is over: what is queued is forgotten.
     pub(super) fn abandon(&self) {
         self.state().jobs.clear();

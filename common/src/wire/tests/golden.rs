@@ -442,6 +442,11 @@ fn what_a_source_says_of_removal_and_hashes() {
         "0f 01            # message: Digests, count
          03 $H            # index, hash",
     );
+    golden(
+        &SourceMessage::Stages(vec![7, 300]),
+        "10 02            # message: Stages, count
+         07 fb2c01        # microseconds",
+    );
 }
 
 #[test]

@@ -231,6 +231,7 @@ pub(super) fn source_message() -> impl Strategy<Value = SourceMessage> {
             .prop_map(|(files_removed, stages)| SourceMessage::Farewell { files_removed, stages }),
         vec((any::<u32>(), hash()).prop_map(|(index, hash)| Digest { index, hash }), 0..8)
             .prop_map(SourceMessage::Digests),
+        vec(any::<u64>(), 0..12).prop_map(SourceMessage::Stages),
     ]
 }
 
