@@ -86,18 +86,14 @@ impl PrivateDir {
     /// Writers of one file at the same time do not mix their bytes; the last rename wins. A crash in mid-write leaves
     /// a file `.NAME.*.new`, which nothing reads.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<(), PrivateError> {
-        let random = getrandom::u64().map_err(|err| self.io("write", name, err.into()))?;
-        let temporary = format!(".{name}.{random:016x}.new");
-        let written = self.write_new(&temporary, content).and_then(|()| {
-            rustix::fs::renameat(&self.handle, &temporary, &self.handle, component(name))
-                .map_err(io::Error::from)
-        });
-        if let Err(err) = written {
-            // The failure that matters is told; a temporary file that stays behind is as private as the rest.
-            let _ = rustix::fs::unlinkat(&self.handle, &temporary, AtFlags::empty());
-            return Err(self.io("write", name, err));
-        }
+        self.replace(name, content, File::sync_all)?;
         self.handle.sync_all().map_err(|err| self.io("write", name, err))
+    }
+
+    /// As [`PrivateDir::write`], without waiting for the disk: after a power loss the file may be the old one, or empty. For what is
+    /// only a hint.
+    pub fn write_hint(&self, name: &str, content: &[u8]) -> Result<(), PrivateError> {
+        self.replace(name, content, |_| Ok(()))
     }
 
     /// Removes a file for good; `false` if there was none.
@@ -178,11 +174,32 @@ impl PrivateDir {
         Ok(file)
     }
 
-    fn write_new(&self, name: &str, content: &[u8]) -> io::Result<()> {
+    /// Makes a file beside the one called `name` and gives it that name, once `settle` is done with it.
+    fn replace(
+        &self,
+        name: &str,
+        content: &[u8],
+        settle: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<(), PrivateError> {
+        let random = getrandom::u64().map_err(|err| self.io("write", name, err.into()))?;
+        let temporary = format!(".{name}.{random:016x}.new");
+        let written = self.write_new(&temporary, content).and_then(|file| {
+            settle(&file)?;
+            rustix::fs::renameat(&self.handle, &temporary, &self.handle, component(name))
+                .map_err(io::Error::from)
+        });
+        written.map_err(|err| {
+            // The failure that matters is told; a temporary file that stays behind is as private as the rest.
+            let _ = rustix::fs::unlinkat(&self.handle, &temporary, AtFlags::empty());
+            self.io("write", name, err)
+        })
+    }
+
+    fn write_new(&self, name: &str, content: &[u8]) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?);
         file.write_all(content)?;
-        file.sync_all()
+        Ok(file)
     }
 
     fn io(&self, action: &'static str, name: &str, source: io::Error) -> PrivateError {

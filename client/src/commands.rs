@@ -13,6 +13,8 @@ use std::{ffi::OsStr, time::SystemTime};
 
 use swarmwire_certs::Identity;
 use swarmwire_client::{ConnectError, ConnectOptions, Controller, Home, Target, gateways::Gateways};
+use swarmwire_common::transport::PathMemory;
+use tokio::task::spawn_blocking;
 
 use crate::{
     cli::{Cli, Command},
@@ -46,6 +48,8 @@ struct Way {
     target: Target,
     identity: Identity,
     options: ConnectOptions,
+    home: Home,
+    paths: PathMemory,
 }
 
 impl Way {
@@ -63,11 +67,33 @@ impl Way {
                 .find_address(host, *port)
                 .ok_or_else(|| Failure::connection(unknown_address(gateway, argument, &gateways)))?,
         };
-        Ok(Self { name: name.to_string(), target: target.clone(), identity: home.identity(now())?, options })
+        let (name, target, identity) = (name.to_string(), target.clone(), home.identity(now())?);
+        Ok(Self { name, target, identity, options, paths: home.paths(), home })
     }
 
     async fn connect(&self) -> Result<Controller, ConnectError> {
-        Controller::connect(&self.target, &self.identity, self.options).await
+        let controller = Controller::connect(&self.target, &self.identity, self.options).await?;
+        if let Some(path) = self.paths.get(self.target.gateway, controller.address().ip(), now()) {
+            controller.resume(&path);
+        }
+        Ok(controller)
+    }
+
+    /// Remembers what a connection has found out about its path, for the next one. What cannot be kept is missed by nobody.
+    async fn remember(&self, controller: &Controller) {
+        let Some(path) = controller.seen_path() else { return };
+        let (home, gateway, address) = (self.home.clone(), self.target.gateway, controller.address().ip());
+        let remembering = spawn_blocking(move || {
+            // Others may have added to it meanwhile.
+            let mut paths = home.paths();
+            if !paths.note(gateway, address, &path, now()) {
+                return Ok(());
+            }
+            home.remember_paths(&paths)
+        });
+        if let Ok(Err(err)) = remembering.await {
+            tracing::debug!(%err, "what the path is like cannot be remembered");
+        }
     }
 }
 

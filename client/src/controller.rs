@@ -25,7 +25,7 @@ use swarmwire_common::{
     codec, limits,
     path::RelPath,
     sync::{self, Destination, Link, Outcome, Router, Source, Tally},
-    transport::{self, Congestion},
+    transport::{self, Congestion, SeenPath},
     wire::{
         list::ListRequest,
         open::{
@@ -146,6 +146,17 @@ impl Controller {
     /// QUIC's own counts of this connection, UDP payload bytes among them. Readable after the end, too.
     pub fn stats(&self) -> quinn::ConnectionStats {
         self.connection.stats()
+    }
+
+    /// What the connection has found out about its path, for the next one over it. Readable after the end, too.
+    pub fn seen_path(&self) -> Option<SeenPath> {
+        SeenPath::of(&self.connection)
+    }
+
+    /// Begins with what an earlier connection over the same path has found out, as far as it is believed. To be called before
+    /// anything else.
+    pub fn resume(&self, path: &SeenPath) {
+        path.resume(&self.connection);
     }
 
     /// Sends `payload`, at most `limits::PING_BYTES_MAX`, and gives the time until it was back.

@@ -1,4 +1,4 @@
-//! Where this machine keeps what it is as a controller: its identity and the gateways that it has joined.
+//! Where this machine keeps what it is as a controller: its identity, the gateways that it has joined, and what the paths to them are like.
 //!
 //! One private directory (0700, files 0600, refused when wider): `$SWARMWIRE_HOME`, else `$XDG_CONFIG_HOME/swarmwire`, else
 //! `~/.config/swarmwire`. Calls block on the disk.
@@ -14,6 +14,7 @@ use swarmwire_certs::{
     identity::{IdentityError, KEY_FILE},
     private::PrivateError,
 };
+use swarmwire_common::transport::PathMemory;
 
 use crate::gateways::{Gateways, GatewaysError};
 
@@ -44,11 +45,28 @@ impl Home {
         Ok(self.dir.read(KEY_FILE)?.is_some())
     }
 
+    /// What is remembered of the paths to gateways. Nothing, if it cannot be read: it is only a hint.
+    pub fn paths(&self) -> PathMemory {
+        let text = self.dir.read(PATHS_FILE).unwrap_or_else(|err| {
+            tracing::debug!(%err, "what is remembered of paths cannot be read");
+            None
+        });
+        text.map(|text| PathMemory::parse(&text)).unwrap_or_default()
+    }
+
+    /// Remembers these paths. Of processes that do so at the same time one wins.
+    pub fn remember_paths(&self, paths: &PathMemory) -> Result<(), HomeError> {
+        Ok(self.dir.write_hint(PATHS_FILE, paths.to_text().as_bytes())?)
+    }
+
     /// The gateways that this machine has joined.
     pub fn gateways(&self) -> Result<Gateways, GatewaysError> {
         Gateways::open(&self.dir)
     }
 }
+
+/// The file of [`Home::paths`], whose format is told there where it is parsed.
+const PATHS_FILE: &str = "paths";
 
 /// Subject of the controller's certificate. Nobody decides anything by it; it names the kind of thing in a packet dump.
 const COMMON_NAME: &str = "swarmwire controller";
@@ -102,7 +120,31 @@ pub enum HomeError {
 
 #[cfg(test)]
 mod tests {
+    use std::{net::IpAddr, time::Duration};
+
+    use swarmwire_certs::Fingerprint;
+    use swarmwire_common::transport::SeenPath;
+
     use super::*;
+
+    #[test]
+    fn paths_are_remembered_and_one_that_cannot_be_read_is_missed_by_nobody() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = Home::open(&temp.path().join("home")).unwrap();
+        assert!(home.paths().is_empty());
+        let (gateway, address) = (Fingerprint::from_bytes([7; 32]), IpAddr::from([192, 0, 2, 1]));
+        let (round_trip, now) = (Duration::from_millis(100), SystemTime::UNIX_EPOCH);
+        let path = SeenPath { rate_bytes: 125_000_000, round_trip, is_limit: true };
+        let mut paths = PathMemory::default();
+        paths.note(gateway, address, &path, now);
+        home.remember_paths(&paths).unwrap();
+        assert_eq!(home.paths().get(gateway, address, now), Some(path));
+        home.dir.write(PATHS_FILE, b"\xff nonsense").unwrap();
+        assert!(home.paths().is_empty());
+        std::fs::remove_file(temp.path().join("home").join(PATHS_FILE)).unwrap();
+        std::fs::create_dir(temp.path().join("home").join(PATHS_FILE)).unwrap();
+        assert!(home.paths().is_empty());
+    }
 
     #[test]
     fn the_environment_says_where_in_a_fixed_order() {

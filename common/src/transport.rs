@@ -4,6 +4,7 @@
 
 mod congestion;
 mod goodbye;
+mod memory;
 mod room;
 mod socket;
 
@@ -18,6 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 pub use congestion::Congestion;
 pub use goodbye::close;
+pub use memory::{PathMemory, SeenPath};
 pub use room::ChannelRoom;
 use socket::BoundedSocket;
 

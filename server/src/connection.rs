@@ -10,7 +10,7 @@ use quinn::{Connection, Incoming, RecvStream, SendStream};
 use swarmwire_common::{
     limits,
     sync::Router,
-    transport::{self, ChannelRoom},
+    transport::{self, ChannelRoom, SeenPath},
     wire::status::Status,
 };
 use tokio::{
@@ -21,7 +21,7 @@ use tokio::{
 use tracing::Instrument;
 
 use crate::{
-    gateway::Shared,
+    gateway::{Shared, wall_clock},
     grants::Grant,
     handshake::{self, Failure, Peer},
     opening, service,
@@ -85,7 +85,9 @@ impl Session {
         let mut channels = JoinSet::new();
         let is_known = self.grant().is_some() || self.admit_stranger(&mut channels).await;
         if is_known {
+            self.resume_path();
             self.serve_known(&mut channels).await;
+            self.remember_path();
         }
         // Whoever ended it, every channel has an error coming. What does not see it in time is dropped, and with it its handler.
         let aftermath = async { while channels.join_next().await.is_some() {} };
@@ -93,6 +95,24 @@ impl Session {
             tracing::warn!(channels = channels.len(), "broke off channels that outlived their connection");
         }
         tracing::debug!("disconnected");
+    }
+
+    /// Begins with what an earlier connection of this identity from the same address has found out about the path.
+    fn resume_path(&self) {
+        let Peer { fingerprint, address } = self.peer;
+        let paths = self.gateway.paths.lock().expect("no holder panics");
+        if let Some(path) = paths.get(fingerprint, address.ip(), wall_clock()) {
+            path.resume(&self.connection);
+        }
+    }
+
+    /// Keeps what this connection has found out about the path for the next one.
+    fn remember_path(&self) {
+        if let Some(path) = SeenPath::of(&self.connection) {
+            let Peer { fingerprint, address } = self.peer;
+            let mut paths = self.gateway.paths.lock().expect("no holder panics");
+            paths.note(fingerprint, address.ip(), &path, wall_clock());
+        }
     }
 
     /// Serves the one channel that an unknown identity may open; says whether it is known afterwards.

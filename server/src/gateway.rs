@@ -25,10 +25,15 @@ use swarmwire_common::{
     hashes::HashStore,
     limits,
     root::{self, Root, staging},
-    transport::{self, Congestion, TransportError},
+    transport::{self, Congestion, PathMemory, TransportError},
     wire::{self, status::Status},
 };
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    task::{JoinSet, spawn_blocking},
+    time::timeout,
+};
 
 use crate::{
     admin,
@@ -130,6 +135,8 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) shutdown: ShutdownHandle,
+    /// What the paths to controllers are like.
+    pub(crate) paths: Mutex<PathMemory>,
     /// Room for connections whose identity is not known.
     pub(crate) strangers: Arc<Semaphore>,
     /// Room for handshakes of unproven addresses.
@@ -161,6 +168,7 @@ impl Gateway {
             hashes: Arc::new(HashStore::new(state.path().join(HASHES), || wall_clock().into())),
             partial_bytes_max: options.partial_bytes_max,
             clients: Clients::open(state.clone()),
+            paths: Mutex::new(state.paths()),
             state,
             limiter: Mutex::new(JoinLimiter::new(Instant::now())),
             pool: Pool::new(options.handlers),
@@ -267,6 +275,7 @@ async fn serve(shared: Arc<Shared>, endpoint: Endpoint, drain: Duration) {
     if timeout(CLOSING_MAX, endpoint.wait_idle()).await.is_err() {
         tracing::debug!("some peers have not confirmed the end");
     }
+    keep_paths(shared).await;
     tracing::info!("gateway has ended");
 }
 
@@ -296,6 +305,18 @@ fn admit(shared: &Arc<Shared>, connections: &mut JoinSet<()>, incoming: Incoming
         return;
     }
     connections.spawn(connection::serve(Arc::clone(shared), incoming, room));
+}
+
+/// Keeps what the paths to controllers are like for the next start. It is written here alone: a crash costs hints and nothing else.
+async fn keep_paths(shared: Arc<Shared>) {
+    let paths = shared.paths.lock().expect("no holder panics").clone();
+    if paths.is_empty() {
+        return;
+    }
+    let kept = spawn_blocking(move || shared.state.record_paths(&paths));
+    if let Ok(Err(err)) = kept.await {
+        tracing::warn!(reason = chain(&err), "could not keep what the paths to controllers are like");
+    }
 }
 
 fn log_panic(ended: Result<(), tokio::task::JoinError>) {

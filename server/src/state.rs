@@ -15,6 +15,7 @@ use swarmwire_certs::{
     identity::IdentityError,
     private::{FileLock, PrivateError},
 };
+use swarmwire_common::transport::PathMemory;
 
 use crate::store::{self, StoreError};
 
@@ -25,6 +26,7 @@ pub(crate) const INVITATIONS: &str = "invitations.toml";
 pub(crate) const INVITATIONS_LOCK: &str = "invitations.lock";
 pub(crate) const HASHES: &str = "hashes";
 const ADDRESS: &str = "gateway.toml";
+const PATHS: &str = "paths";
 const RUN_LOCK: &str = "run.lock";
 
 /// An open state directory. Cheap to clone.
@@ -87,6 +89,20 @@ impl State {
     /// Takes the directory for this process; `None` if another gateway has it.
     pub(crate) fn lock_run(&self) -> Result<Option<FileLock>, PrivateError> {
         self.dir.lock(RUN_LOCK)
+    }
+
+    /// What is remembered of the paths to controllers. Nothing, if it cannot be read: it is only a hint. Blocks.
+    pub(crate) fn paths(&self) -> PathMemory {
+        let text = self.dir.read(PATHS).unwrap_or_else(|err| {
+            tracing::debug!(%err, "what is remembered of paths cannot be read");
+            None
+        });
+        text.map(|text| PathMemory::parse(&text)).unwrap_or_default()
+    }
+
+    /// Remembers these paths over a restart. Blocks.
+    pub(crate) fn record_paths(&self, paths: &PathMemory) -> Result<(), PrivateError> {
+        self.dir.write_hint(PATHS, paths.to_text().as_bytes())
     }
 
     pub(crate) fn record_address(&self, address: &RecordedAddress) -> Result<(), StoreError> {

@@ -37,6 +37,15 @@ fn a_directory_is_made_for_its_owner_alone() {
 }
 
 #[test]
+fn a_hint_is_replaced_like_a_secret() {
+    let (_place, dir) = with_secret();
+    dir.write_hint("secret", b"new").unwrap();
+    assert_eq!(dir.read("secret").unwrap().unwrap(), b"new");
+    assert_eq!(mode(&dir.path().join("secret")), 0o600);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_wide_directory_is_refused_with_the_command_that_mends_it() {
     let (_place, dir) = with_secret();
     for wide in [0o755, 0o750, 0o701, 0o770, 0o1777] {

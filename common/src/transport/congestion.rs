@@ -16,14 +16,18 @@ mod tests;
 
 use std::{
     any::Any,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
-use quinn::congestion::{BbrConfig, Controller, ControllerFactory, CubicConfig};
+use quinn::{
+    Connection,
+    congestion::{BbrConfig, Controller, ControllerFactory, CubicConfig},
+};
 use quinn_proto::RttEstimator;
 
-use model::{INITIAL_WINDOW_BYTES, Model};
+use super::{SeenPath, goodbye};
+use model::{Found, INITIAL_WINDOW_BYTES, Model};
 
 /// A congestion control.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,11 +52,35 @@ impl Congestion {
     }
 }
 
+/// What the model of `connection` has found out about its path, if it has one.
+pub(super) fn seen(connection: &Connection) -> Option<SeenPath> {
+    let Found { rate_bytes, round_trip, is_limit } = modelled(connection)?.model.found()?;
+    Some(SeenPath { rate_bytes, round_trip, is_limit })
+}
+
+/// Lets the model of `connection` begin with this window when it next sends something.
+pub(super) fn resume(connection: &Connection, window_bytes: u64) {
+    if let Some(modelled) = modelled(connection) {
+        // Only the first word counts.
+        let _earlier = modelled.resumed.set(window_bytes);
+    }
+}
+
+/// A copy of what controls the connection, if that is ours.
+fn modelled(connection: &Connection) -> Option<Box<Modelled>> {
+    goodbye::control(connection)?.into_any().downcast().ok()
+}
+
 struct Models;
 
 impl ControllerFactory for Models {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(Modelled { model: Model::new(now, current_mtu), rtt: Duration::ZERO })
+        Box::new(Modelled {
+            model: Model::new(now, current_mtu),
+            rtt: Duration::ZERO,
+            resumed: Arc::default(),
+            has_resumed: false,
+        })
     }
 }
 
@@ -62,10 +90,19 @@ struct Modelled {
     model: Model,
     /// The smoothed round trip, which quinn tells with each packet of a batch and not at its end.
     rtt: Duration,
+    /// The window to begin with, which may be told after the handshake; shared by all copies.
+    resumed: Arc<OnceLock<u64>>,
+    has_resumed: bool,
 }
 
 impl Controller for Modelled {
     fn on_sent(&mut self, now: Instant, _: u64, last_packet_number: u64) {
+        if !self.has_resumed
+            && let Some(&window_bytes) = self.resumed.get()
+        {
+            self.has_resumed = true;
+            self.model.resume(window_bytes);
+        }
         self.model.sent(now, last_packet_number);
     }
 

@@ -34,6 +34,11 @@ pub fn close(connection: &Connection, status: Status, reason: &[u8]) {
     connection.close(status.into(), reason);
 }
 
+/// A copy of the chosen control of `connection`, if this module has made it.
+pub(super) fn control(connection: &Connection) -> Option<Box<dyn Controller>> {
+    connection.congestion_state().into_any().downcast::<Window>().ok().map(|window| window.inner)
+}
+
 /// Makes the congestion control of each connection.
 pub(super) struct Windows(Arc<dyn ControllerFactory + Send + Sync>);
 

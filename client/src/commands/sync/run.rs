@@ -172,6 +172,7 @@ impl<'a> Runner<'a> {
         let mut stats = controller.stats();
         stats.path = path_then.unwrap_or(stats.path);
         self.account.add_connection(&stats);
+        self.way.remember(&controller).await;
         controller.close().await;
         if let Some((report, tally)) = counted {
             self.account.add(report, &tally);

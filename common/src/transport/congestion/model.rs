@@ -10,7 +10,11 @@
 //! queue and sees the shortest round trip; [`Phase::Cruise`] holds the rate; [`Phase::Probe`] asks for a quarter more, and for
 //! more again as long as that is delivered; [`Phase::Measure`] halves the window for a moment if the shortest round trip was not seen for long.
 
+mod resume;
+
 use std::time::{Duration, Instant};
+
+pub(super) use resume::Found;
 
 use super::{
     deliveries::{Deliveries, Sample},

@@ -3,6 +3,7 @@
 //! Bounds are those that the product promises, or a little below what the simulation gives where it promises none. Everything follows from the seed.
 
 mod competitors;
+mod resuming;
 mod simulator;
 
 use std::time::{Duration, Instant};

@@ -133,6 +133,7 @@ impl Runner<'_> {
             let over = self.session(&controller, &mut course).await;
             self.account.time = self.start.elapsed();
             self.account.add_connection_since(&controller.stats(), &mut course.added);
+            self.way.remember(&controller).await;
             controller.close().await;
             match over {
                 Over::NotBegun(err) => {
