@@ -86,8 +86,15 @@ impl HashStore {
 
     /// Keeps the hash of a regular file. `stat` must have been the same before and after the file was read, which began at `began`.
     pub fn put(&self, stat: &Stat, hash: [u8; 32], began: Timestamp) {
-        if is_settled(stat.ctime, began) {
-            self.with_table(|table| table.put(&self.path, &Slot { hash, ..Slot::key(stat) }));
+        self.put_all(&[(*stat, hash)], began);
+    }
+
+    /// As [`Self::put`], of several files, for each of which reading began at `began` or later. Costs much less than one by one.
+    pub fn put_all(&self, files: &[(Stat, [u8; 32])], began: Timestamp) {
+        let settled = files.iter().filter(|(stat, _)| is_settled(stat.ctime, began));
+        let slots: Vec<Slot> = settled.map(|(stat, hash)| Slot { hash: *hash, ..Slot::key(stat) }).collect();
+        if !slots.is_empty() {
+            self.with_table(|table| table.put(&self.path, slots));
         }
     }
 
@@ -131,6 +138,13 @@ impl Memory {
     /// As [`HashStore::get`].
     pub fn get(&self, stat: &Stat) -> Option<[u8; 32]> {
         self.0.as_ref()?.get(stat)
+    }
+
+    /// As [`HashStore::put_all`], of files that are read no more.
+    pub fn put_all(&self, files: &[(Stat, [u8; 32])]) {
+        if let Some(store) = &self.0 {
+            store.put_all(files, store.now());
+        }
     }
 
     /// As [`HashStore::put`].
@@ -263,16 +277,24 @@ impl Table {
         Ok(found.filter(|slot| *key == Slot { hash: key.hash, ..*slot }).map(|slot| slot.hash))
     }
 
-    fn put(&mut self, path: &Path, slot: &Slot) -> io::Result<()> {
-        let mut slots = self.read(self.bucket_of(slot))?;
-        slots.retain(|other| !other.is_of_file(slot));
-        if slots.len() == SLOTS && self.buckets_log2 < BUCKETS_LOG2_MAX {
-            self.double(path)?;
-            return self.put(path, slot);
+    /// Keeps slots, bucket by bucket.
+    fn put(&mut self, path: &Path, mut slots: Vec<Slot>) -> io::Result<()> {
+        slots.sort_by_cached_key(|slot| self.bucket_of(slot));
+        while let Some(bucket) = slots.last().map(|slot| self.bucket_of(slot)) {
+            let start = slots.partition_point(|slot| self.bucket_of(slot) < bucket);
+            let new = &slots[start..];
+            let mut kept = self.read(bucket)?;
+            kept.retain(|other| !new.iter().any(|slot| other.is_of_file(slot)));
+            if kept.len() + new.len() > SLOTS && self.buckets_log2 < BUCKETS_LOG2_MAX {
+                self.double(path)?;
+                return self.put(path, slots);
+            }
+            kept.splice(0..0, new.iter().copied());
+            kept.truncate(SLOTS);
+            self.write(bucket, &kept)?;
+            slots.truncate(start);
         }
-        slots.truncate(SLOTS - 1);
-        slots.insert(0, *slot);
-        self.write(self.bucket_of(slot), &slots)
+        Ok(())
     }
 
     /// Puts a table of twice as many buckets in the place of this one.
@@ -414,8 +436,10 @@ mod tests {
     fn it_grows_with_what_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(&dir);
-        let count = 5_000;
-        (0..count).for_each(|inode| store.put(&stat(inode), hash(inode), now()));
+        let (count, one_by_one) = (5_000, 1_000);
+        (0..one_by_one).for_each(|inode| store.put(&stat(inode), hash(inode), now()));
+        let rest: Vec<_> = (one_by_one..count).map(|inode| (stat(inode), hash(inode))).collect();
+        store.put_all(&rest, now());
         for inode in 0..count {
             assert_eq!(store.get(&stat(inode)), Some(hash(inode)), "{inode}");
         }
@@ -435,7 +459,7 @@ mod tests {
             .filter(|slot| table.bucket_of(slot) == table.bucket_of(&first))
             .take(SLOTS + 1)
             .collect();
-        alike.iter().for_each(|slot| table.put(&path, slot).unwrap());
+        alike.iter().for_each(|slot| table.put(&path, vec![*slot]).unwrap());
         assert_eq!(table.get(&alike[0]).unwrap(), None);
         assert!(alike[1..].iter().all(|slot| table.get(slot).unwrap().is_some()));
     }

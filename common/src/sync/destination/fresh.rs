@@ -1,4 +1,4 @@
-//! Large files that have come, whose hashes are known without reading them again: remembered in the end, by what the kernel says of
+//! Files that have come and whose hashes are known without reading them again: remembered in the end, by what the kernel says of
 //! them under their names.
 
 use std::sync::Mutex;
@@ -20,15 +20,16 @@ impl Fresh {
 pub(super) fn remember(shared: &Shared) {
     let fresh = std::mem::take(&mut *shared.fresh.0.lock().expect("no holder panics"));
     let hashes = &shared.landing.destination().hashes;
-    for (index, hash) in fresh {
-        let name = shared.name_of(index);
-        let looked =
-            shared.parent_dir(index).and_then(|dir| dir.stat(Name::new(&name).expect("listed as a name")));
-        // What cannot be looked at is read when its hash is needed.
-        let Ok(stat) = looked else { continue };
-        let tree = shared.tree.read().expect("no holder panics");
-        if stat.size == tree.size(index) && stat.metadata == tree.metadata(index) {
-            hashes.put(&stat, hash, hashes.begin());
-        }
+    if hashes.begin().is_none() {
+        return;
     }
+    let looked = fresh.into_iter().filter_map(|(index, hash)| {
+        let name = shared.name_of(index);
+        // What cannot be looked at is read when its hash is needed.
+        let stat = shared.parent_dir(index).ok()?.stat(Name::new(&name).expect("listed as a name")).ok()?;
+        let tree = shared.tree.read().expect("no holder panics");
+        let is_as_it_came = stat.size == tree.size(index) && stat.metadata == tree.metadata(index);
+        is_as_it_came.then_some((stat, hash))
+    });
+    hashes.put_all(&looked.collect::<Vec<_>>());
 }
