@@ -3,7 +3,8 @@
 //! The destination cuts the old file into chunks whose borders depend on the content alone (FastCDC, Xia et al., USENIX ATC 2016 and
 //! the two-byte rolling of 2020) and tells their hashes. The source matches the new file against them: first whether the chunk that
 //! followed the last match follows here too, which finds everything that only grew; otherwise it cuts as the destination did, which finds
-//! what moved. A match is believed only as far as it goes: the result is verified whole by its BLAKE3 hash.
+//! what moved. A file that most likely has only grown, or moved, is told by its size and a sample instead, and read by nobody to find that
+//! out. A match is believed only as far as it goes: the result is verified whole by its BLAKE3 hash.
 
 mod matcher;
 mod segments;
@@ -60,6 +61,15 @@ impl Cuts {
             .next()
             .map_or(content.len(), |chunk| chunk.length)
     }
+}
+
+/// Bytes at the end of an old file by which a new one is proposed to begin with it: a page. Logs differ there that differ anywhere before.
+const SAMPLE_BYTES: u64 = 4096;
+
+/// Which bytes of an old file of `size` bytes are told as a sample of it: where they begin, and how many they are.
+pub fn sample(size: u64) -> (u64, usize) {
+    let bytes = SAMPLE_BYTES.min(size);
+    (size - bytes, usize::try_from(bytes).expect("at most a page"))
 }
 
 /// Half of a BLAKE3 hash: enough to propose, never to believe.

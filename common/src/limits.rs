@@ -94,6 +94,10 @@ pub const PACK_BYTES_TARGET: usize = 256 * 1024;
 /// Payload bytes of a pack at most: just under the target, then one file of `CHUNK_BYTES`.
 pub const PACK_BYTES_MAX: usize = PACK_BYTES_TARGET + 1024 * 1024;
 
+/// Bytes that the destination copies for the files of a pack at which it is closed: some milliseconds of one thread, so that all its threads
+/// have work from early on until the end. Chosen, not measured.
+pub const PACK_COPIED_BYTES_TARGET: u64 = 4 * 1024 * 1024;
+
 /// Files of one pack.
 pub const PACK_FILES_MAX: usize = 1024;
 

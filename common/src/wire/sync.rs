@@ -7,7 +7,7 @@
 //!   `Done` last. Content travels on data streams (`wire::data`).
 //!
 //! **Index**: entries are numbered from 0 (the top) in the order of their listing; both sides count alike, so an entry is named
-//! once and a number afterwards. A file is wanted at most once, and once more where `WantBeyond` was answered by `Differs`.
+//! once and a number afterwards. A file is wanted at most once, and once more after `WantBeyond`.
 
 use serde::{Deserialize, Serialize};
 
@@ -335,7 +335,7 @@ pub enum SourceMessage {
         /// BLAKE3 of the content of both.
         hash: [u8; 32],
     },
-    /// This file does not begin with what its `WantBeyond` has told, and may be wanted again.
+    /// This file is not, or does not begin with, what its `WantBeyond` tells of.
     Differs {
         /// Which.
         index: u32,
@@ -475,15 +475,24 @@ pub struct Run {
     pub count: u32,
 }
 
-/// What the destination has of a file, it may be all.
+/// What the destination has that may be the beginning of a file, or all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beginning {
     /// Index of the file.
     pub index: u32,
     /// Bytes of it that the destination may have.
     pub size: u64,
-    /// Their BLAKE3.
-    pub hash: [u8; 32],
+    /// By what the file may begin with them.
+    pub mark: Mark,
+}
+
+/// By what an old file is told that most likely is a new one, or its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mark {
+    /// BLAKE3 of all of it, of a file of the same size.
+    Whole([u8; 32]),
+    /// BLAKE3 of its last bytes, as many as `delta::sample` says: its hash is not known without reading it.
+    Sample([u8; 32]),
 }
 
 /// A file whose content is wanted, and the chunks of what the destination may build it from.

@@ -110,6 +110,27 @@ const CHANGES: &[Change] = &[
         most: 1_010 + 2 * AROUND,
     },
     Change {
+        name: "append, and an edit that a sample does not show",
+        act: |top| {
+            let file = File::options().write(true).open(top.join("web.log")).unwrap();
+            file.write_all_at(&noise(22, 10), 150_000).unwrap();
+            append(&top.join("web.log"), &noise(23, 1_000));
+        },
+        // What was appended is sent in vain first.
+        most: 2 * 1_000 + AROUND,
+    },
+    Change {
+        name: "another name, and an edit that neither time nor sample show",
+        act: |top| {
+            let file = File::options().write(true).open(top.join("web.log")).unwrap();
+            let before = file.metadata().unwrap().modified().unwrap();
+            file.write_all_at(&noise(24, 10), 150_000).unwrap();
+            file.set_times(FileTimes::new().set_modified(before)).unwrap();
+            fs::rename(top.join("web.log"), top.join("service/moved.log")).unwrap();
+        },
+        most: AROUND,
+    },
+    Change {
         name: "insert at the front",
         act: |top| {
             let path = top.join("app.log");

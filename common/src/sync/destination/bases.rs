@@ -1,9 +1,9 @@
 //! Old files that wanted ones may be built from: their signatures for the source, and their bytes when the patches come.
 //!
-//! The planner asks for a file with a candidate; threads read the candidate, cut and hash it (`delta`), and tell the source. Asking never
-//! waits: what is asked for is bounded by the listing. The threads wait where more chunks are told, or more old files held open,
-//! than `limits` allows, until files that were told have been settled. A candidate is what it is told to be only as long as nobody writes
-//! to it, so whatever is built from it is checked whole.
+//! The planner asks for a file with a candidate; threads tell the source of it: of a most likely one a sample, or its hash if that is
+//! remembered, of others what they find when they read, cut and hash them (`delta`). Asking never waits: what is asked for is bounded by
+//! the listing. The threads wait where more chunks are told, or more old files held open, than `limits` allows, until files that were told
+//! have been settled. A candidate is what it is told to be only as long as nobody writes to it, so whatever is built from it is checked whole.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,13 +13,12 @@ use std::{
 
 use super::Shared;
 use crate::{
-    delta::{Cuts, Signature, Signer},
-    entry::Timestamp,
+    delta::{self, Cuts, Signature, Signer},
     limits::{self, CHUNK_BYTES},
     path::{Name, RelPath},
     root::{EntryType, File, Stat, descriptors, staging::PartialKey},
     sync::Stage,
-    wire::sync::{Beginning, DestinationMessage, Run, WantWith},
+    wire::sync::{Beginning, DestinationMessage, Mark, Run, WantWith},
 };
 
 /// Which old file to try.
@@ -36,8 +35,8 @@ pub(super) enum Candidate {
 /// How the source is told of an old file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Telling {
-    /// By its hash: it most likely is what the source has, or its beginning. If not, it is told by its chunks then.
-    Hash,
+    /// By a mark: it most likely is what the source has, or its beginning. If not, it is told by its chunks then.
+    Mark,
     /// By its chunks.
     Chunks,
 }
@@ -46,8 +45,16 @@ impl Telling {
     /// For a new file of `size` bytes, of which an old one of `has` bytes may be the beginning. Large files are told by their chunks: the
     /// source would read one to its end before it knew, and then again.
     pub(super) fn of_growing(size: u64, has: u64) -> Self {
-        if has < size && size <= CHUNK_BYTES { Self::Hash } else { Self::Chunks }
+        if has < size && size <= CHUNK_BYTES { Self::Mark } else { Self::Chunks }
     }
+}
+
+/// What the source was told of an old file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Mark(Mark),
+    /// Chunks that have this BLAKE3 together.
+    Chunks([u8; 32]),
 }
 
 /// An old file that was told to the source.
@@ -55,15 +62,13 @@ impl Telling {
 pub(super) struct Basis {
     /// Which.
     pub(super) candidate: Candidate,
-    telling: Telling,
-    /// BLAKE3 of all that was told.
-    pub(super) hash: [u8; 32],
+    told: Told,
     /// Whether that is all of one file.
     pub(super) is_whole: bool,
     /// Bytes that were told of each file, from its start on.
     bytes: Vec<u64>,
     /// Held open where they may lose their names before they are needed; a small file in its own place is opened again.
-    files: Option<Vec<File>>,
+    files: Option<Arc<[File]>>,
     chunks: usize,
     /// Whether the new file is larger than a chunk.
     is_large: bool,
@@ -98,14 +103,14 @@ struct State {
     reading: usize,
     /// Candidates that are read, or cannot be, and of which the source has not been told.
     untold: usize,
-    /// Files of which the source was told the hash and has not answered.
+    /// Files of which the source was told a mark and that are not settled.
     compared: usize,
     /// Nothing more will be asked for, or the sync is over.
     is_closed: bool,
     is_aborted: bool,
 }
 
-/// Files of which only the hash is told and that are not answered: 10 MB here and at the source.
+/// Files of which only a mark is told and that are not settled: 10 MB here and at the source.
 const COMPARED_MAX: usize = 32_768;
 
 /// What a thread is to do.
@@ -143,10 +148,10 @@ impl Bases {
         drop(self.changed.wait_while(self.state(), busy).expect("no holder panics"));
     }
 
-    /// What the source has of this file does not begin so: it is told of the same candidate's chunks. False if no hash was told.
+    /// What the source has of this file does not begin so: it is told of the same candidate's chunks. False if no mark was told.
     pub(super) fn differs(&self, index: u32) -> bool {
         let mut state = self.state();
-        let told = state.told.get(&index).filter(|basis| basis.telling == Telling::Hash);
+        let told = state.told.get(&index).filter(|basis| basis.is_likely());
         let Some(candidate) = told.map(|basis| basis.candidate.clone()) else { return false };
         state.settle(index);
         if !state.is_aborted {
@@ -212,7 +217,7 @@ impl Bases {
             state.chunks += basis.chunks;
             state.held += basis.held();
             state.large += usize::from(basis.is_large);
-            state.compared += usize::from(basis.telling == Telling::Hash);
+            state.compared += usize::from(basis.is_likely());
             state.told.insert(index, Arc::new(basis));
         }
     }
@@ -239,7 +244,7 @@ impl State {
         self.chunks -= basis.chunks;
         self.held -= basis.held();
         self.large -= usize::from(basis.is_large);
-        self.compared -= usize::from(basis.telling == Telling::Hash);
+        self.compared -= usize::from(basis.is_likely());
         true
     }
 
@@ -286,15 +291,15 @@ impl Ready {
         self.count == 0
     }
 
-    fn add(&mut self, index: u32, signed: io::Result<(Option<Signature>, Basis)>, bases: &Bases) {
+    fn add(&mut self, index: u32, signed: io::Result<(Signed, Basis)>, bases: &Bases) {
         self.count += 1;
         match signed {
-            Ok((None, basis)) => {
+            Ok((Signed::Mark(mark), basis)) => {
                 self.bytes += size_of::<Beginning>();
-                self.beyond.push(Beginning { index, size: basis.len(), hash: basis.hash });
+                self.beyond.push(Beginning { index, size: basis.len(), mark });
                 bases.read(index, Some(basis));
             }
-            Ok((Some(signature), basis)) => {
+            Ok((Signed::Chunks(signature), basis)) => {
                 self.bytes += (1 + signature.chunks.len()) * size_of::<(u32, [u8; 16])>();
                 let Signature { cuts, chunks } = signature;
                 self.with.push(WantWith { index, average_log2: cuts.average_log2(), chunks });
@@ -322,25 +327,33 @@ impl Ready {
     }
 }
 
-/// Reads a candidate to its end. There is no signature of one that is told by its hash.
-fn sign(
-    shared: &Shared,
-    index: u32,
-    candidate: Candidate,
-    telling: Telling,
-) -> io::Result<(Option<Signature>, Basis)> {
+/// What the source is to be told of a candidate.
+enum Signed {
+    Mark(Mark),
+    Chunks(Signature),
+}
+
+/// Takes the mark of a candidate, or reads it to its end.
+fn sign(shared: &Shared, index: u32, candidate: Candidate, telling: Telling) -> io::Result<(Signed, Basis)> {
     let files = open(shared, index, &candidate)?;
-    let hashes = &shared.landing.destination().hashes;
-    let began = hashes.begin();
+    let began = shared.landing.destination().hashes.begin();
     let stats: Vec<Stat> = files.iter().map(File::stat).collect::<io::Result<_>>()?;
     let size = stats.iter().map(|stat| stat.size).sum();
-    let is_large = shared.tree.read().expect("no holder panics").size(index) > CHUNK_BYTES;
-    let is_held = candidate != Candidate::Own || size > CHUNK_BYTES && telling == Telling::Chunks;
-    if let (Telling::Hash, [file]) = (telling, &files[..]) {
-        let hash = hash(shared, file, (&stats[0], began))?;
-        let (bytes, files) = (vec![size], is_held.then_some(files));
-        let basis = Basis { candidate, telling, hash, is_whole: true, bytes, files, chunks: 0, is_large };
-        return Ok((None, basis));
+    let new_size = shared.tree.read().expect("no holder panics").size(index);
+    let is_held = match candidate {
+        Candidate::Own => size > CHUNK_BYTES && telling == Telling::Chunks,
+        Candidate::Other(_) | Candidate::Partial { .. } => true,
+    };
+    let mark = match (telling, &files[..]) {
+        (Telling::Mark, [file]) => Some(mark(shared, (file, &stats[0]), new_size)?),
+        _ => None,
+    };
+    let basis = |told, is_whole, bytes, chunks, files: Vec<File>| {
+        let files = is_held.then(|| files.into());
+        Basis { candidate, told, is_whole, bytes, files, chunks, is_large: new_size > CHUNK_BYTES }
+    };
+    if let Some(mark) = mark {
+        return Ok((Signed::Mark(mark), basis(Told::Mark(mark), true, vec![size], 0, files)));
     }
     let mut signer = Signer::new(Cuts::for_size(size));
     let mut bytes = Vec::with_capacity(files.len());
@@ -353,34 +366,33 @@ fn sign(
     let is_whole = files.len() == 1 && bytes[0] == read;
     let hash = hash.into();
     if is_whole && files[0].stat()? == stats[0] {
-        hashes.put(&stats[0], hash, began);
+        shared.landing.destination().hashes.put(&stats[0], hash, began);
     }
     let chunks = signature.chunks.len();
-    let files = is_held.then_some(files);
-    let telling = Telling::Chunks;
-    let basis = Basis { candidate, telling, hash, is_whole, bytes, files, chunks, is_large };
-    Ok((Some(signature), basis))
+    Ok((Signed::Chunks(signature), basis(Told::Chunks(hash), is_whole, bytes, chunks, files)))
 }
 
-/// The hash of a file, remembered or read.
-fn hash(shared: &Shared, file: &File, (stat, began): (&Stat, Option<Timestamp>)) -> io::Result<[u8; 32]> {
-    let hashes = &shared.landing.destination().hashes;
+/// The mark of a file for a new one of `new_size` bytes.
+fn mark(shared: &Shared, (file, stat): (&File, &Stat), new_size: u64) -> io::Result<Mark> {
     // What the source will remove is read.
-    if !shared.options.remove_source
-        && let Some(hash) = hashes.get(stat)
+    if stat.size == new_size
+        && !shared.options.remove_source
+        && let Some(hash) = shared.landing.destination().hashes.get(stat)
     {
-        return Ok(hash);
+        return Ok(Mark::Whole(hash));
     }
-    read_hash(shared, file, (stat, began))
+    let (offset, due) = delta::sample(stat.size);
+    let mut buffer = shared.pool.take();
+    if shared.tally.timed(Stage::Read, || file.read_at(offset, due, &mut buffer.bytes))? != due {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Mark::Sample(blake3::hash(&buffer.bytes).into()))
 }
 
 /// The hash of a file as it is read now, which is remembered.
-fn read_hash(
-    shared: &Shared,
-    file: &File,
-    (stat, began): (&Stat, Option<Timestamp>),
-) -> io::Result<[u8; 32]> {
+fn read_hash(shared: &Shared, file: &File, stat: &Stat) -> io::Result<[u8; 32]> {
     let hashes = &shared.landing.destination().hashes;
+    let began = hashes.begin();
     let mut hasher = blake3::Hasher::new();
     read_all(shared, file, |bytes| {
         hasher.update(bytes);
@@ -444,50 +456,57 @@ impl Basis {
         self.bytes.iter().sum()
     }
 
+    /// Opens it for reading, unless it is held open.
+    pub(super) fn open(&self, shared: &Shared, index: u32) -> io::Result<OpenBasis<'_>> {
+        let files = match &self.files {
+            Some(files) => files.clone(),
+            None => open(shared, index, &self.candidate)?.into(),
+        };
+        Ok(OpenBasis { basis: self, files })
+    }
+
+    /// Whether it was told by a mark, and may turn out to be something else.
+    pub(super) fn is_likely(&self) -> bool {
+        matches!(self.told, Told::Mark(_))
+    }
+
+    /// Whether this is the hash of what was told. What was told by a sample is read for it.
+    pub(super) fn has(&self, shared: &Shared, index: u32, hash: &[u8; 32]) -> io::Result<bool> {
+        if let Told::Chunks(told) | Told::Mark(Mark::Whole(told)) = self.told {
+            return Ok(told == *hash);
+        }
+        let opened = self.open(shared, index)?;
+        let hashes = opened.files.iter().map(|file| read_hash(shared, file, &file.stat()?));
+        Ok(hashes.collect::<io::Result<Vec<_>>>()? == [*hash])
+    }
+
+    fn held(&self) -> usize {
+        self.files.as_ref().map_or(0, |files| files.len())
+    }
+}
+
+/// A basis whose content can be read.
+pub(super) struct OpenBasis<'a> {
+    basis: &'a Basis,
+    files: Arc<[File]>,
+}
+
+impl OpenBasis<'_> {
     /// Appends `size` bytes from `offset` on to `out`, all of which were told. `UnexpectedEof` where they are not there any more.
     pub(super) fn read(
         &self,
         shared: &Shared,
-        index: u32,
-        (offset, size): (u64, u32),
+        (offset, size): (u64, usize),
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
-        let opened;
-        let files = match &self.files {
-            Some(files) => files,
-            None => {
-                opened = open(shared, index, &self.candidate)?;
-                &opened
-            }
-        };
-        let (mut offset, mut left) = (offset, u64::from(size));
-        for (file, &bytes) in files.iter().zip(&self.bytes) {
-            let here = left.min(bytes.saturating_sub(offset));
-            let due = usize::try_from(here).expect("at most what is asked for");
+        let (mut offset, mut left) = (offset, size);
+        for (file, &bytes) in self.files.iter().zip(&self.basis.bytes) {
+            let due = usize::try_from(bytes.saturating_sub(offset)).unwrap_or(usize::MAX).min(left);
             if shared.tally.timed(Stage::Read, || file.read_at(offset.min(bytes), due, out))? != due {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            (offset, left) = (offset.saturating_sub(bytes), left - here);
+            (offset, left) = (offset.saturating_sub(bytes), left - due);
         }
         Ok(())
-    }
-
-    /// Corrects what is remembered of a file that was told by its hash and turned out to have another, so that the next sync does better.
-    /// Blocks until it is read.
-    pub(super) fn correct(&self, shared: &Shared, index: u32) {
-        if self.telling == Telling::Chunks {
-            return;
-        }
-        let began = shared.landing.destination().hashes.begin();
-        let corrected = open(shared, index, &self.candidate).and_then(|files| {
-            files.iter().try_for_each(|file| read_hash(shared, file, (&file.stat()?, began)).map(drop))
-        });
-        if let Err(err) = corrected {
-            tracing::debug!(index, %err, "what is here cannot be read again");
-        }
-    }
-
-    fn held(&self) -> usize {
-        self.files.as_ref().map_or(0, Vec::len)
     }
 }

@@ -70,7 +70,9 @@ pub(super) async fn read(
             }
             SourceMessage::Differs { index } => {
                 if !shared.bases.differs(index) {
-                    return Err(SyncError::Protocol("it compares a file of which no hash was told"));
+                    return Err(SyncError::Protocol(
+                        "it compares a file of which it was told nothing that could",
+                    ));
                 }
             }
             SourceMessage::NotRemoved { index, reason } => farewell::not_removed(shared, index, &reason)?,

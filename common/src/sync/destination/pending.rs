@@ -48,6 +48,13 @@ impl Pending {
         was_wanted
     }
 
+    /// A file that was taken is wanted in another way. To be called before the source is told.
+    pub(super) fn want_again(&self, index: u32) {
+        let (word, bit) = place(index);
+        // It was wanted before, so its word is there.
+        self.state().wanted[word] |= bit;
+    }
+
     /// A file that was taken is written and checked, or has failed.
     pub(super) fn delivered(&self) {
         let mut state = self.state();
@@ -104,6 +111,9 @@ mod tests {
         pending.want(70);
         assert!(!pending.take(69));
         assert!(!pending.take(1_000_000));
+        assert!(pending.take(70));
+        assert!(!pending.take(70));
+        pending.want_again(70);
         assert!(pending.take(70));
         assert!(!pending.take(70));
     }

@@ -331,7 +331,7 @@ impl Planner<'_> {
     /// Asks for a file's content at once, or puts it off until it is known what else is here: it may have been another file before.
     fn fetch(&mut self, place: &Place<'_>, (size, has): (u64, Option<u64>), action: Action) {
         if action == Action::FetchUnlessSame {
-            return self.wants.push_with(self.shared, place.index, (Candidate::Own, Telling::Hash));
+            return self.wants.push_with(self.shared, place.index, (Candidate::Own, Telling::Mark));
         }
         let own = action == Action::FetchWithBasis;
         if let Some(key) = partial(self.shared, place.index, size) {

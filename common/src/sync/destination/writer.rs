@@ -19,7 +19,7 @@ use super::{
     decoder::Decoder,
     duplicates::Duplicate,
     items,
-    rebuild::{self, BASIS_CHANGED, MISFIT},
+    rebuild::{self, BASIS_CHANGED, BASIS_UNREADABLE, MISFIT},
 };
 use crate::{
     entry::Metadata,
@@ -36,9 +36,6 @@ use crate::{
 
 /// What a file is told that did not survive the way.
 pub(super) const DAMAGED: SyncError = SyncError::Protocol("content does not match its hash");
-
-/// Why a patch cannot be used.
-const BASIS_UNREADABLE: &str = "what it was to be built from cannot be read";
 
 /// Writes until the queue is closed. Blocks.
 pub(super) fn write(shared: &Shared, queue: &Receiver<Work>, committer: &Committer) {
@@ -101,12 +98,10 @@ impl Writer<'_> {
             if !self.shared.pending.take(file.index) {
                 return Err(UNWANTED);
             }
-            tally.received.fetch_add(1, Relaxed);
             match &file.patch {
-                None => self.verified(file, content, None),
+                None => self.verified(file, content),
                 Some(patch) => self.patched(file, patch, content)?,
             }
-            self.shared.settled(file.index);
         }
         Ok(())
     }
@@ -114,28 +109,58 @@ impl Writer<'_> {
     /// A small file that is built from an old one.
     fn patched(&self, file: &PackFile, patch: &Patch, literals: &[u8]) -> Result<(), SyncError> {
         let shared = self.shared;
+        // The source may have been told too little to know what it patches.
+        let is_likely = shared.bases.get(file.index).is_some_and(|basis| basis.is_likely());
         let size: u64 = patch.segments.iter().map(|segment| u64::from(segment.size())).sum();
         let size = usize::try_from(size).ok().filter(|&size| size as u64 <= CHUNK_BYTES).ok_or(MISFIT)?;
-        match rebuild::content(shared, file.index, &patch.segments, literals, size)? {
-            Ok(content) if *blake3::hash(&content.bytes).as_bytes() == patch.hash => {
-                self.verified(file, &content.bytes, Some(patch.hash));
+        rebuild::check(shared, file.index, &patch.segments, (literals.len(), size))?;
+        let metadata = file.metadata.unwrap_or_else(|| self.listed(file.index));
+        let bytes = u64::try_from(size).expect("at most a chunk");
+        let mut is_damaged = false;
+        let written = self.staged(file.index, metadata, bytes, |out| {
+            let hash = rebuild::write(shared, file.index, (&patch.segments, literals), out)?;
+            is_damaged = *hash.as_bytes() != patch.hash;
+            if is_damaged { Err(io::Error::other(BASIS_CHANGED)) } else { Ok(()) }
+        });
+        match written {
+            Ok(written) => self.arrived(Written { hash: Some(patch.hash), ..written }),
+            Err(_) if is_likely => return self.again(file.index),
+            Err(_) if is_damaged && shared.bases.get(file.index).is_none() => return Err(DAMAGED),
+            Err(err) => {
+                shared.tally.received.fetch_add(1, Relaxed);
+                shared.fail_io(file.index, "cannot be written", &err);
+                shared.settled(file.index);
             }
-            Ok(_) => {
-                shared.bases.get(file.index).ok_or(DAMAGED)?.correct(shared, file.index);
-                shared.fail(file.index, BASIS_CHANGED);
-            }
-            Err(err) => shared.fail_io(file.index, BASIS_UNREADABLE, &err),
         }
         Ok(())
     }
 
-    /// A small file whose content is right, and whose hash may be known.
-    fn verified(&self, file: &PackFile, content: &[u8], hash: Option<[u8; 32]>) {
+    /// A file is written as it should be.
+    fn arrived(&self, written: Written) {
         let tally = &self.shared.tally;
+        tally.received.fetch_add(1, Relaxed);
         tally.verified.fetch_add(1, Relaxed);
+        self.committer.commit(self.shared, written);
+        self.shared.settled(written.index);
+    }
+
+    /// What most likely was here of a file that was taken is something else: it is wanted by its chunks.
+    fn again(&self, index: u32) -> Result<(), SyncError> {
+        self.shared.pending.want_again(index);
+        if self.shared.bases.differs(index) { Ok(()) } else { Err(UNWANTED) }
+    }
+
+    /// A small file whose content is right.
+    fn verified(&self, file: &PackFile, content: &[u8]) {
+        let tally = &self.shared.tally;
         match tally.timed(Stage::Write, || self.small(file, content)) {
-            Ok(written) => self.committer.commit(self.shared, Written { hash, ..written }),
-            Err(err) => self.shared.fail_io(file.index, "cannot be written", &err),
+            Ok(written) => self.arrived(written),
+            Err(err) => {
+                tally.received.fetch_add(1, Relaxed);
+                tally.verified.fetch_add(1, Relaxed);
+                self.shared.fail_io(file.index, "cannot be written", &err);
+                self.shared.settled(file.index);
+            }
         }
     }
 
@@ -299,13 +324,13 @@ impl Writer<'_> {
             return Err(UNWANTED);
         }
         let basis = shared.bases.get(index).ok_or(UNWANTED)?;
-        if basis.hash != *hash {
-            return Err(DAMAGED);
+        if basis.candidate != Candidate::Own || !basis.is_whole {
+            return self.copy(index, &basis, hash);
         }
-        if basis.candidate == Candidate::Own && basis.is_whole {
-            self.keep(index, basis.len());
-        } else {
-            self.copy(index, &basis);
+        match basis.has(shared, index, hash) {
+            Ok(true) => self.keep(index, basis.len()),
+            _ if basis.is_likely() => return self.again(index),
+            _ => return Err(DAMAGED),
         }
         shared.settled(index);
         Ok(())
@@ -370,25 +395,27 @@ impl Writer<'_> {
     }
 
     /// Makes a file of another one that is here.
-    fn copy(&self, index: u32, basis: &Basis) {
+    fn copy(&self, index: u32, basis: &Basis, hash: &[u8; 32]) -> Result<(), SyncError> {
         let shared = self.shared;
+        if !basis.is_likely() && !basis.has(shared, index, hash).unwrap_or(false) {
+            return Err(DAMAGED);
+        }
         let metadata = self.listed(index);
-        let copied = shared.tally.timed(Stage::Write, || {
-            self.staged(index, metadata, basis.len(), |out| rebuild::whole(shared, index, basis, out))
-        });
+        let copied = self
+            .staged(index, metadata, basis.len(), |out| rebuild::whole(shared, index, (basis, hash), out));
         self.forget_partial(basis);
         match copied {
             Ok(written) => {
                 shared.tally.bytes_copied.fetch_add(basis.len(), Relaxed);
-                shared.tally.received.fetch_add(1, Relaxed);
-                shared.tally.verified.fetch_add(1, Relaxed);
-                self.committer.commit(shared, Written { hash: Some(basis.hash), ..written });
+                self.arrived(Written { hash: Some(*hash), ..written });
             }
+            Err(_) if basis.is_likely() => return self.again(index),
             Err(err) => {
-                basis.correct(shared, index);
                 shared.fail_io(index, "cannot be copied from what is here", &err);
+                shared.settled(index);
             }
         }
+        Ok(())
     }
 
     /// Makes a file of another one of this sync.

@@ -35,7 +35,7 @@ use crate::{
     sync::{Stage, SyncError, join, unit::OutgoingUnit},
     wire::{
         data::UnitHeader,
-        sync::{Digest, SourceMessage},
+        sync::{Digest, Mark, SourceMessage},
     },
 };
 use pack::Pack;
@@ -129,10 +129,10 @@ impl Reader<'_> {
 
     fn file(&mut self, want: Want) -> Result<(), ReadError> {
         let listed = self.listed(want);
-        if let Has::Beginning { size, hash } = listed.has
+        if let Has::Beginning { size, mark } = listed.has
             && (size == listed.size || listed.size > CHUNK_BYTES)
         {
-            return self.unless(listed.index, hash);
+            return self.unless(&listed, size, mark);
         }
         let started = std::time::Instant::now();
         let file = self.open(listed.index)?;
@@ -239,9 +239,11 @@ impl Reader<'_> {
         let told = match &listed.has {
             Has::Nothing => Told::Whole,
             Has::Chunks(basis) => self.shared.tally.timed(Stage::Hash, || patch::small(buffer, start, basis)),
-            Has::Beginning { size, hash } => {
-                self.shared.tally.timed(Stage::Hash, || patch::grown(buffer, start, *size, hash))
+            Has::Beginning { size, mark: Mark::Sample(sample) } => {
+                self.shared.tally.timed(Stage::Hash, || patch::grown(buffer, start, *size, sample))
             }
+            // Which is of another size, and by its hash it is told as a whole.
+            Has::Beginning { mark: Mark::Whole(_), .. } => Told::Differs,
         };
         let told = match told {
             Told::Whole if self.shared.options.preserve.sparse => {

@@ -15,7 +15,7 @@ use crate::{
         SyncError,
         tree::{NodeType, Tree},
     },
-    wire::sync::{Beginning, Run, WantWith},
+    wire::sync::{Beginning, Mark, Run, WantWith},
 };
 
 /// One file to read.
@@ -31,10 +31,10 @@ pub(super) enum Has {
     Nothing,
     /// Content of these chunks.
     Chunks(Signature),
-    /// This many bytes with this hash, which may be all of the file or its beginning; if they are not, the file is not wanted so.
+    /// This many bytes, which may be all of the file or its beginning; if they are not, the file is not wanted so.
     Beginning {
         size: u64,
-        hash: [u8; 32],
+        mark: Mark,
     },
 }
 
@@ -48,9 +48,9 @@ pub(super) struct Wanted {
 #[derive(Debug, Default)]
 struct State {
     jobs: VecDeque<Job>,
-    /// Which have been wanted.
+    /// Which are wanted, and may not be once more.
     known: Bits,
-    /// Which have been wanted beyond what has a hash.
+    /// Which have been wanted beyond what they may begin with.
     compared: Bits,
     /// Chunks of the signatures that are queued.
     chunks: usize,
@@ -100,23 +100,16 @@ impl Wanted {
 
     pub(super) fn push_beyond(&self, tree: &Tree, files: Vec<Beginning>) -> Result<(), SyncError> {
         let mut state = self.state();
-        for Beginning { index, size, hash } in files {
+        for Beginning { index, size, mark } in files {
             state.admit(tree, index, index.checked_add(1))?;
             // Each costs reading a file, so it may be asked of it once.
             if !state.compared.set(index) {
                 return Err(TWICE);
             }
-            state.jobs.push_back(Job::With(Want { index, has: Has::Beginning { size, hash } }));
+            state.jobs.push_back(Job::With(Want { index, has: Has::Beginning { size, mark } }));
         }
         self.changed.notify_all();
         Ok(())
-    }
-
-    /// The file begins with something else, so it may be wanted again. To be called before the destination is told.
-    pub(super) fn reopen(&self, index: u32, size: u64) {
-        let mut state = self.state();
-        state.known.clear(index);
-        state.bytes = state.bytes.saturating_sub(size);
     }
 
     /// Bytes of all files that are or were wanted, as they are listed.
@@ -173,7 +166,9 @@ impl State {
             if !self.known.set(index) {
                 return Err(TWICE);
             }
-            self.bytes = self.bytes.saturating_add(tree.size(index));
+            if !self.compared.has(index) {
+                self.bytes = self.bytes.saturating_add(tree.size(index));
+            }
         }
         Ok(())
     }
@@ -191,8 +186,11 @@ impl State {
         match self.jobs.pop_front()? {
             Job::Run(run) => Some(Want { index: run.first, has: Has::Nothing }),
             Job::With(want) => {
-                if let Has::Chunks(basis) = &want.has {
-                    self.chunks -= basis.chunks.len();
+                match &want.has {
+                    Has::Chunks(basis) => self.chunks -= basis.chunks.len(),
+                    // Whatever the answer, the destination may find that it has something else.
+                    Has::Beginning { .. } => self.known.clear(want.index),
+                    Has::Nothing => {}
                 }
                 Some(want)
             }
@@ -207,6 +205,10 @@ const TWICE: SyncError = SyncError::Protocol("it wants an entry twice");
 struct Bits(Vec<u64>);
 
 impl Bits {
+    fn has(&self, index: u32) -> bool {
+        self.0.get(index as usize / 64).is_some_and(|word| word & 1 << (index % 64) != 0)
+    }
+
     /// Sets the bit; false if it was set.
     fn set(&mut self, index: u32) -> bool {
         let (word, bit) = (index as usize / 64, 1 << (index % 64));
@@ -233,7 +235,7 @@ mod tests {
         entry::{Kind, Metadata},
         limits,
         sync::tree::Tree,
-        wire::sync::{Beginning, Run, WantWith},
+        wire::sync::{Beginning, Mark, Run, WantWith},
     };
 
     fn tree(files: u8) -> Tree {
@@ -293,16 +295,19 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_compared_once_and_wanted_again_only_if_it_differs() {
+    fn a_file_is_compared_once_and_wanted_once_more_after_that() {
         let (wanted, tree) = (Wanted::default(), tree(2));
-        let beyond = || wanted.push_beyond(&tree, vec![Beginning { index: 1, size: 1, hash: [7; 32] }]);
+        let mark = Mark::Sample([7; 32]);
+        let beyond = || wanted.push_beyond(&tree, vec![Beginning { index: 1, size: 1, mark }]);
         let run = || wanted.push_runs(&tree, &[Run { first: 1, count: 1 }]);
         beyond().unwrap();
-        assert_eq!(wanted.next(), Some(Want { index: 1, has: Has::Beginning { size: 1, hash: [7; 32] } }));
-        assert!(run().is_err());
-        wanted.reopen(1, 1);
+        assert!(run().is_err(), "nobody has looked at it");
+        assert_eq!(wanted.next(), Some(Want { index: 1, has: Has::Beginning { size: 1, mark } }));
         run().unwrap();
-        wanted.reopen(1, 1);
+        assert_eq!(wanted.bytes(), 1, "it is one file");
+        assert!(run().is_err());
+        wanted.next().unwrap();
+        assert!(run().is_err());
         assert!(beyond().is_err(), "that would be a reading for each message");
     }
 

@@ -20,8 +20,8 @@ use crate::{
         status::Status,
         sync::{
             Beginning, Compress, Counts, Deletion, DestinationMessage, Digest, Direction, Durability, Keep,
-            Listed, ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncReply, SyncRequest,
-            WantWith,
+            Listed, ListingEntry, Mark, Rule, Run, Selection, SourceMessage, SyncOptions, SyncReply,
+            SyncRequest, WantWith,
         },
         watch::{WatchMessage, WatchRequest},
     },
@@ -541,11 +541,17 @@ fn what_a_destination_says_of_changes_and_of_a_list() {
     );
     golden(&DestinationMessage::SelectEnd, "0a");
     golden(
-        &DestinationMessage::WantBeyond(vec![Beginning { index: 251, size: 300, hash: [0xaa; 32] }]),
+        &DestinationMessage::WantBeyond(vec![
+            Beginning { index: 251, size: 300, mark: Mark::Whole([0xaa; 32]) },
+            Beginning { index: 1, size: 2, mark: Mark::Sample([0xaa; 32]) },
+        ]),
         "0b           # WantBeyond
-         01           # files
+         02           # files
          fb fb00      # index
-         fb 2c01 $H   # size, hash",
+         fb 2c01      # size
+         00 $H        # mark: Whole
+         01 02        # index, size
+         01 $H        # mark: Sample",
     );
     golden(
         &DestinationMessage::Safe {

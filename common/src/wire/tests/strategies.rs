@@ -16,7 +16,8 @@ use crate::{
         status::StatusCode,
         sync::{
             Beginning, Compress, Counts, Deletion, DestinationMessage, Digest, Direction, Durability, Keep,
-            Listed, ListingEntry, Rule, Run, Selection, SourceMessage, SyncOptions, SyncRequest, WantWith,
+            Listed, ListingEntry, Mark, Rule, Run, Selection, SourceMessage, SyncOptions, SyncRequest,
+            WantWith,
         },
         watch::{WatchMessage, WatchRequest},
     },
@@ -271,8 +272,9 @@ pub(super) fn destination_message() -> impl Strategy<Value = DestinationMessage>
     let with = (any::<u32>(), any::<u8>(), vec(any::<(u32, [u8; 16])>(), 0..8))
         .prop_map(|(index, average_log2, chunks)| WantWith { index, average_log2, chunks });
     let run = any::<(u32, u32)>().prop_map(|(first, count)| Run { first, count });
+    let mark = prop_oneof![hash().prop_map(Mark::Whole), hash().prop_map(Mark::Sample)];
     let beginning =
-        (any::<u32>(), any::<u64>(), hash()).prop_map(|(index, size, hash)| Beginning { index, size, hash });
+        (any::<u32>(), any::<u64>(), mark).prop_map(|(index, size, mark)| Beginning { index, size, mark });
     prop_oneof![
         vec(run, 0..40).prop_map(DestinationMessage::Want),
         vec(with, 0..8).prop_map(DestinationMessage::WantWith),

@@ -88,7 +88,7 @@ impl Planner<'_> {
         let found = here.find(tree.size(index), tree.metadata(index).mtime, name)?;
         let path = tree.path(index).ok().and_then(|path| self.shared.landing.path_below(&path).ok());
         // Its own old version is told as such, so that it can turn out to be the same.
-        (path.as_ref() != Some(found)).then(|| (Candidate::Other(found.clone()), Telling::Hash))
+        (path.as_ref() != Some(found)).then(|| (Candidate::Other(found.clone()), Telling::Mark))
     }
 
     /// For `app.log.1` what is here as `app.log`, for `.2` the `.1`, if it is shorter than the new file and has a name that now holds
@@ -119,7 +119,7 @@ impl Planner<'_> {
             return None;
         }
         let path = shared.landing.path_below(&shared.path_of(parent)).ok()?.join(before).ok()?;
-        let telling = if stat.size == size { Telling::Hash } else { Telling::of_growing(size, stat.size) };
+        let telling = if stat.size == size { Telling::Mark } else { Telling::of_growing(size, stat.size) };
         Some((Candidate::Other(path), telling))
     }
 

@@ -4,7 +4,7 @@
 
 use super::sparse::tell_zeros;
 use crate::{
-    delta::{Matcher, Segments, Signature, literal_bytes},
+    delta::{self, Matcher, Segments, Signature, literal_bytes},
     wire::data::{Patch, Segment},
 };
 
@@ -35,24 +35,25 @@ pub(super) fn small(buffer: &mut Vec<u8>, start: usize, basis: &Signature) -> To
     Told::Patch(patch(buffer, start, segments))
 }
 
-/// Matches the content that stands in `buffer` from `start` on with what may be all of it, or its beginning: `size` bytes with this hash.
-pub(super) fn grown(buffer: &mut Vec<u8>, start: usize, size: u64, hash: &[u8; 32]) -> Told {
+/// Matches the content that stands in `buffer` from `start` on with what may be all of it, or its beginning: `size` bytes with this sample.
+/// Only what is beyond them is left there.
+pub(super) fn grown(buffer: &mut Vec<u8>, start: usize, size: u64, sample: &[u8; 32]) -> Told {
     let content = &buffer[start..];
     let Some((size, (beginning, rest))) =
         usize::try_from(size).ok().and_then(|size| Some((size, content.split_at_checked(size)?)))
     else {
         return Told::Differs;
     };
-    let mut hasher = blake3::Hasher::new();
-    if hasher.update(beginning).finalize() != *hash {
+    let (_, sampled) = delta::sample(as_u64(size));
+    if blake3::hash(&beginning[size - sampled..]) != *sample {
         return Told::Differs;
     }
+    let hash = blake3::hash(content).into();
     if rest.is_empty() {
-        return Told::Same(*hash);
+        return Told::Same(hash);
     }
     let copy = Segment::Copy { offset: 0, size: as_u32(size) };
     let segments = vec![copy, Segment::Literal { size: as_u32(rest.len()) }];
-    let hash = hasher.update(rest).finalize().into();
     buffer.drain(start..start + size);
     Told::Patch(Patch { hash, segments })
 }
@@ -166,6 +167,23 @@ mod tests {
         let mut signer = Signer::new(Cuts::for_size(as_u64(content.len())));
         signer.add(content);
         signer.finish().0
+    }
+
+    #[test]
+    fn a_grown_file_is_told_by_what_it_has_beyond_what_it_begins_with() {
+        let old = vec![7; 10_000];
+        let sample = |content: &[u8]| blake3::hash(&content[content.len().saturating_sub(4096)..]).into();
+        let new = [&old[..], b"tail"].concat();
+        let mut buffer = [b"before", &new[..]].concat();
+        let told = grown(&mut buffer, 6, 10_000, &sample(&old));
+        let segments = vec![Segment::Copy { offset: 0, size: 10_000 }, Segment::Literal { size: 4 }];
+        assert_eq!(told, Told::Patch(Patch { hash: blake3::hash(&new).into(), segments }));
+        assert_eq!(buffer, b"beforetail");
+        let same = |size, sample| grown(&mut new.clone(), 0, size, &sample);
+        assert_eq!(same(10_004, sample(&new)), Told::Same(blake3::hash(&new).into()));
+        assert_eq!(same(10_004, sample(&old)), Told::Differs);
+        assert_eq!(same(10_005, sample(&new)), Told::Differs);
+        assert!(matches!(same(3, sample(&old[..3])), Told::Patch(_)), "all is the sample");
     }
 
     #[test]

@@ -1,31 +1,48 @@
-//! Whether a file is what the destination has, by its hash alone: remembered, or found by reading it, and then nothing is sent.
-//! One that has grown is matched as it is packed (`patch`).
+//! Whether a file is what the destination has: by its hash, remembered or found by reading it, or most likely, by a sample of its content. Then its hash is
+//! all that is told of it. One that has grown is matched as it is packed (`patch`).
 
-use super::{ReadError, Reader, large::chunk_size, regular};
+use std::io;
+
+use super::{Listed, ReadError, Reader, large::chunk_size, regular};
 use crate::{
+    delta,
     limits::CHUNK_BYTES,
     root::File,
     sync::{Stage, source::Gone},
-    wire::sync::SourceMessage,
+    wire::sync::{Mark, SourceMessage},
 };
 
 impl Reader<'_> {
-    /// Answers for a file that is wanted unless it has this hash, or for one that is too large to be packed.
-    pub(super) fn unless(&mut self, index: u32, hash: [u8; 32]) -> Result<(), ReadError> {
+    /// Answers for a file that is wanted unless it is `size` bytes with this mark, or for one that is too large to be packed.
+    pub(super) fn unless(&mut self, listed: &Listed, size: u64, mark: Mark) -> Result<(), ReadError> {
+        let index = listed.index;
         let file = self.open(index)?;
         let stat = regular(&file)?;
         self.check_links(index, &stat)?;
-        if self.is_as_listed((index, &file))? && self.hash(&file)? == Some(hash.into()) {
-            self.shared.removal.note(index, &stat, || hash);
-            return Ok(self.same(index, hash)?);
+        let is_likely = size == listed.size
+            && self.is_as_listed((index, &file))?
+            && self.is_sampled(&file, size, mark)?;
+        if is_likely
+            && let Some(hash) = self.hash(&file)?
+            && !matches!(mark, Mark::Whole(wanted) if hash != wanted)
+        {
+            self.shared.removal.note(index, &stat, || hash.into());
+            return Ok(self.same(index, hash.into())?);
         }
         Ok(self.differs(index)?)
     }
 
+    /// Whether a file of `size` bytes has the sample that is told, if one is.
+    fn is_sampled(&self, file: &File, size: u64, mark: Mark) -> io::Result<bool> {
+        let Mark::Sample(sample) = mark else { return Ok(true) };
+        let (offset, due) = delta::sample(size);
+        let mut buffer = self.shared.pool.take();
+        let read = self.read_chunk(file, offset, due, &mut buffer.bytes)?;
+        Ok(read == due && blake3::hash(&buffer.bytes) == sample)
+    }
+
     /// Says that a file does not begin with what the destination has.
     pub(super) fn differs(&self, index: u32) -> Result<(), Gone> {
-        let size = self.shared.tree.read().expect("no holder panics").size(index);
-        self.shared.wanted.reopen(index, size);
         self.shared.say(SourceMessage::Differs { index })
     }
 
