@@ -8,7 +8,7 @@
 //!
 //! In turn: [`Phase::Startup`] doubles until the rate stays, a queue builds up or packets are lost in earnest; [`Phase::Drain`] empties the
 //! queue and sees the shortest round trip; [`Phase::Cruise`] holds the rate; [`Phase::Probe`] asks for a quarter more, and for
-//! more again as long as that is delivered; [`Phase::Measure`] halves the window for a moment if the shortest round trip was not seen for long.
+//! more again as long as that is delivered; [`Phase::Drain`], or [`Phase::Yield`] where others keep the queue full, gives it back; [`Phase::Measure`] halves the window for a moment if the shortest round trip was not seen for long.
 
 mod resume;
 
@@ -96,6 +96,15 @@ const MEASURE_PERCENT: u64 = 50;
 /// Lost packets of a round, in hundredths, that are taken for chance (draft-ietf-ccwg-bbr, `BBR.LossThresh`).
 const LOSS_PERCENT: u64 = 2;
 
+/// The same while cruising, of the last [`SHARED_LOSS_ROUNDS`] rounds, if each packet of this one has met a queue: what is sent then was delivered before,
+/// so the losses are the work of others, who keep the queue full, or the path has become slower, which costs far more of them. With an answer to each
+/// overrun we kept a sixth beside the kernel's BBR, which gives none. It is what a transfer may have dropped at most.
+const SHARED_LOSS_PERCENT: u64 = 5;
+
+/// How many rounds losses are remembered for, each a little less than the one after it. Chosen: a full queue that is overrun once drops up to a tenth of a
+/// round.
+const SHARED_LOSS_ROUNDS: u64 = 4;
+
 /// Packets of a round whose loss may end the startup (draft-ietf-ccwg-bbr, `BBR.StartupFullLossCnt`): with the few that are on their way then, two
 /// may be chance, and ending early costs more than going on.
 const STARTUP_LOSSES: u64 = 6;
@@ -115,10 +124,12 @@ pub(super) enum Phase {
     Startup { rate: Rate, flat: u32 },
     /// Waiting for the queue to empty, and then until a round trip without one was seen.
     Drain { emptied: Option<u64> },
-    /// Holding the rate.
-    Cruise { until: Instant, until_round: u64 },
+    /// Giving back what a probe has queued, on top of what others keep there, for a round trip at most.
+    Yield { since_round: u64 },
+    /// Holding the rate; `is_shared` says that packets were lost to a queue that each of them has met: others keep it full.
+    Cruise { until: Instant, until_round: u64, is_shared: bool },
     /// Asking for more than `rate`, since the round trip took `rtt`.
-    Probe { since_round: u64, rtt: Duration, rate: Rate },
+    Probe { since_round: u64, rtt: Duration, rate: Rate, is_shared: bool },
     /// Looking for the shortest round trip, of which `least` has been seen.
     Measure { until: Instant, until_round: u64, least: Duration },
 }
@@ -139,11 +150,34 @@ struct Round {
     is_app_limited: bool,
 }
 
+/// Bytes that were lost, and those that were sent with them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Losses {
+    lost: u64,
+    sent: u64,
+}
+
+impl Losses {
+    /// With a further round, in which the older ones count for a little less.
+    fn then(self, round: Self) -> Self {
+        let left = |sum: u64| sum - sum / SHARED_LOSS_ROUNDS;
+        Self { lost: left(self.lost) + round.lost, sent: left(self.sent) + round.sent }
+    }
+
+    /// Whether it is more than chance: by two standard deviations more than `percent`, since in a few datagrams of `mtu` a few are many hundredths.
+    fn is_more_than(self, percent: u64, mtu: u64) -> bool {
+        let by_chance = scaled(self.sent, percent);
+        self.lost > by_chance + 2 * by_chance.saturating_mul(mtu).isqrt()
+    }
+}
+
 /// The model of one path.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     deliveries: Deliveries,
     round: Round,
+    /// Of the rounds before this one, since the last answer.
+    losses: Losses,
     phase: Phase,
     mtu: u64,
     window: u64,
@@ -175,6 +209,7 @@ impl Model {
         Self {
             deliveries: Deliveries::new(now),
             round: Round::default(),
+            losses: Losses::default(),
             phase: STARTUP,
             mtu: u64::from(mtu),
             window: INITIAL_WINDOW_BYTES,
@@ -226,13 +261,20 @@ impl Model {
     /// `bytes` are lost.
     pub(super) fn lost(&mut self, bytes: u64) {
         self.round.lost_bytes += bytes;
-        let passed = self.deliveries.delivered() - self.round.delivered_before + self.round.lost_bytes;
-        let by_chance = scaled(passed.max(self.in_flight), LOSS_PERCENT);
-        // Two standard deviations of what chance may lose at that share: in short rounds a few packets are many hundredths.
-        let spread = 2 * by_chance.saturating_mul(self.mtu).isqrt();
-        let is_few =
-            matches!(self.phase, Phase::Startup { .. }) && self.round.lost_bytes < STARTUP_LOSSES * self.mtu;
-        if self.round.lost_bytes > by_chance + spread && !is_few {
+        let round = self.round_losses();
+        let round = Losses { sent: round.sent.max(self.in_flight), ..round };
+        let is_queued = is_longer(self.rtt_least, self.round.rtt_least);
+        let is_more = match &mut self.phase {
+            Phase::Startup { .. } if round.lost < STARTUP_LOSSES * self.mtu => false,
+            Phase::Cruise { is_shared, .. } if is_queued => {
+                *is_shared = true;
+                self.losses.then(round).is_more_than(SHARED_LOSS_PERCENT, self.mtu)
+            }
+            // What is lost now was sent before, and has been answered to.
+            Phase::Yield { .. } => false,
+            _ => round.is_more_than(LOSS_PERCENT, self.mtu),
+        };
+        if is_more {
             self.back_off();
         }
     }
@@ -284,6 +326,12 @@ impl Model {
         }
     }
 
+    /// Of the running round.
+    fn round_losses(&self) -> Losses {
+        let lost = self.round.lost_bytes;
+        Losses { lost, sent: self.deliveries.delivered() - self.round.delivered_before + lost }
+    }
+
     fn see_rate(&mut self, sample: &Sample) {
         self.round.is_app_limited |= sample.is_app_limited;
         if !sample.is_app_limited || sample.rate > self.rates[0].max(self.rates[1]) {
@@ -294,6 +342,7 @@ impl Model {
 
     fn end_round(&mut self, now: Instant) {
         let ended = self.round;
+        self.losses = self.losses.then(self.round_losses());
         self.round = Round {
             number: ended.number + 1,
             delivered_before: self.deliveries.delivered(),
@@ -310,11 +359,14 @@ impl Model {
                     *flat += 1;
                 }
             }
-            Phase::Cruise { until, until_round } if now >= *until && self.round.number >= *until_round => {
-                self.probe();
+            Phase::Cruise { until, until_round, is_shared }
+                if now >= *until && self.round.number >= *until_round =>
+            {
+                let is_shared = *is_shared;
+                self.probe(is_shared);
             }
-            Phase::Probe { since_round, rtt, rate } => {
-                let (since_round, rtt, rate) = (*since_round, *rtt, *rate);
+            Phase::Probe { since_round, rtt, rate, is_shared } => {
+                let (since_round, rtt, rate, is_shared) = (*since_round, *rtt, *rate, *is_shared);
                 let is_queued = is_longer(Some(rtt), ended.rtt_least);
                 let known = self.rates[0].max(self.rates[1]);
                 if is_queued || self.round.number >= since_round + 2 {
@@ -322,9 +374,9 @@ impl Model {
                     self.phase = if has_grown && !is_longer(self.rtt_least, ended.rtt_least) {
                         Phase::Startup { rate: known, flat: 0 }
                     } else if has_grown {
-                        Phase::Probe { since_round: self.round.number, rtt, rate: known }
+                        Phase::Probe { since_round: self.round.number, rtt, rate: known, is_shared }
                     } else {
-                        Phase::Drain { emptied: None }
+                        self.after_probe(is_shared)
                     };
                 }
             }
@@ -342,6 +394,11 @@ impl Model {
                 self.phase = Phase::Drain { emptied: Some(self.round.number) };
             }
             Phase::Drain { emptied: Some(round) } if self.round.number > round => self.cruise(now),
+            Phase::Yield { since_round }
+                if self.round.number > since_round || self.in_flight <= self.path_bytes() =>
+            {
+                self.cruise(now);
+            }
             Phase::Measure { until, until_round, least }
                 if now >= until && self.round.number >= until_round =>
             {
@@ -362,16 +419,26 @@ impl Model {
 
     fn cruise(&mut self, now: Instant) {
         let until_round = self.round.number + CRUISE_ROUNDS + self.last_packet % 4;
-        self.phase = Phase::Cruise { until: now + CRUISE_MIN, until_round };
+        self.phase = Phase::Cruise { until: now + CRUISE_MIN, until_round, is_shared: false };
     }
 
-    fn probe(&mut self) {
+    fn probe(&mut self, is_shared: bool) {
         if !self.rates[0].is_zero() {
             self.rates = [Rate::default(), self.rates[0]];
         }
         self.rate_bound = Rate::MAX;
         self.window_bound = self.window_bound.saturating_add(PROBE_DATAGRAMS / 2 * self.mtu);
-        self.phase = Phase::Probe { since_round: self.round.number, rtt: self.rtt, rate: self.rate() };
+        self.phase =
+            Phase::Probe { since_round: self.round.number, rtt: self.rtt, rate: self.rate(), is_shared };
+    }
+
+    /// What follows on a probe. A queue that others keep full does not empty when we wait for it to: they would take our place in it, and see a faster path.
+    fn after_probe(&self, is_shared: bool) -> Phase {
+        if is_shared {
+            Phase::Yield { since_round: self.round.number }
+        } else {
+            Phase::Drain { emptied: None }
+        }
     }
 
     /// The answer to losses that are more than chance.
@@ -380,10 +447,12 @@ impl Model {
             return;
         }
         self.back_off_from = self.round.number + 2;
+        self.losses = Losses::default();
         let bound = scaled(self.window, BACK_OFF_PERCENT);
         match self.phase {
-            Phase::Startup { .. } | Phase::Probe { .. } => self.phase = Phase::Drain { emptied: None },
-            Phase::Drain { .. } | Phase::Cruise { .. } | Phase::Measure { .. } => {
+            Phase::Startup { .. } => self.phase = Phase::Drain { emptied: None },
+            Phase::Probe { is_shared, .. } => self.phase = self.after_probe(is_shared),
+            Phase::Drain { .. } | Phase::Yield { .. } | Phase::Cruise { .. } | Phase::Measure { .. } => {
                 let seen = self.rate_latest.max(self.round.rate);
                 self.rate_bound = seen.max(self.rate().percent(BACK_OFF_PERCENT));
             }
@@ -403,7 +472,7 @@ impl Model {
                 let most = (scaled(path, STARTUP_PERCENT) + allowed).max(STARTUP_WINDOW_BYTES);
                 (self.window + acked_bytes).min(most).max(self.window)
             }
-            Phase::Drain { .. } => path.min(self.window_bound),
+            Phase::Drain { .. } | Phase::Yield { .. } => path.min(self.window_bound),
             Phase::Cruise { .. } => rate
                 .percent(CRUISE_PERCENT)
                 .bytes_in(self.rtt)

@@ -113,16 +113,17 @@ fn a_short_path_is_filled_and_its_queue_not_overrun() {
 #[test]
 fn a_queue_is_shared_with_what_the_kernel_has() {
     type Start = fn() -> Box<dyn Sender>;
-    let others: [(&str, Start); 3] = [
-        ("CUBIC", || Box::new(Cubic::new())),
-        ("BBR", || Box::new(Bbr::new(Instant::now()))),
-        ("ourselves", model),
+    // BBR gives way to no loss: 0.35 was left to a model that answered to each overrun of the queue that it keeps full.
+    let others: [(&str, Start, f64); 3] = [
+        ("CUBIC", || Box::new(Cubic::new()), 0.3),
+        ("BBR", || Box::new(Bbr::new(Instant::now())), 0.45),
+        ("ourselves", model, 0.3),
     ];
-    for (name, other) in others {
+    for (name, other, least) in others {
         for head_start_ms in [0, 5_000] {
             let ([ours, _], share) = beside(mbit(100, 40, 0.0, 1.0), other(), head_start_ms);
             let place = format!("beside {name}, {head_start_ms} ms later");
-            assert!((0.3..=0.7).contains(&share), "{place}: {share:.2}");
+            assert!((least..=0.7).contains(&share), "{place}: {share:.2}");
             assert!(ours.drop_share() <= 0.05, "{place}: {:.4} dropped", ours.drop_share());
         }
     }

@@ -24,9 +24,20 @@ pub(super) trait Sender {
     fn pace(&self, rtt: Duration) -> f64 {
         1.25 * self.window() as f64 / rtt.as_secs_f64()
     }
-    fn is_paced(&self) -> bool {
-        true
+    fn pacing(&self) -> Pacing {
+        Pacing::Quinn
     }
+}
+
+/// When a sender that may send does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pacing {
+    /// At once.
+    None,
+    /// As quinn: by a timer of whole milliseconds.
+    Quinn,
+    /// As the kernel: by an exact one, for each burst of segments.
+    Kernel,
 }
 
 /// One way from end to end.
@@ -103,11 +114,15 @@ impl Flow {
     /// How long until a packet may go by the pacer; `None` is now.
     fn wait_ns(&mut self, now_ns: u64) -> Option<u64> {
         let rtt = self.rtt?;
-        if !self.sender.is_paced() {
-            return None;
-        }
+        let pacing = self.sender.pacing();
         let rate = self.sender.pace(rtt);
-        let capacity = (rate / 1.25 * 0.002).clamp(10.0 * PACKET_BYTES as f64, 256.0 * PACKET_BYTES as f64);
+        let capacity = match pacing {
+            Pacing::None => return None,
+            Pacing::Quinn => {
+                (rate / 1.25 * 0.002).clamp(10.0 * PACKET_BYTES as f64, 256.0 * PACKET_BYTES as f64)
+            }
+            Pacing::Kernel => (rate / 1024.0).clamp(2.0 * PACKET_BYTES as f64, 44.0 * PACKET_BYTES as f64),
+        };
         self.tokens = self.tokens.min(capacity);
         if self.tokens >= PACKET_BYTES as f64 {
             return None;
@@ -117,9 +132,8 @@ impl Flow {
         if self.tokens >= PACKET_BYTES as f64 {
             return None;
         }
-        // The timer has whole milliseconds.
         let due_ns = now_ns + nanoseconds(Duration::from_secs_f64((capacity - self.tokens) / rate));
-        Some(due_ns.div_ceil(1_000_000) * 1_000_000)
+        Some(if pacing == Pacing::Quinn { due_ns.div_ceil(1_000_000) * 1_000_000 } else { due_ns })
     }
 }
 
