@@ -4,6 +4,7 @@
 //! [`Link`] is what was asked for, [`Network`] the two ends joined, [`Namespace`] one end, [`Traffic`] what crossed. [`check`] proves the
 //! emulator on the machine at hand. All of it needs root, and nothing of it outlives the process.
 
+mod address;
 pub mod check;
 mod delay_line;
 mod description;

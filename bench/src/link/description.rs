@@ -2,17 +2,19 @@
 //!
 //! A link is symmetric. `rtt` is split in halves; `loss`, `reorder`, `jitter`, `rate` and `queue` hold for each direction on its own, so
 //! that `loss=1%` loses one packet in a hundred on the way there and, independently, one acknowledgement in a hundred on the way back.
-//! `then=TIME:` begins a phase at TIME after the start of a run; the keys up to the next `then=` change, all others stay.
+//! `then=TIME:` begins a phase at TIME after the start of a run; the keys up to the next `then=` change, all others stay. An `mtu` that changes so is
+//! a black hole for longer packets: nobody is told. `near=9` is a host number: from then on the far end sees the near one at that address, as after a
+//! new lease or behind another router, and what goes to the address before is lost.
 //! What is displayed parses to the same link. Nothing here knows how a link is emulated.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
 use super::quantity::{self, RATE, SHARE, SIZE, TIME};
 
 /// The keys, as an error lists them.
-const KEYS: &str = "rtt, loss, rate, queue, jitter, reorder, mtu, then=TIME:KEY=VALUE";
+const KEYS: &str = "rtt, loss, rate, queue, jitter, reorder, mtu, near, then=TIME:KEY=VALUE";
 
 /// The MTU of Ethernet (RFC 894), in bytes.
 const MTU_DEFAULT: u16 = 1500;
@@ -25,6 +27,9 @@ const DELAY_MAX: Duration = Duration::from_secs(10);
 
 /// The least queue that stands for "one bandwidth-delay product", in bytes: 43 packets of 1,500, so that a burst fits on a short link.
 const QUEUE_DEFAULT_MIN: u64 = 64 * 1024;
+
+/// Numbers of hosts that neither end has, nor stand for all.
+const HOSTS: RangeInclusive<u8> = 3..=254;
 
 /// One whole, in the billionths that [`Share`] counts.
 pub(super) const WHOLE: u64 = 1_000_000_000;
@@ -75,6 +80,10 @@ pub struct Conditions {
     pub jitter: Duration,
     /// The share of packets that are held back.
     pub reorder: Share,
+    /// Bytes of an IP packet above which it vanishes; `None` is what the devices take.
+    pub mtu: Option<u16>,
+    /// The number of the host as which the far end sees the near one; `None` is its own.
+    pub near: Option<u8>,
 }
 
 /// A part of all packets, in billionths.
@@ -159,7 +168,8 @@ impl Conditions {
             "reorder" => self.reorder = value.parse().with_context(|| key.to_owned())?,
             "rate" => self.rate = Some(positive(key, amount(RATE)?)?),
             "queue" => self.queue = Some(positive(key, amount(SIZE)?)?),
-            "mtu" => bail!("the mtu cannot change in mid-run; it stands before the first then="),
+            "mtu" => self.mtu = Some(parse_mtu(value)?),
+            "near" => self.near = Some(parse_host(value)?),
             _ => bail!("there is no key {key:?}; the keys are {KEYS}"),
         }
         Ok(())
@@ -187,6 +197,12 @@ impl Conditions {
         if self.reorder != before.reorder {
             changes.push(format!("reorder={}", self.reorder));
         }
+        if let Some(mtu) = self.mtu.filter(|_| self.mtu != before.mtu) {
+            changes.push(format!("mtu={mtu}"));
+        }
+        if let Some(near) = self.near.filter(|_| self.near != before.near) {
+            changes.push(format!("near={near}"));
+        }
         if changes.is_empty() {
             changes.push(format!("rtt={}", time(self.rtt)));
         }
@@ -210,6 +226,12 @@ fn parse_mtu(value: &str) -> Result<u16> {
         value.parse().with_context(|| format!("mtu: {value:?} is not a number of bytes up to 65535"))?;
     ensure!(mtu >= MTU_MIN, "mtu is {mtu}, and IPv4 needs at least {MTU_MIN}");
     Ok(mtu)
+}
+
+fn parse_host(value: &str) -> Result<u8> {
+    let host = value.parse().ok().filter(|host| HOSTS.contains(host));
+    let (first, last) = (HOSTS.start(), HOSTS.end());
+    host.with_context(|| format!("near: {value:?} is not a host's number from {first} to {last}"))
 }
 
 impl FromStr for Link {
@@ -301,6 +323,7 @@ mod tests {
             queue: Some(2_000_000),
             jitter: Duration::from_millis(1),
             reorder: Share(2_000_000),
+            ..Conditions::default()
         };
         assert_eq!(link.phases(), [Phase { start: Duration::ZERO, conditions: expected }]);
     }
@@ -331,6 +354,7 @@ mod tests {
             "rtt=100ms,loss=0.1%,rate=1gbit,queue=2mb,jitter=1.5ms,reorder=0.25%,mtu=1400",
             "rtt=20ms,rate=1gbit,then=10s:rate=100mbit,loss=1%,then=12.5s:loss=0",
             "rtt=20ms,then=1s:rtt=20ms",
+            "rtt=40ms,rate=500mbit,then=5s:rate=100mbit,mtu=1300,near=9,then=9s:near=12",
             "loss=100%",
             "veth",
             "veth,mtu=9000",
@@ -355,7 +379,8 @@ mod tests {
             ("mtu=70000", "not a number of bytes up to 65535"),
             ("rtt=1ms,then=10s", "the colon is missing"),
             ("rtt=1ms,then=2s:rtt=2ms,then=1s:rtt=3ms", "must come after the change before it"),
-            ("rtt=1ms,then=2s:mtu=1400", "the mtu cannot change"),
+            ("rtt=1ms,then=2s:mtu=140", "IPv4 needs at least 576"),
+            ("rtt=1ms,then=2s:near=2", "not a host's number from 3 to 254"),
             ("veth,mtu=1", "IPv4 needs at least 576"),
             ("veth,rtt=1ms", "a veth link takes mtu=BYTES and nothing else"),
         ];

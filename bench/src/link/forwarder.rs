@@ -27,7 +27,9 @@ use rustix::{
 use tun_rs::SyncDevice;
 
 use super::{
+    address::{self, Way},
     delay_line::{DelayLine, Order},
+    network::{NEAR, host_address},
     shaper::{Fate, Shaper},
     traffic::Counters,
 };
@@ -70,6 +72,7 @@ impl Forwarder {
         to: Arc<SyncDevice>,
         shaper: Shaper,
         line: DelayLine,
+        way: Way,
     ) -> Result<Self> {
         let shared = Arc::new(Shared {
             counters: Counters::default(),
@@ -79,7 +82,7 @@ impl Forwarder {
             wake: eventfd(0, EventfdFlags::CLOEXEC)?,
             failure: Mutex::new(None),
         });
-        let mut work = Work { from, to, shaper, line, origin_ns: 0, shared: Arc::clone(&shared) };
+        let mut work = Work { from, to, shaper, line, way, origin_ns: 0, shared: Arc::clone(&shared) };
         let (ready, started) = sync_channel(1);
         let thread = thread::Builder::new().name("link".to_owned()).spawn(move || {
             // The owner waits for this, so it is there to hear it.
@@ -129,6 +132,7 @@ struct Work {
     to: Arc<SyncDevice>,
     shaper: Shaper,
     line: DelayLine,
+    way: Way,
     origin_ns: u64,
     shared: Arc<Shared>,
 }
@@ -184,7 +188,14 @@ impl Work {
         Counters::add(&passage.packets, 1);
         Counters::add(&counters.packets, 1);
         Counters::add(&counters.bytes, bytes);
-        let taken = match self.shaper.accept(self.shared.now_ns(), bytes) {
+        let now_ns = self.shared.now_ns();
+        if let Some(host) = self.shaper.near(now_ns) {
+            let packet = &mut self.line.next_buffer()[..bytes];
+            if !address::translate(packet, self.way, NEAR, host_address(host)) {
+                return Counters::add(&counters.random_losses, 1);
+            }
+        }
+        let taken = match self.shaper.accept(now_ns, bytes) {
             Fate::Deliver { at_ns } => self.line.push(bytes, at_ns, Order::Kept),
             Fate::HoldBack { at_ns } => self.line.push(bytes, at_ns, Order::HeldBack),
             Fate::Lost => return Counters::add(&counters.random_losses, 1),

@@ -17,6 +17,7 @@ use rustix::{io::ioctl_fionbio, process::getpid};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use super::{
+    address::Way,
     delay_line::DelayLine,
     description::{Conditions, Emulated, Link},
     forwarder::Forwarder,
@@ -27,9 +28,14 @@ use super::{
 use crate::random::Random;
 
 /// The addresses of the ends, out of the private range of RFC 1918, and the length of their prefix. They are seen only in the namespaces.
-const NEAR: Ipv4Addr = Ipv4Addr::new(10, 83, 0, 1);
-const FAR: Ipv4Addr = Ipv4Addr::new(10, 83, 0, 2);
+pub(super) const NEAR: Ipv4Addr = host_address(1);
+const FAR: Ipv4Addr = host_address(2);
 const PREFIX: u8 = 24;
+
+/// The address of a host in the ends' network.
+pub(super) const fn host_address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 83, 0, number)
+}
 
 /// The device at each end.
 const DEVICE: &str = "link0";
@@ -132,12 +138,15 @@ fn join_emulated(near: &Namespace, far: &Namespace, link: &Emulated, seed: u64) 
     let near = Arc::new(device(near, NEAR, link.mtu)?);
     let far = Arc::new(device(far, FAR, link.mtu)?);
     let mut seeds = Random::new(seed);
-    let mut forwarder = |from: &Arc<SyncDevice>, to: &Arc<SyncDevice>| {
+    let mut forwarder = |from: &Arc<SyncDevice>, to: &Arc<SyncDevice>, way: Way| {
         let shaper = Shaper::new(link, seeds.next());
         let line = DelayLine::new(usize::from(link.mtu), packets_max(link));
-        Forwarder::spawn(Arc::clone(from), Arc::clone(to), shaper, line)
+        Forwarder::spawn(Arc::clone(from), Arc::clone(to), shaper, line, way)
     };
-    Ok(Joint::Emulated { to_far: forwarder(&near, &far)?, to_near: forwarder(&far, &near)? })
+    Ok(Joint::Emulated {
+        to_far: forwarder(&near, &far, Way::ToFar)?,
+        to_near: forwarder(&far, &near, Way::ToNear)?,
+    })
 }
 
 /// A TUN device in `namespace`, up, that does not block. Without IPv6, which would send packets of its own accord.
@@ -187,7 +196,7 @@ fn packets_max(link: &Emulated) -> usize {
 mod tests {
     use std::{
         io::{Read, Write},
-        net::{Shutdown, TcpListener, TcpStream},
+        net::{Shutdown, TcpListener, TcpStream, UdpSocket},
         thread,
     };
 
@@ -263,6 +272,19 @@ mod tests {
             }
             expect_tcp_carries(&network);
         }
+    }
+
+    #[test]
+    fn the_near_end_is_seen_at_another_address_and_heard_from_there() {
+        let Some(network) = network("rtt=1ms,near=9") else { return };
+        let far = network.far().run(|| UdpSocket::bind((network.far_address(), 0)).unwrap()).unwrap();
+        let near = network.near().run(|| UdpSocket::bind((network.near_address(), 0)).unwrap()).unwrap();
+        near.send_to(b"where am I?", far.local_addr().unwrap()).unwrap();
+        let mut room = [0; 64];
+        let (bytes, from) = far.recv_from(&mut room).unwrap();
+        assert_eq!((&room[..bytes], from.ip()), (&b"where am I?"[..], IpAddr::V4(host_address(9))));
+        far.send_to(b"there", from).unwrap();
+        assert_eq!(near.recv(&mut room).unwrap(), 5);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What one direction of an emulated link does to each packet: when it leaves the link, or why it never does.
 //!
-//! A packet meets, in this order: random loss; a queue that is drained at the link's rate and drops what does not fit (tail drop; a packet
+//! A packet meets, in this order: the end of a path that is too narrow for it; random loss; a queue that is drained at the link's rate and drops what does not fit (tail drop; a packet
 //! counts as queued until its last bit has left); half a round trip and jitter. Order is kept: a packet that drew less jitter than the one
 //! before it waits for it, and so do those that follow a cut of the round-trip time. Only a reordered packet is late on its own: it is held
 //! back by up to [`hold_max`] more, and others overtake it.
@@ -28,7 +28,7 @@ pub(super) enum Fate {
         /// Nanoseconds on the clock of `now`.
         at_ns: u64,
     },
-    /// Chance took it.
+    /// Chance took it, or it is longer than what the link carries now.
     Lost,
     /// The queue had no room.
     QueueFull,
@@ -60,6 +60,8 @@ struct Period {
     delay_ns: u64,
     jitter_ns: u64,
     hold_max_ns: u64,
+    mtu: Option<u16>,
+    near: Option<u8>,
 }
 
 impl Period {
@@ -74,6 +76,8 @@ impl Period {
             delay_ns: nanoseconds(conditions.rtt / 2),
             jitter_ns: nanoseconds(conditions.jitter),
             hold_max_ns: nanoseconds(hold_max(conditions.rtt)),
+            mtu: conditions.mtu,
+            near: conditions.near,
         }
     }
 }
@@ -108,10 +112,19 @@ impl Shaper {
         self.current = 0;
     }
 
+    /// The number of the host as which the near end is seen by the far one at `now_ns`, if it is not its own.
+    pub(super) fn near(&mut self, now_ns: u64) -> Option<u8> {
+        self.current = self.period_at(self.current, now_ns * FINE);
+        self.periods[self.current].near
+    }
+
     /// Decides about a packet of `bytes` (its IP header included) that arrives at `now_ns`.
     pub(super) fn accept(&mut self, now_ns: u64, bytes: usize) -> Fate {
         self.current = self.period_at(self.current, now_ns * FINE);
         let arrival = &self.periods[self.current];
+        if arrival.mtu.is_some_and(|mtu| bytes > usize::from(mtu)) {
+            return Fate::Lost;
+        }
         if arrival.loss > 0 && self.random.below(WHOLE) < arrival.loss {
             return Fate::Lost;
         }
@@ -299,6 +312,15 @@ mod tests {
         assert_eq!(shaper.accept(25 * SECOND, 100), Fate::Lost);
         shaper.restart(30 * SECOND);
         assert_eq!(delivered(shaper.accept(30 * SECOND, 100)), 30 * SECOND + 10 * MILLISECOND);
+    }
+
+    #[test]
+    fn a_narrower_path_swallows_what_is_longer_and_tells_nobody() {
+        let mut shaper = shaper("rtt=20ms,then=1s:mtu=1300,near=9", 1);
+        assert_eq!((delivered(shaper.accept(0, 1_500)), shaper.near(0)), (10 * MILLISECOND, None));
+        assert_eq!(shaper.accept(SECOND, 1_301), Fate::Lost);
+        assert_eq!(delivered(shaper.accept(SECOND, 1_300)), SECOND + 10 * MILLISECOND);
+        assert_eq!(shaper.near(SECOND), Some(9));
     }
 
     #[test]
