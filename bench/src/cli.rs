@@ -180,15 +180,15 @@ pub struct FairArguments {
     /// How long the TCP connection sends alone before.
     #[arg(long, value_parser = humantime::parse_duration, default_value = "0s")]
     pub head_start: Duration,
-    /// Write the rates of both over time here, as CSV.
-    #[arg(long, value_name = "FILE")]
-    pub series: Option<PathBuf>,
     /// What losses follow.
     #[arg(long, default_value_t = 3)]
     pub seed: u64,
     /// The link, for instance rtt=40ms,rate=100mbit,queue=500kb. Needs root.
     #[arg(long, required = true)]
     pub link: Vec<Link>,
+    /// Where a report goes.
+    #[command(flatten)]
+    pub report: ReportArguments,
 }
 
 /// `crowd`.

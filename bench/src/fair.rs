@@ -26,14 +26,16 @@ use crate::{
     gateway::{self, Gateway, State},
     ground::Ground,
     link::{self, Link, Passage, Passages},
+    record::{Machine, Sharing},
+    report::{
+        self, Directory,
+        sharing::{self, WARM_UP_SECONDS},
+    },
     work::Work,
 };
 
 /// How often the link is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// What is not counted at the start: connecting, and both finding the link's rate. Chosen.
-const WARM_UP: Duration = Duration::from_secs(5);
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Bytes that the TCP connection writes or reads at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -56,44 +58,47 @@ pub struct Options {
     pub head_start: Duration,
     /// An existing directory for what is pushed.
     pub place: PathBuf,
-    /// Where the rates of both over time go, as CSV.
-    pub series: Option<PathBuf>,
+    /// The report's name and the directory for reports; nothing prints only.
+    pub report: Option<(String, PathBuf)>,
     /// What losses follow.
     pub seed: u64,
+    /// The command line, for the report.
+    pub command: String,
 }
 
-/// Measures, and writes a table to `out`.
+/// Measures, prints a line for each pair, and writes the report.
 pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
     options.links.iter().try_for_each(link::expect_below_ceiling)?;
     let work = Work::begin(&options.place)?;
     let binaries = Binaries::build(work.nursery())?;
-    let mut series = options.series.as_ref().map(File::create).transpose()?;
-    if let Some(series) = &mut series {
-        writeln!(series, "link,congestion,beside,seconds,swarm_mbit,tcp_mbit")?;
+    let directory = options
+        .report
+        .as_ref()
+        .map(|(label, parent)| Directory::create(parent, label, &Machine::read(options.command.clone())?))
+        .transpose()?;
+    let mut rows = directory.as_ref().map(Directory::append).transpose()?;
+    for heading in [
+        ["link", "congestion", "beside", "share", "swarm", "tcp", "dropped", "dropped"],
+        ["", "", "", "", "Mbit/s", "Mbit/s", "of swarm", "of tcp"],
+    ] {
+        writeln!(out, "{}", line(&heading))?;
     }
-    writeln!(
-        out,
-        "{:<34}{:<12}{:<8}{:>7}{:>9}{:>9}{:>10}{:>10}",
-        "link", "congestion", "beside", "share", "swarm", "tcp", "dropped", "dropped"
-    )?;
-    writeln!(
-        out,
-        "{:<34}{:<12}{:<8}{:>7}{:>9}{:>9}{:>10}{:>10}",
-        "", "", "", "", "Mbit/s", "Mbit/s", "of swarm", "of tcp"
-    )?;
     for link in &options.links {
         for congestion in &options.congestion {
             for tcp in &options.beside {
                 let top = tempfile::tempdir_in(work.path())?;
                 let scene = Scene { options, work: &work, binaries: &binaries, top: top.path(), link };
                 let looks = scene.measure(congestion, tcp)?;
-                let beside = tcp.to_string();
-                writeln!(out, "{:<34}{congestion:<12}{beside:<8}{}", link.to_string(), row(&looks)?)?;
-                if let Some(series) = &mut series {
-                    write_series(series, &format!("\"{link}\",{congestion},{beside}"), &looks)?;
+                writeln!(out, "{}", row(&looks)?)?;
+                if let Some(rows) = &mut rows {
+                    looks.into_iter().try_for_each(|look| rows.write(look))?;
                 }
             }
         }
+    }
+    if let Some(directory) = &directory {
+        report::write(directory.path())?;
+        writeln!(out, "report: {}", directory.path().join("summary.md").display())?;
     }
     Ok(())
 }
@@ -107,22 +112,16 @@ struct Scene<'a> {
     link: &'a Link,
 }
 
-/// What had gone over the link so long after the push began.
-#[derive(Clone, Copy, Debug)]
-struct Look {
-    at: Duration,
-    passages: Passages,
-}
-
 impl Scene<'_> {
-    fn measure(&self, congestion: &str, tcp: &Tcp) -> Result<Vec<Look>> {
+    fn measure(&self, congestion: &str, tcp: &Tcp) -> Result<Vec<Sharing>> {
         let ground = Ground::linked(self.work.nursery(), self.link, self.options.seed)?;
         ground.set_tcp(tcp.control(), tcp.buffer_max())?;
         let (near, far, home) = (self.top.join("near"), self.top.join("far"), self.top.join("home"));
         for directory in [&near, &far, &home] {
             fs::create_dir(directory)?;
         }
-        let length = WARM_UP + Duration::from_secs(self.options.seconds.into());
+        let length =
+            Duration::from_secs_f64(WARM_UP_SECONDS) + Duration::from_secs(self.options.seconds.into());
         self.lay_out(&near.join("file"), length)?;
         let state = State::at(&home, self.binaries);
         let gateway = Gateway::start(&state, &ground, &far)?;
@@ -134,6 +133,9 @@ impl Scene<'_> {
             "none",
             "--compress",
             "never",
+            // A connection that is lost ends the push, and so the measurement.
+            "--retry",
+            "0s",
             "--congestion",
             congestion,
         ]);
@@ -142,10 +144,22 @@ impl Scene<'_> {
         thread::sleep(self.options.head_start);
         ground.restart();
         let push = ground.near().spawn(&push)?;
-        let begin = Instant::now();
+        let (begin, before) = (Instant::now(), ground.passages()?);
         let mut looks = Vec::new();
         while begin.elapsed() < length {
-            looks.push(Look { at: begin.elapsed(), passages: ground.passages()? });
+            let (swarm, tcp_sent) = since(&before, &ground.passages()?);
+            looks.push(Sharing {
+                link: self.link.to_string(),
+                congestion: congestion.to_owned(),
+                beside: tcp.to_string(),
+                seconds: begin.elapsed().as_secs_f64(),
+                swarm_packets: swarm.packets,
+                swarm_drops: swarm.queue_drops,
+                swarm_bytes: swarm.bytes_passed,
+                tcp_packets: tcp_sent.packets,
+                tcp_drops: tcp_sent.queue_drops,
+                tcp_bytes: tcp_sent.bytes_passed,
+            });
             if push.ended_within(LOOK_INTERVAL)? {
                 bail!("the push ended before its time\n{}", push.last_words());
             }
@@ -226,68 +240,30 @@ impl Flood {
     }
 }
 
-/// What was sent between two looks.
-fn between(earlier: Passage, later: Passage) -> Passage {
-    Passage {
+/// What the push and the TCP connection have sent since `before`.
+fn since(before: &Passages, now: &Passages) -> (Passage, Passage) {
+    let between = |earlier: Passage, later: Passage| Passage {
         packets: later.packets - earlier.packets,
         queue_drops: later.queue_drops - earlier.queue_drops,
         bytes_passed: later.bytes_passed - earlier.bytes_passed,
-    }
+    };
+    (between(before.udp, now.udp), between(before.other, now.other))
 }
 
-fn mbit(passage: Passage, time: Duration) -> f64 {
-    passage.bytes_passed as f64 * 8e-6 / time.as_secs_f64()
+/// The line of a pair, from the end of the warm-up on.
+fn row(looks: &[Sharing]) -> Result<String> {
+    let pairs = sharing::pairs(looks);
+    let pair = pairs.first().context("nothing was looked at")?;
+    let [share, swarm, tcp, swarm_drops, tcp_drops] =
+        sharing::figures(&pair.parts().context("the warm-up was not outlived")?);
+    let cells = [pair.link, pair.congestion, pair.beside, &share, &swarm, &tcp, &swarm_drops, &tcp_drops];
+    Ok(line(&cells))
 }
 
-/// The figures of a pair, from the end of the warm-up on.
-fn row(looks: &[Look]) -> Result<String> {
-    let first = looks.iter().find(|look| look.at >= WARM_UP).context("the warm-up was not outlived")?;
-    let last = looks.last().context("nothing was looked at")?;
-    let time = last.at - first.at;
-    let swarm = between(first.passages.udp, last.passages.udp);
-    let tcp = between(first.passages.other, last.passages.other);
-    let (ours, theirs) = (mbit(swarm, time), mbit(tcp, time));
-    let dropped = |passage: Passage| 100.0 * passage.queue_drops as f64 / passage.packets.max(1) as f64;
-    Ok(format!(
-        "{:>7.2}{ours:>9.1}{theirs:>9.1}{:>8.2} %{:>8.2} %",
-        ours / (ours + theirs),
-        dropped(swarm),
-        dropped(tcp)
-    ))
-}
-
-/// The rates of both between each two looks.
-fn write_series(series: &mut impl Write, pair: &str, looks: &[Look]) -> Result<()> {
-    for window in looks.windows(2) {
-        let (earlier, later) = (window[0], window[1]);
-        let time = later.at - earlier.at;
-        let swarm = mbit(between(earlier.passages.udp, later.passages.udp), time);
-        let tcp = mbit(between(earlier.passages.other, later.passages.other), time);
-        writeln!(series, "{pair},{:.1},{swarm:.2},{tcp:.2}", later.at.as_secs_f64())?;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn look(seconds: u64, swarm: u64, tcp: u64) -> Look {
-        let passage =
-            |bytes| Passage { packets: bytes / 1_000, queue_drops: bytes / 100_000, bytes_passed: bytes };
-        Look {
-            at: Duration::from_secs(seconds),
-            passages: Passages { udp: passage(swarm), other: passage(tcp) },
-        }
-    }
-
-    #[test]
-    fn shares_are_of_what_passed_after_the_warm_up() {
-        let looks = [look(0, 0, 0), look(5, 9_000_000, 0), look(6, 10_000_000, 3_000_000)];
-        assert_eq!(row(&looks).unwrap(), "   0.25      8.0     24.0    1.00 %    1.00 %");
-        let mut text = Vec::new();
-        write_series(&mut text, "a,b,c", &looks[1..]).unwrap();
-        assert_eq!(text, b"a,b,c,6.0,8.00,24.00\n");
-        assert!(row(&looks[..1]).is_err());
-    }
+/// The cells of a line in their columns.
+fn line(cells: &[&str; 8]) -> String {
+    let [link, congestion, beside, share, swarm, tcp, swarm_drops, tcp_drops] = cells;
+    format!(
+        "{link:<34}{congestion:<12}{beside:<8}{share:>7}{swarm:>9}{tcp:>9}{swarm_drops:>10}{tcp_drops:>10}"
+    )
 }

@@ -112,8 +112,9 @@ fn fair_options(arguments: FairArguments) -> fair::Options {
         seconds: arguments.seconds,
         head_start: arguments.head_start,
         place: compare::place_of("tmpfs").to_owned(),
-        series: arguments.series,
+        report: report_of(arguments.report),
         seed: arguments.seed,
+        command: command_line(),
     }
 }
 

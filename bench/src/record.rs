@@ -138,6 +138,32 @@ pub struct Latency {
     pub bulk_bytes_per_second: f64,
 }
 
+/// What a push and a TCP connection had put onto the link that they share, at one moment. Counted from when the push began, at the entry to the link,
+/// whose headers and retransmissions are in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sharing {
+    /// The link as it was asked for.
+    pub link: String,
+    /// The push's congestion control.
+    pub congestion: String,
+    /// The TCP connection's.
+    pub beside: String,
+    /// Since the push began.
+    pub seconds: f64,
+    /// Packets that the push sent.
+    pub swarm_packets: u64,
+    /// Of these, those that the queue dropped.
+    pub swarm_drops: u64,
+    /// Bytes of those that got through.
+    pub swarm_bytes: u64,
+    /// Packets that the TCP connection sent.
+    pub tcp_packets: u64,
+    /// Of these, those that the queue dropped.
+    pub tcp_drops: u64,
+    /// Bytes of those that got through.
+    pub tcp_bytes: u64,
+}
+
 /// One sync of a tree of a given size.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Growth {

@@ -13,6 +13,7 @@ mod latency;
 mod losses;
 mod plots;
 mod row;
+pub(crate) mod sharing;
 mod summary;
 mod table;
 
@@ -34,6 +35,7 @@ pub fn write(dir: &Path) -> Result<()> {
         runs: directory.rows()?,
         latency: directory.rows()?,
         growth: directory.rows()?,
+        sharing: directory.rows()?,
         why: directory.text("why.md")?,
     };
     let plots = plots::draw(&rows, &directory.rows()?)?;
@@ -103,7 +105,7 @@ mod tests {
     #[test]
     fn the_plots_of_a_large_set_are_few_and_small_and_all_in_the_summary() {
         let (runs, progress, latency, growth) = fixture::large();
-        let rows = Rows { machine: fixture::machine(), runs, latency, growth, why: String::new() };
+        let rows = Rows { machine: fixture::machine(), runs, latency, growth, ..Rows::default() };
         let plots = plots::draw(&rows, &progress).unwrap();
         let text = summary::summary(&rows, &plots);
         assert!(plots.len() <= 24, "{} plots", plots.len());

@@ -11,6 +11,7 @@ mod growth;
 mod latency;
 mod line;
 mod reach;
+mod sharing;
 mod throughput;
 
 use anyhow::Result;
@@ -47,6 +48,8 @@ pub(crate) enum Section {
     Cases,
     /// Round trips.
     Latency,
+    /// What two on one queue send.
+    Sharing,
     /// Time and memory by number of files.
     Growth,
 }
@@ -61,6 +64,7 @@ pub(crate) fn draw(rows: &Rows, progress: &[Progress]) -> Result<Vec<Plot>> {
         plots.extend(throughput::draw(&group, progress)?);
     }
     plots.extend(latency::draw(&rows.latency)?);
+    plots.extend(sharing::draw(&rows.sharing)?);
     plots.extend(growth::draw(&rows.growth)?);
     Ok(plots)
 }

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     figures::kept,
-    record::{Growth, Latency, Progress, Run},
+    record::{Growth, Latency, Progress, Run, Sharing},
 };
 
 /// A record with a file of its own in the directory.
@@ -57,5 +57,13 @@ impl Row for Growth {
         for value in [&mut self.wall_seconds, &mut self.client_cpu_seconds, &mut self.server_cpu_seconds] {
             *value = kept(*value);
         }
+    }
+}
+
+impl Row for Sharing {
+    const FILE: &'static str = "sharing.csv";
+
+    fn round(&mut self) {
+        self.seconds = kept(self.seconds);
     }
 }

@@ -4,13 +4,14 @@
 
 use crate::{
     figures::grouped,
-    record::{Growth, Latency, Machine, Outcome, Run},
+    record::{Growth, Latency, Machine, Outcome, Run, Sharing},
 };
 
 use super::{
     cases::{Case, SWARM, cases},
     growth, latency, losses,
     plots::{Plot, Section},
+    sharing,
     table::{markdown, markdown_row, note, subject},
 };
 
@@ -21,6 +22,7 @@ pub(crate) struct Rows {
     pub(crate) runs: Vec<Run>,
     pub(crate) latency: Vec<Latency>,
     pub(crate) growth: Vec<Growth>,
+    pub(crate) sharing: Vec<Sharing>,
     /// What a person wrote about the causes of losses.
     pub(crate) why: String,
 }
@@ -36,6 +38,7 @@ pub(crate) fn summary(rows: &Rows, plots: &[Plot]) -> String {
         (Section::Links, "Share of the line's rate", String::new(), true),
         (Section::Cases, "Runs", case_tables(&cases), !cases.is_empty()),
         (Section::Latency, "Latency under load", latency::section(&rows.latency), !rows.latency.is_empty()),
+        (Section::Sharing, "Sharing a queue", sharing::section(&rows.sharing), !rows.sharing.is_empty()),
         (Section::Growth, "Growth", growth::section(&rows.growth), !rows.growth.is_empty()),
     ];
     for (section, title, body, applies) in sections {
