@@ -8,7 +8,8 @@
 //!
 //! In turn: [`Phase::Startup`] doubles until the rate stays, a queue builds up or packets are lost in earnest; [`Phase::Drain`] empties the
 //! queue and sees the shortest round trip; [`Phase::Cruise`] holds the rate; [`Phase::Probe`] asks for a quarter more, and for
-//! more again as long as that is delivered; [`Phase::Drain`], or [`Phase::Yield`] where others keep the queue full, gives it back; [`Phase::Measure`] halves the window for a moment if the shortest round trip was not seen for long.
+//! more again as long as that is delivered; [`Phase::Drain`], or [`Phase::Yield`] where others keep the queue full, gives it back;
+//! [`Phase::Measure`] halves the window for a moment if the shortest round trip was not seen for long.
 
 mod resume;
 
