@@ -154,6 +154,11 @@ impl Bbr {
     }
 
     /// What fills the path so many times, in whole bursts of segments.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "gains are positive and small"
+    )]
     fn inflight(&self, gain: f64) -> u64 {
         (gain * self.path() as f64) as u64 + 3 * 8 * PACKET_BYTES
     }
