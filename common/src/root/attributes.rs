@@ -71,15 +71,6 @@ impl Dir {
         Target::Named(self.fd(), name).read(namespaces)
     }
 
-    /// Whether the file `name` has neither special mode bits nor extended attributes, whatever of these is seen otherwise: not an access
-    /// control list either, but the label that a security module gives to each file.
-    pub fn is_plain_file(&self, name: Name<'_>) -> io::Result<bool> {
-        let stat = rustix::fs::statat(self.fd(), name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW)?;
-        let names = Target::Named(self.fd(), name).names()?;
-        let mut names = names.split(|&byte| byte == 0);
-        Ok(stat.st_mode & 0o7000 == 0 && names.all(|name| name.is_empty() || name == b"security.selinux"))
-    }
-
     /// As [`Self::xattrs`], of the directory itself.
     pub fn xattrs_self(&self, namespaces: Namespaces) -> io::Result<Vec<Xattr>> {
         Target::Open(self.fd()).read(namespaces)

@@ -25,7 +25,6 @@ mod fresh;
 mod items;
 mod landing;
 mod links;
-mod moved;
 mod pending;
 mod planner;
 mod rebuild;
@@ -69,7 +68,6 @@ use fresh::Fresh;
 use items::Items;
 use landing::Landing;
 use links::Links;
-use moved::Moved;
 use pending::Pending;
 use receipts::Receipts;
 use replaced::Replaced;
@@ -110,7 +108,6 @@ struct Shared {
     extraneous: Extraneous,
     told: Told,
     links: Links,
-    moved: Moved,
     items: Items,
     control: Sender<DestinationMessage>,
     tally: Arc<Tally>,
@@ -250,7 +247,6 @@ pub(super) async fn run(
         extraneous: Extraneous::default(),
         told: Told::default(),
         links: Links::default(),
-        moved: Moved::default(),
         control,
         tally: tally.clone(),
         named: Named::default(),

@@ -14,7 +14,6 @@ mod faults;
 mod goodbye;
 mod mirroring;
 mod model;
-mod moved;
 mod moving;
 mod pair;
 mod peers;

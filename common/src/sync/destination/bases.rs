@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
-use super::{Shared, moved::Moving};
+use super::Shared;
 use crate::{
     delta::{self, Cuts, Signature, Signer},
     limits::{self, CHUNK_BYTES},
@@ -28,8 +28,6 @@ pub(super) enum Candidate {
     Own,
     /// Another one, by its path below the root.
     Other(RelPath),
-    /// Another one, which most likely has only been renamed.
-    Moving(Moving),
     /// What an interrupted sync has left of the new file, and after it the old one, if it has one.
     Partial { key: PartialKey, own: bool },
 }
@@ -344,12 +342,10 @@ fn sign(shared: &Shared, index: u32, candidate: Candidate, telling: Telling) -> 
     let new_size = shared.tree.read().expect("no holder panics").size(index);
     let is_held = match candidate {
         Candidate::Own => size > CHUNK_BYTES && telling == Telling::Chunks,
-        Candidate::Moving(_) => false,
         Candidate::Other(_) | Candidate::Partial { .. } => true,
     };
-    // Which is asked before the candidate is given away.
     let mark = match (telling, &files[..]) {
-        (Telling::Mark, [file]) => Some(mark(shared, (file, &stats[0]), &candidate, new_size)?),
+        (Telling::Mark, [file]) => Some(mark(shared, (file, &stats[0]), new_size)?),
         _ => None,
     };
     let basis = |told, is_whole, bytes, chunks, files: Vec<File>| {
@@ -377,14 +373,11 @@ fn sign(shared: &Shared, index: u32, candidate: Candidate, telling: Telling) -> 
 }
 
 /// The mark of a file for a new one of `new_size` bytes.
-fn mark(
-    shared: &Shared,
-    (file, stat): (&File, &Stat),
-    candidate: &Candidate,
-    new_size: u64,
-) -> io::Result<Mark> {
+fn mark(shared: &Shared, (file, stat): (&File, &Stat), new_size: u64) -> io::Result<Mark> {
+    // What the source will remove is read.
     if stat.size == new_size
-        && let Some(hash) = remembered(shared, stat, candidate)
+        && !shared.options.remove_source
+        && let Some(hash) = shared.landing.destination().hashes.get(stat)
     {
         return Ok(Mark::Whole(hash));
     }
@@ -394,18 +387,6 @@ fn mark(
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(Mark::Sample(blake3::hash(&buffer.bytes).into()))
-}
-
-/// The remembered hash of a candidate.
-fn remembered(shared: &Shared, stat: &Stat, candidate: &Candidate) -> Option<[u8; 32]> {
-    // What the source will remove is read.
-    if shared.options.remove_source {
-        return None;
-    }
-    match candidate {
-        Candidate::Moving(moving) => moving.hash(stat),
-        _ => shared.landing.destination().hashes.get(stat),
-    }
 }
 
 /// The hash of a file as it is read now, which is remembered.
@@ -449,9 +430,6 @@ fn open(shared: &Shared, index: u32, candidate: &Candidate) -> io::Result<Vec<Fi
         Candidate::Other(path) => {
             let (parent, name) = path.split_last().ok_or(io::ErrorKind::IsADirectory)?;
             vec![shared.landing.root().dir(&parent)?.open_file(name)?]
-        }
-        Candidate::Moving(moving) => {
-            vec![shared.landing.staging()?.dir().open_file(moving.temp.as_name())?]
         }
         Candidate::Partial { key, own } => {
             let partial = shared.landing.open_partial(key)?;

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::{Shared, attributes, backup::Backup, extraneous, fresh, items, links, moved, receipts};
+use super::{Shared, attributes, backup::Backup, extraneous, fresh, items, links, receipts};
 use crate::{
     entry::Kind,
     limits,
@@ -279,9 +279,6 @@ pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     landing.forget_partials();
     landing.remove_staging();
     extraneous::remove(shared);
-    moved::part(shared);
-    // Which may have needed one once more.
-    landing.remove_staging();
     items::flush(shared);
     fresh::remember(shared);
     receipts::flush(shared);

@@ -19,7 +19,6 @@ use super::{
     decoder::Decoder,
     duplicates::Duplicate,
     items,
-    moved::Moving,
     rebuild::{self, BASIS_CHANGED, BASIS_UNREADABLE, MISFIT},
 };
 use crate::{
@@ -325,11 +324,6 @@ impl Writer<'_> {
             return Err(UNWANTED);
         }
         let basis = shared.bases.get(index).ok_or(UNWANTED)?;
-        if let Candidate::Moving(moving) = &basis.candidate
-            && basis.is_likely()
-        {
-            return self.take_over(index, (&basis, moving), hash);
-        }
         if basis.candidate != Candidate::Own || !basis.is_whole {
             return self.copy(index, &basis, hash);
         }
@@ -398,39 +392,6 @@ impl Writer<'_> {
         if let Candidate::Partial { key, .. } = &basis.candidate {
             self.shared.landing.remove_partial(key);
         }
-    }
-
-    /// Gives a file that has only been renamed its new name.
-    fn take_over(
-        &self,
-        index: u32,
-        (basis, moving): (&Basis, &Moving),
-        hash: &[u8; 32],
-    ) -> Result<(), SyncError> {
-        let shared = self.shared;
-        match self.is_still((index, basis), moving, hash) {
-            Ok(true) => {}
-            // A copy is checked as it is made.
-            _ => return self.copy(index, basis, hash),
-        }
-        shared.tally.bytes_copied.fetch_add(basis.len(), Relaxed);
-        shared.moved.note(index, moving, *hash);
-        self.arrived(Written { index, temp: Some(moving.temp), bytes: basis.len(), hash: Some(*hash) });
-        Ok(())
-    }
-
-    /// Whether a file under its second name has this hash, and is as it was when it got that.
-    fn is_still(&self, (index, basis): (u32, &Basis), moving: &Moving, hash: &[u8; 32]) -> io::Result<bool> {
-        let shared = self.shared;
-        if !basis.has(shared, index, hash)? {
-            return Ok(false);
-        }
-        let staging = shared.landing.staging()?;
-        if shared.options.durability == Durability::File {
-            shared.tally.timed(Stage::Sync, || staging.dir().open_file(moving.temp.as_name())?.sync())?;
-        }
-        let stat = staging.dir().stat(moving.temp.as_name())?;
-        Ok(stat.size == basis.len() && stat.metadata == self.listed(index))
     }
 
     /// Makes a file of another one that is here.

@@ -15,10 +15,7 @@ use crate::{
     limits,
     path::{Name, RelPath},
     root::EntryType,
-    sync::destination::{
-        bases::{Candidate, Telling},
-        moved,
-    },
+    sync::destination::bases::{Candidate, Telling},
     wire::sync::ListingEntry,
 };
 
@@ -36,26 +33,18 @@ type Children = HashMap<u32, Range<u32>>;
 /// so one that has the name as well comes first.
 #[derive(Default)]
 struct Here {
-    by_name: HashMap<(u64, Timestamp, Vec<u8>), Old>,
-    by_stamp: HashMap<(u64, Timestamp), Old>,
-}
-
-/// A file that is here and not what the listing says.
-#[derive(Clone)]
-struct Old {
-    path: RelPath,
-    /// Whether its name is given to another file by this sync, or taken away.
-    goes: bool,
+    by_name: HashMap<(u64, Timestamp, Vec<u8>), RelPath>,
+    by_stamp: HashMap<(u64, Timestamp), RelPath>,
 }
 
 impl Here {
-    fn add(&mut self, size: u64, mtime: Timestamp, old: Old) {
-        let Some((_, name)) = old.path.split_last() else { return };
-        self.by_name.insert((size, mtime, name.as_bytes().to_vec()), old.clone());
-        self.by_stamp.insert((size, mtime), old);
+    fn add(&mut self, size: u64, mtime: Timestamp, path: RelPath) {
+        let Some((_, name)) = path.split_last() else { return };
+        self.by_name.insert((size, mtime, name.as_bytes().to_vec()), path.clone());
+        self.by_stamp.insert((size, mtime), path);
     }
 
-    fn find(&self, size: u64, mtime: Timestamp, name: &[u8]) -> Option<&Old> {
+    fn find(&self, size: u64, mtime: Timestamp, name: &[u8]) -> Option<&RelPath> {
         self.by_name.get(&(size, mtime, name.to_vec())).or_else(|| self.by_stamp.get(&(size, mtime)))
     }
 }
@@ -70,9 +59,8 @@ impl Planner<'_> {
         let children = self.shared.tree.read().expect("no holder panics").children();
         let here = self.what_is_here(&children);
         // What is taken from elsewhere first: its candidate may itself be replaced as soon as something else is asked for.
-        // Of a log's generations the oldest first: what it replaces is left by then.
         let mut left = Vec::new();
-        for Seeking { index, own } in seeking.into_iter().rev() {
+        for Seeking { index, own } in seeking {
             let candidate =
                 self.same_stamp(&here, index).or_else(|| self.before_rotation(&children, index, own));
             match candidate {
@@ -82,7 +70,7 @@ impl Planner<'_> {
         }
         self.wants.tell(self.shared);
         self.shared.bases.settle_asked();
-        for (index, own) in left.into_iter().rev() {
+        for (index, own) in left {
             if own {
                 let size = self.shared.tree.read().expect("no holder panics").size(index);
                 let telling = Telling::of_growing(size, self.shared.replaced.size(index).unwrap_or_default());
@@ -95,18 +83,12 @@ impl Planner<'_> {
     }
 
     fn same_stamp(&self, here: &Here, index: u32) -> Option<(Candidate, Telling)> {
-        let (found, path) = {
-            let tree = self.shared.tree.read().expect("no holder panics");
-            let name = tree.name(index).map(Name::as_bytes).unwrap_or_default();
-            (here.find(tree.size(index), tree.metadata(index).mtime, name)?, tree.path(index).ok()?)
-        };
+        let tree = self.shared.tree.read().expect("no holder panics");
+        let name = tree.name(index).map(Name::as_bytes).unwrap_or_default();
+        let found = here.find(tree.size(index), tree.metadata(index).mtime, name)?;
+        let path = tree.path(index).ok().and_then(|path| self.shared.landing.path_below(&path).ok());
         // Its own old version is told as such, so that it can turn out to be the same.
-        if self.shared.landing.path_below(&path).ok()? == found.path {
-            return None;
-        }
-        let moving = if found.goes { moved::prepare(self.shared, index, &found.path) } else { None };
-        let candidate = moving.map_or_else(|| Candidate::Other(found.path.clone()), Candidate::Moving);
-        Some((candidate, Telling::Mark))
+        (path.as_ref() != Some(found)).then(|| (Candidate::Other(found.clone()), Telling::Mark))
     }
 
     /// For `app.log.1` what is here as `app.log`, for `.2` the `.1`, if it is shorter than the new file and has a name that now holds
@@ -148,7 +130,7 @@ impl Planner<'_> {
         let mut here = Here::default();
         for (index, size, mtime) in self.shared.replaced.all() {
             if let Some(path) = below(index) {
-                here.add(size, mtime, Old { path, goes: true });
+                here.add(size, mtime, path);
             }
         }
         // Directories to look into, what the listing has of them, and the names that it is about.
@@ -170,8 +152,7 @@ impl Planner<'_> {
                 };
                 match stat.entry_type {
                     EntryType::File if looked_at < limits::CANDIDATES_MAX => {
-                        let goes = self.shared.options.delete.is_asked();
-                        here.add(stat.size, stat.metadata.mtime, Old { path, goes });
+                        here.add(stat.size, stat.metadata.mtime, path);
                         looked_at += 1;
                     }
                     EntryType::Directory => directories.push((path, &nothing, None)),
