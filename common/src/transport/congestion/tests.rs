@@ -105,7 +105,7 @@ fn a_short_queue_costs_little_of_the_rate_and_few_packets() {
 fn a_short_path_is_filled_and_its_queue_not_overrun() {
     for queue in [0.25, 1.0, 4.0] {
         let (outcome, share) = alone(mbit(1_000, 1, 0.0, queue), 256 * MEBIBYTE);
-        assert!(share >= 0.95, "queue {queue}: {share:.3} of the rate");
+        assert!(share >= 0.94, "queue {queue}: {share:.3} of the rate");
         assert!(outcome.drop_share() <= 0.02, "queue {queue}: {:.4} dropped", outcome.drop_share());
     }
 }
