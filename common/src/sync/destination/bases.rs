@@ -89,9 +89,19 @@ impl Default for Bases {
     }
 }
 
+/// A wanted file whose candidate is to be read.
+#[derive(Debug)]
+struct Asked {
+    index: u32,
+    candidate: Candidate,
+    telling: Telling,
+    /// The candidate, where it is held open already: its name may have become another file's since. Not counted as held until it is read.
+    files: Option<Arc<[File]>>,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    asked: VecDeque<(u32, Candidate, Telling)>,
+    asked: VecDeque<Asked>,
     told: HashMap<u32, Arc<Basis>>,
     /// Chunks of all that is told.
     chunks: usize,
@@ -115,7 +125,7 @@ const COMPARED_MAX: usize = 32_768;
 
 /// What a thread is to do.
 enum Next {
-    Sign(u32, Candidate, Telling),
+    Sign(Asked),
     /// Say what is ready: there is nothing to do, or no room for more.
     Tell,
     End,
@@ -126,7 +136,8 @@ impl Bases {
     pub(super) fn ask(&self, files: Vec<(u32, Candidate, Telling)>) {
         let mut state = self.state();
         if !state.is_aborted {
-            state.asked.extend(files);
+            let asked = |(index, candidate, telling)| Asked { index, candidate, telling, files: None };
+            state.asked.extend(files.into_iter().map(asked));
             self.changed.notify_all();
         }
     }
@@ -152,10 +163,11 @@ impl Bases {
     pub(super) fn differs(&self, index: u32) -> bool {
         let mut state = self.state();
         let told = state.told.get(&index).filter(|basis| basis.is_likely());
-        let Some(candidate) = told.map(|basis| basis.candidate.clone()) else { return false };
+        let Some(basis) = told else { return false };
+        let (candidate, files) = (basis.candidate.clone(), basis.files.clone());
         state.settle(index);
         if !state.is_aborted {
-            state.asked.push_back((index, candidate, Telling::Chunks));
+            state.asked.push_back(Asked { index, candidate, telling: Telling::Chunks, files });
         }
         self.changed.notify_all();
         true
@@ -192,10 +204,10 @@ impl Bases {
                 return if has_ready { Next::Tell } else { Next::End };
             }
             if state.has_room(self.open_max)
-                && let Some((index, candidate, telling)) = state.asked.pop_front()
+                && let Some(asked) = state.asked.pop_front()
             {
                 state.reading += 1;
-                return Next::Sign(index, candidate, telling);
+                return Next::Sign(asked);
             }
             if has_ready {
                 return Next::Tell;
@@ -262,9 +274,9 @@ pub(super) fn work(shared: &Shared) {
     let mut ready = Ready::default();
     loop {
         match shared.bases.next(!ready.is_empty()) {
-            Next::Sign(index, candidate, telling) => {
-                let signed = sign(shared, index, candidate, telling);
-                ready.add(index, signed, &shared.bases);
+            Next::Sign(asked) => {
+                let index = asked.index;
+                ready.add(index, sign(shared, asked), &shared.bases);
                 if ready.bytes >= limits::SIGNATURES_BYTES_TARGET {
                     ready.tell(shared);
                 }
@@ -334,8 +346,12 @@ enum Signed {
 }
 
 /// Takes the mark of a candidate, or reads it to its end.
-fn sign(shared: &Shared, index: u32, candidate: Candidate, telling: Telling) -> io::Result<(Signed, Basis)> {
-    let files = open(shared, index, &candidate)?;
+fn sign(shared: &Shared, asked: Asked) -> io::Result<(Signed, Basis)> {
+    let Asked { index, candidate, telling, files } = asked;
+    let files = match files {
+        Some(files) => files,
+        None => open(shared, index, &candidate)?.into(),
+    };
     let began = shared.landing.destination().hashes.begin();
     let stats: Vec<Stat> = files.iter().map(File::stat).collect::<io::Result<_>>()?;
     let size = stats.iter().map(|stat| stat.size).sum();
@@ -348,8 +364,8 @@ fn sign(shared: &Shared, index: u32, candidate: Candidate, telling: Telling) -> 
         (Telling::Mark, [file]) => Some(mark(shared, (file, &stats[0]), new_size)?),
         _ => None,
     };
-    let basis = |told, is_whole, bytes, chunks, files: Vec<File>| {
-        let files = is_held.then(|| files.into());
+    let basis = |told, is_whole, bytes, chunks, files: Arc<[File]>| {
+        let files = is_held.then_some(files);
         Basis { candidate, told, is_whole, bytes, files, chunks, is_large: new_size > CHUNK_BYTES }
     };
     if let Some(mark) = mark {
@@ -358,7 +374,7 @@ fn sign(shared: &Shared, index: u32, candidate: Candidate, telling: Telling) -> 
     let mut signer = Signer::new(Cuts::for_size(size));
     let mut bytes = Vec::with_capacity(files.len());
     let mut read = 0;
-    for file in &files {
+    for file in &*files {
         read += read_all(shared, file, |bytes| signer.add(bytes))?;
         bytes.push(signer.end_file() - bytes.iter().sum::<u64>());
     }
