@@ -26,7 +26,7 @@ use crate::{
     gateway::{self, Gateway, State},
     ground::Ground,
     link::{self, Link, Passage, Passages},
-    record::{Machine, Sharing},
+    record::Sharing,
     report::{
         self, Directory,
         sharing::{self, WARM_UP_SECONDS},
@@ -71,11 +71,7 @@ pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
     options.links.iter().try_for_each(link::expect_below_ceiling)?;
     let work = Work::begin(&options.place)?;
     let binaries = Binaries::build(work.nursery())?;
-    let directory = options
-        .report
-        .as_ref()
-        .map(|(label, parent)| Directory::create(parent, label, &Machine::read(options.command.clone())?))
-        .transpose()?;
+    let directory = Directory::asked_for(options.report.as_ref(), &options.command)?;
     let mut rows = directory.as_ref().map(Directory::append).transpose()?;
     for heading in [
         ["link", "congestion", "beside", "share", "swarm", "tcp", "dropped", "dropped"],

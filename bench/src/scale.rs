@@ -19,7 +19,7 @@ use crate::{
     figures::{grouped, megabytes},
     ground::Ground,
     peer::{Description, Mode, Site, Transfer},
-    record::{Growth, Machine},
+    record::Growth,
     report::{self, Directory},
     verify::Snapshot,
     work::Work,
@@ -56,11 +56,7 @@ pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
             .with_context(|| format!("failed to make room for {} files", grouped(size.get())))?;
     }
     let binaries = Binaries::build(work.nursery())?;
-    let directory = options
-        .report
-        .as_ref()
-        .map(|(label, parent)| Directory::create(parent, label, &Machine::read(options.command.clone())?))
-        .transpose()?;
+    let directory = Directory::asked_for(options.report.as_ref(), &options.command)?;
     let mut rows = directory.as_ref().map(Directory::append).transpose()?;
     let ground = Ground::loopback(work.nursery())?;
     writeln!(out, "{:>9} {:>9} {:>4}  {:>8}  {:>10}  {:>10}", "files", "", "", "s", "client", "server")?;

@@ -25,6 +25,13 @@ pub struct Directory {
 }
 
 impl Directory {
+    /// The directory of a report with this label below this one, if one is asked for, of what `command` measures on this machine.
+    pub(crate) fn asked_for(report: Option<&(String, PathBuf)>, command: &str) -> Result<Option<Self>> {
+        let create =
+            |(label, out): &(String, PathBuf)| Self::create(out, label, &Machine::read(command.to_owned())?);
+        report.map(create).transpose()
+    }
+
     /// Makes `<out>/<date>-<label>`, or adds to it if it is ours: then the machine is the new one, with the commands and the peers of both.
     pub fn create(out: &Path, label: &str, machine: &Machine) -> Result<Self> {
         ensure!(
