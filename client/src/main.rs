@@ -15,6 +15,7 @@ use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use exit::Exit;
+use swarmwire_common::{heap, root::descriptors};
 use tracing_subscriber::EnvFilter;
 
 /// How long threads that a broken-off sync leaves behind may clean up. They look up between two pieces of a file.
@@ -22,7 +23,8 @@ const CLEANUP_TIME_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    swarmwire_common::root::descriptors::raise_limit();
+    descriptors::raise_limit();
+    heap::keep_freed();
     log_to_stderr();
     let exit = run(cli).unwrap_or_else(|err| {
         let exit = Exit::of(&err);

@@ -2,8 +2,8 @@
 //!
 //! The pure half (`path`, `entry`, `filter`, `hash`, `delta`, `zeros`, `codec`, `wire`, `limits`) turns bytes into values and decides; it knows no
 //! clock, file system, socket or randomness. The other half acts: `root` is the only way to the trees on the disk, `hashes` keeps a
-//! file of its own beside them, `transport` the
-//! only place that builds QUIC configuration, `channel` puts frames on a stream, and `sync` moves a tree.
+//! file of its own beside them, `heap` tunes the allocator, `transport` is the only place that builds QUIC configuration, `channel` puts
+//! frames on a stream, and `sync` moves a tree.
 //!
 //! Nothing here prints, and nothing here decides who may do what: that is the gateway's (`server::grants`).
 
@@ -15,6 +15,7 @@ pub mod escape;
 pub mod filter;
 pub mod hash;
 pub mod hashes;
+pub mod heap;
 pub mod limits;
 pub mod path;
 pub mod root;

@@ -10,7 +10,7 @@ mod logging;
 use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use swarmwire_common::{limits, root::descriptors};
+use swarmwire_common::{heap, limits, root::descriptors};
 
 use crate::{cli::Cli, config::UsageError};
 
@@ -23,6 +23,7 @@ const CLEANUP_TIME_MAX: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     let cli = Cli::parse();
     descriptors::raise_limit();
+    heap::keep_freed();
     // One thread for the endpoint and the conversations; file work runs on blocking threads beside it.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
