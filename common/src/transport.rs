@@ -6,13 +6,14 @@ mod congestion;
 mod goodbye;
 mod memory;
 mod room;
+mod route;
 mod socket;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, Runtime,
-    ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    ClientConfig, ConnectError, Connecting, Connection, Endpoint, EndpointConfig, IdleTimeout,
+    MtuDiscoveryConfig, Runtime, ServerConfig, TokioRuntime, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -32,7 +33,7 @@ pub fn bind_gateway(
     congestion: Congestion,
 ) -> Result<Endpoint, TransportError> {
     let config = server_config(tls, congestion)?;
-    endpoint(Some(config), address)
+    endpoint(Some(config), address, limits::DATAGRAM_BYTES_MAX)
 }
 
 /// The configuration of incoming connections, which have the window of a stranger until [`widen`]; an endpoint that listens can be
@@ -42,7 +43,7 @@ pub fn server_config(
     congestion: Congestion,
 ) -> Result<ServerConfig, TransportError> {
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    let mut transport = transport_config(congestion);
+    let mut transport = transport_config(congestion, limits::DATAGRAM_BYTES_MAX);
     transport
         .receive_window(VarInt::from_u32(limits::STRANGER_WINDOW_BYTES))
         .max_concurrent_bidi_streams(VarInt::from_u32(limits::CHANNELS_OFFERED));
@@ -53,9 +54,9 @@ pub fn server_config(
 /// Gives a connection the windows that its path needs, once it is known whose it is. They follow from the round trip as it is now, after
 /// the handshake, so a short path holds no more memory for the sake of long ones.
 pub fn widen(connection: &Connection) {
-    let window = window_bytes(connection.rtt());
-    connection.set_receive_window(VarInt::from_u32(window));
-    connection.set_send_window(u64::from(window).max(limits::SEND_WINDOW_BYTES));
+    let rtt = connection.rtt();
+    connection.set_receive_window(VarInt::from_u32(window_bytes(rtt)));
+    connection.set_send_window(send_window_bytes(rtt));
 }
 
 /// Data streams that fill the window of a connection with this round trip, but for what is left for control.
@@ -69,47 +70,65 @@ pub(crate) fn data_streams(rtt: Duration) -> usize {
 
 /// Bytes that the streams of a connection may be ahead of their readers.
 fn window_bytes(rtt: Duration) -> u32 {
-    let path = u128::from(limits::PATH_RATE_BYTES) * rtt.as_micros() / 1_000_000;
-    let window = path * u128::from(limits::WINDOW_ROUND_TRIPS);
-    u32::try_from(window)
-        .unwrap_or(u32::MAX)
+    path_bytes(rtt)
+        .saturating_mul(limits::WINDOW_ROUND_TRIPS)
         .clamp(limits::CONNECTION_WINDOW_BYTES, limits::CONNECTION_WINDOW_BYTES_MAX)
 }
 
-/// Binds a dialling endpoint on a port of the system's choice, of the family of `remote`.
-pub fn bind_controller(remote: SocketAddr) -> Result<Endpoint, TransportError> {
+/// Bytes that may be written and not yet acknowledged.
+fn send_window_bytes(rtt: Duration) -> u64 {
+    let window = path_bytes(rtt)
+        .saturating_mul(limits::SEND_WINDOW_ROUND_TRIPS)
+        .clamp(limits::SEND_WINDOW_BYTES, limits::CONNECTION_WINDOW_BYTES_MAX);
+    u64::from(window)
+}
+
+/// Bytes on their way at `PATH_RATE_BYTES`.
+fn path_bytes(rtt: Duration) -> u32 {
+    let path = u128::from(limits::PATH_RATE_BYTES) * rtt.as_micros() / 1_000_000;
+    u32::try_from(path).unwrap_or(u32::MAX)
+}
+
+/// Begins a connection to `remote` from a port of the system's choice, on an endpoint of its own. Must be called within a tokio runtime, which
+/// then drives the endpoint. The handshake fails unless the gateway's certificate satisfies `tls`; no name is compared.
+pub fn dial(
+    remote: SocketAddr,
+    tls: rustls::ClientConfig,
+    congestion: Congestion,
+) -> Result<(Endpoint, Connecting), DialError> {
+    /// The name in the TLS handshake. Gateways have one certificate and are known by its key, so the name says nothing, and the host's own is
+    /// nobody's business on the way.
+    const SERVER_NAME: &str = "swarmwire";
     let local = match remote {
         SocketAddr::V4(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
         SocketAddr::V6(_) => SocketAddr::from(([0u16; 8], 0)),
     };
-    endpoint(None, local)
+    let datagram_bytes = route::datagram_bytes(remote);
+    let mut config =
+        ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).map_err(TransportError::from)?));
+    config.transport_config(Arc::new(transport_config(congestion, datagram_bytes)));
+    let endpoint = endpoint(None, local, datagram_bytes)?;
+    let connecting = endpoint.connect_with(config, remote, SERVER_NAME)?;
+    Ok((endpoint, connecting))
 }
 
-/// The configuration of one outgoing connection.
-pub fn client_config(
-    tls: rustls::ClientConfig,
-    congestion: Congestion,
-) -> Result<ClientConfig, TransportError> {
-    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport_config(congestion)));
-    Ok(config)
-}
-
-fn endpoint(config: Option<ServerConfig>, local: SocketAddr) -> Result<Endpoint, TransportError> {
+/// An endpoint that takes datagrams of up to `datagram_bytes`, as it tells each peer.
+fn endpoint(
+    config: Option<ServerConfig>,
+    local: SocketAddr,
+    datagram_bytes: u16,
+) -> Result<Endpoint, TransportError> {
+    let mut taking = EndpointConfig::default();
+    taking.max_udp_payload_size(datagram_bytes).expect("never below the minimum of 1,200");
     let runtime = Arc::new(TokioRuntime);
     let socket = BoundedSocket::new(runtime.wrap_udp_socket(udp_socket(local)?)?);
-    Ok(Endpoint::new_with_abstract_socket(endpoint_config(), config, Arc::new(socket), runtime)?)
+    Ok(Endpoint::new_with_abstract_socket(taking, config, Arc::new(socket), runtime)?)
 }
 
-fn endpoint_config() -> EndpointConfig {
-    let mut config = EndpointConfig::default();
-    config.max_udp_payload_size(limits::DATAGRAM_BYTES_MAX).expect("a constant above the minimum of 1,200");
-    config
-}
-
-fn transport_config(congestion: Congestion) -> TransportConfig {
+/// `datagram_bytes` are the largest that are tried.
+fn transport_config(congestion: Congestion, datagram_bytes: u16) -> TransportConfig {
     let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(limits::DATAGRAM_BYTES_MAX);
+    discovery.upper_bound(datagram_bytes);
     let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("a constant below 2^62 ms");
     let mut config = TransportConfig::default();
     config
@@ -120,7 +139,7 @@ fn transport_config(congestion: Congestion) -> TransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(limits::DATA_STREAMS_OFFERED))
         .stream_receive_window(VarInt::from_u32(limits::STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES))
-        .send_window(limits::SEND_WINDOW_BYTES)
+        .send_window(u64::from(limits::SEND_WINDOW_BYTES))
         .initial_mtu(limits::DATAGRAM_BYTES_INITIAL)
         .mtu_discovery_config(Some(discovery))
         .datagram_receive_buffer_size(None)
@@ -159,22 +178,38 @@ pub enum TransportError {
     Tls(#[from] NoInitialCipherSuite),
 }
 
+/// Why no connection was begun.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// There is no endpoint to dial from.
+    #[error(transparent)]
+    Endpoint(#[from] TransportError),
+    /// The address cannot be dialled.
+    #[error(transparent)]
+    Address(#[from] ConnectError),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn windows_and_streams_grow_with_the_round_trip_and_only_then() {
-        for (ms, window, streams) in [
-            (0, limits::CONNECTION_WINDOW_BYTES, limits::DATA_STREAMS),
-            (20, limits::CONNECTION_WINDOW_BYTES, limits::DATA_STREAMS),
-            (40, 15_000_000, 5),
-            (100, 37_500_000, 15),
-            (150, limits::CONNECTION_WINDOW_BYTES_MAX, limits::DATA_STREAMS_MAX),
-            (60_000, limits::CONNECTION_WINDOW_BYTES_MAX, limits::DATA_STREAMS_MAX),
+        use limits::{
+            CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES_MAX, DATA_STREAMS, DATA_STREAMS_MAX,
+            SEND_WINDOW_BYTES,
+        };
+        for (ms, receive, send, streams) in [
+            (0, CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, DATA_STREAMS),
+            (20, CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, DATA_STREAMS),
+            (40, 15_000_000, SEND_WINDOW_BYTES, 5),
+            (100, 37_500_000, 25_000_000, 15),
+            (150, CONNECTION_WINDOW_BYTES_MAX, 37_500_000, DATA_STREAMS_MAX),
+            (60_000, CONNECTION_WINDOW_BYTES_MAX, CONNECTION_WINDOW_BYTES_MAX, DATA_STREAMS_MAX),
         ] {
             let rtt = Duration::from_millis(ms);
-            assert_eq!((window_bytes(rtt), data_streams(rtt)), (window, streams), "{ms} ms");
+            let windows = (window_bytes(rtt), send_window_bytes(rtt), data_streams(rtt));
+            assert_eq!(windows, (receive, u64::from(send), streams), "{ms} ms");
         }
     }
 }

@@ -56,7 +56,9 @@ fn prepare(site: &Site, transfer: &Transfer, compress: &str) -> Result<Prepared>
         },
     );
     let mut client = state.swarm();
-    client.args(["sync", "--quiet", "--durability", if transfer.durable { "batch" } else { "none" }]);
+    // A connection that is lost is no transfer.
+    client.args(["sync", "--quiet", "--retry", "0s", "--durability"]);
+    client.arg(if transfer.durable { "batch" } else { "none" });
     // An older build that a change is measured against never compresses, and does not know the option.
     if state.offers("--compress")? {
         client.args(["--compress", compress]);

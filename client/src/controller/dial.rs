@@ -6,7 +6,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use quinn::{ClientConfig, Connection, Endpoint};
+use quinn::{Connecting, Connection, Endpoint};
 use swarmwire_certs::{
     Identity,
     verify::{Observed, PinError, client_config},
@@ -25,10 +25,6 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Addresses of one host that are tried. Chosen, not measured: both families of a few interfaces.
 const ADDRESSES_MAX: usize = 8;
 
-/// The name in the TLS handshake. Gateways have one certificate and are known by its key, so the name says nothing, and the
-/// host's own is nobody's business on the way.
-const SERVER_NAME: &str = "swarmwire";
-
 pub(super) struct Dialled {
     pub(super) connection: Connection,
     pub(super) endpoint: Endpoint,
@@ -43,14 +39,18 @@ pub(super) async fn dial(
 ) -> Result<Dialled, ConnectError> {
     let deadline = Instant::now() + options.timeout;
     let silence = || ConnectError::NoAnswer { address: target.to_string(), within: options.timeout };
-    let mut attempts = JoinSet::new();
+    let mut attempts: JoinSet<Result<Dialled, ConnectError>> = JoinSet::new();
     let mut delay = Duration::ZERO;
     for address in resolve(target, deadline).await? {
-        let (config, observed) = configure(target, identity, options)?;
+        let (tls, observed) = client_config(identity, target.gateway, wire::ALPN, options.key_exchange)
+            .map_err(|err| local(target, &err))?;
         let target = target.clone();
         attempts.spawn(async move {
             sleep(delay).await;
-            attempt(&target, address, config, &observed).await
+            let (endpoint, connecting) =
+                transport::dial(address, tls, options.congestion).map_err(|err| local(&target, &err))?;
+            let connection = shake_hands(&target, connecting, &observed).await?;
+            Ok(Dialled { connection, endpoint, address })
         });
         delay += ATTEMPT_DELAY;
     }
@@ -74,35 +74,20 @@ async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, 
     Ok(addresses.take(ADDRESSES_MAX).collect())
 }
 
-fn configure(
-    target: &Target,
-    identity: &Identity,
-    options: ConnectOptions,
-) -> Result<(ClientConfig, Observed), ConnectError> {
-    let fail = |reason| ConnectError::Local { address: target.to_string(), reason };
-    let (tls, observed) = client_config(identity, target.gateway, wire::ALPN, options.key_exchange)
-        .map_err(|err| fail(err.to_string()))?;
-    let config = transport::client_config(tls, options.congestion).map_err(|err| fail(err.to_string()))?;
-    Ok((config, observed))
+/// Something on this side is in the way.
+fn local(target: &Target, err: &dyn std::error::Error) -> ConnectError {
+    ConnectError::Local { address: target.to_string(), reason: err.to_string() }
 }
 
-async fn attempt(
+async fn shake_hands(
     target: &Target,
-    address: SocketAddr,
-    config: ClientConfig,
+    connecting: Connecting,
     observed: &Observed,
-) -> Result<Dialled, ConnectError> {
-    let fail = |reason| ConnectError::Local { address: target.to_string(), reason };
-    let endpoint = transport::bind_controller(address).map_err(|err| fail(err.to_string()))?;
-    let connecting =
-        endpoint.connect_with(config, address, SERVER_NAME).map_err(|err| fail(err.to_string()))?;
-    match connecting.await {
-        Ok(connection) => Ok(Dialled { connection, endpoint, address }),
-        Err(err) => Err(match observed.rejection() {
-            Some(rejection) => from_rejection(target, &rejection),
-            None => ConnectError::from_handshake(target.to_string(), err),
-        }),
-    }
+) -> Result<Connection, ConnectError> {
+    connecting.await.map_err(|err| match observed.rejection() {
+        Some(rejection) => from_rejection(target, &rejection),
+        None => ConnectError::from_handshake(target.to_string(), err),
+    })
 }
 
 /// Our own verifier refused what the gateway presented.

@@ -76,6 +76,15 @@ impl Dir {
         Target::Open(self.fd()).read(namespaces)
     }
 
+    /// Whether the file `name` has neither special mode bits nor extended attributes, whatever of these is seen otherwise: not an access
+    /// control list either, but the label that a security module gives to each file.
+    pub fn is_plain_file(&self, name: Name<'_>) -> io::Result<bool> {
+        let stat = rustix::fs::statat(self.fd(), name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+        let names = Target::Named(self.fd(), name).names()?;
+        let mut names = names.split(|&byte| byte == 0);
+        Ok(stat.st_mode & 0o7000 == 0 && names.all(|name| name.is_empty() || name == b"security.selinux"))
+    }
+
     /// Sets the owner of `name` itself.
     pub fn set_owner(&self, name: Name<'_>, owner: Owner) -> io::Result<()> {
         self.pass(DiskOp::SetMetadata, name)?;

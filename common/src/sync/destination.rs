@@ -25,6 +25,7 @@ mod fresh;
 mod items;
 mod landing;
 mod links;
+mod moved;
 mod pending;
 mod planner;
 mod rebuild;
@@ -68,6 +69,7 @@ use fresh::Fresh;
 use items::Items;
 use landing::Landing;
 use links::Links;
+use moved::Moved;
 use pending::Pending;
 use receipts::Receipts;
 use replaced::Replaced;
@@ -108,6 +110,7 @@ struct Shared {
     extraneous: Extraneous,
     told: Told,
     links: Links,
+    moved: Moved,
     items: Items,
     control: Sender<DestinationMessage>,
     tally: Arc<Tally>,
@@ -247,6 +250,7 @@ pub(super) async fn run(
         extraneous: Extraneous::default(),
         told: Told::default(),
         links: Links::default(),
+        moved: Moved::default(),
         control,
         tally: tally.clone(),
         named: Named::default(),

@@ -48,7 +48,7 @@ fn plant(top: &Path) {
     }
 }
 
-fn append(path: &Path, bytes: &[u8]) {
+pub(crate) fn append(path: &Path, bytes: &[u8]) {
     OpenOptions::new().append(true).open(path).unwrap().write_all(bytes).unwrap();
 }
 
@@ -59,7 +59,7 @@ fn touch(path: &Path) {
 }
 
 /// Syncs `from` to `to`, asserts that all of it is there, and gives the content bytes that it took.
-async fn sync(pair: &Pair, from: &Path, to: &Path, options: SyncOptions) -> u64 {
+pub(crate) async fn sync(pair: &Pair, from: &Path, to: &Path, options: SyncOptions) -> u64 {
     let [sent, received] = pair.sync(source(from, None), destination(to, ""), options).await;
     assert!(sent.error.is_none() && received.error.is_none(), "{:?} {:?}", sent.error, received.error);
     assert_eq!(received.report.entries_failed, 0, "{:?}", received.report.failed);

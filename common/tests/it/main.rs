@@ -14,6 +14,7 @@ mod faults;
 mod goodbye;
 mod mirroring;
 mod model;
+mod moved;
 mod moving;
 mod pair;
 mod peers;

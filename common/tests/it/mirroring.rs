@@ -303,9 +303,9 @@ async fn a_listing_removes_nothing_beyond_the_directories_that_it_names() {
 
 /// Counts the changes and fails those in `failing`.
 #[derive(Debug)]
-struct Faults {
-    failing: std::ops::Range<usize>,
-    seen: Mutex<usize>,
+pub(crate) struct Faults {
+    pub(crate) failing: std::ops::Range<usize>,
+    pub(crate) seen: Mutex<usize>,
 }
 
 impl Gate for Faults {
@@ -316,7 +316,7 @@ impl Gate for Faults {
     }
 }
 
-async fn mirror_with(pair: &Pair, from: &Path, to: &Path, gate: Arc<dyn Gate>) -> Outcome {
+pub(crate) async fn mirror_with(pair: &Pair, from: &Path, to: &Path, gate: Arc<dyn Gate>) -> Outcome {
     let root = Arc::new(Root::open_gated(to, Some(gate)).unwrap());
     let place = Destination::open(root, RelPath::root(), true, true).unwrap();
     let [_, received] = pair.sync(source(from, None), place, deleting(Deletion::All)).await;

@@ -51,11 +51,9 @@ impl Pair {
             listening.set_server_config(Some(config.transport_config(Arc::new(other)).clone()));
         }
         let address = listening.local_addr().unwrap();
-        let dialling = transport::bind_controller(address).unwrap();
         let pin = gateway.fingerprint();
         let (tls, _) = verify::client_config(&controller, pin, wire::ALPN, KeyExchange::Classical).unwrap();
-        let config = transport::client_config(tls, congestion).unwrap();
-        let dial = dialling.connect_with(config, address, "gateway").unwrap();
+        let (dialling, dial) = transport::dial(address, tls, congestion).unwrap();
         let answer = async { listening.accept().await.unwrap().await.unwrap() };
         let (controller, gateway) = tokio::join!(dial, answer);
         transport::widen(&gateway);

@@ -125,10 +125,8 @@ impl Peer {
     pub(crate) async fn dial_with(key: &Key, target: Target, alpn: &[u8]) -> Result<Self, ConnectionError> {
         let (tls, _) =
             verify::client_config(&key.identity, target.fingerprint, alpn, KeyExchange::Classical).unwrap();
-        let endpoint = transport::bind_controller(target.address).unwrap();
-        let config = transport::client_config(tls, Congestion::default()).unwrap();
-        let connection = endpoint.connect_with(config, target.address, "gateway").unwrap().await?;
-        Ok(Self { connection, _endpoint: endpoint })
+        let (endpoint, connecting) = transport::dial(target.address, tls, Congestion::default()).unwrap();
+        Ok(Self { connection: connecting.await?, _endpoint: endpoint })
     }
 
     pub(crate) async fn open<R: Serialize + Sync>(

@@ -28,9 +28,6 @@ use tokio::time::timeout;
 
 use super::{Arguments, Incoming, Outgoing, PING_BYTES, Sample, blocking};
 
-/// The name in the handshake: gateways are known by their keys.
-const SERVER_NAME: &str = "swarmwire";
-
 /// How long the goodbye may take, as in the controller.
 const GOODBYE_TIME_MAX: Duration = Duration::from_millis(2);
 
@@ -58,9 +55,7 @@ impl Connection {
         let address = tokio::net::lookup_host((target.host.as_str(), target.port)).await?.next();
         let address = address.with_context(|| format!("{target} has no address"))?;
         let (tls, _) = verify::client_config(&identity, target.gateway, wire::ALPN, KeyExchange::default())?;
-        let endpoint = transport::bind_controller(address)?;
-        let config = transport::client_config(tls, Congestion::default())?;
-        let connecting = endpoint.connect_with(config, address, SERVER_NAME)?;
+        let (endpoint, connecting) = transport::dial(address, tls, Congestion::default())?;
         let inner = timeout(limits::CONNECT_TIMEOUT, connecting)
             .await
             .with_context(|| format!("no answer from {address}"))??;

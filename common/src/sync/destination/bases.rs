@@ -63,6 +63,8 @@ pub(super) struct Basis {
     /// Which.
     pub(super) candidate: Candidate,
     told: Told,
+    /// The file, or the first of two, when it was told.
+    pub(super) stat: Stat,
     /// Whether that is all of one file.
     pub(super) is_whole: bool,
     /// Bytes that were told of each file, from its start on.
@@ -366,7 +368,8 @@ fn sign(shared: &Shared, asked: Asked) -> io::Result<(Signed, Basis)> {
     };
     let basis = |told, is_whole, bytes, chunks, files: Arc<[File]>| {
         let files = is_held.then_some(files);
-        Basis { candidate, told, is_whole, bytes, files, chunks, is_large: new_size > CHUNK_BYTES }
+        let (stat, is_large) = (stats[0], new_size > CHUNK_BYTES);
+        Basis { candidate, told, stat, is_whole, bytes, files, chunks, is_large }
     };
     if let Some(mark) = mark {
         return Ok((Signed::Mark(mark), basis(Told::Mark(mark), true, vec![size], 0, files)));

@@ -18,7 +18,13 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Shared, backup, extraneous::clear_way, items, receipts};
+use super::{
+    Shared, backup,
+    extraneous::clear_way,
+    items,
+    moved::{self, Displaced},
+    receipts,
+};
 use crate::{
     limits,
     path::Name,
@@ -69,19 +75,24 @@ impl Committer {
 }
 
 fn commit_at_once(shared: &Shared, written: Written) {
-    let renamed = shared.tally.timed(Stage::Write, || rename(shared, written));
-    let dir = match renamed {
-        Ok(dir) => dir,
-        Err(err) => return fail(shared, written, &err),
-    };
-    if shared.options.durability == Durability::File {
-        match shared.tally.timed(Stage::Sync, || dir.sync()) {
-            Ok(()) => {
-                shared.tally.durable.fetch_add(u64::from(written.temp.is_some()), Relaxed);
-                receipts::add(shared, [written.index]);
-            }
-            Err(err) => shared.abort(lost(&err)),
+    shared.tally.timed(Stage::Write, || {
+        rename(shared, written, |written, renamed| match renamed {
+            Ok(dir) => renamed_at_once(shared, written, &dir),
+            Err(err) => fail(shared, written, &err),
+        });
+    });
+}
+
+fn renamed_at_once(shared: &Shared, written: Written, dir: &Dir) {
+    if shared.options.durability != Durability::File {
+        return;
+    }
+    match shared.tally.timed(Stage::Sync, || dir.sync()) {
+        Ok(()) => {
+            shared.tally.durable.fetch_add(u64::from(written.temp.is_some()), Relaxed);
+            receipts::add(shared, [written.index]);
         }
+        Err(err) => shared.abort(lost(&err)),
     }
 }
 
@@ -133,7 +144,7 @@ fn commit_batch(shared: &Shared, batch: &[Written]) -> io::Result<()> {
     let mut safe = Vec::new();
     shared.tally.timed(Stage::Write, || {
         for &written in batch {
-            match rename(shared, written) {
+            rename(shared, written, |written, given| match given {
                 Ok(dir) => {
                     renamed += u64::from(written.temp.is_some());
                     safe.push(written.index);
@@ -142,7 +153,7 @@ fn commit_batch(shared: &Shared, batch: &[Written]) -> io::Result<()> {
                     }
                 }
                 Err(err) => fail(shared, written, &err),
-            }
+            });
         }
     });
     shared.tally.timed(Stage::Sync, || {
@@ -159,23 +170,46 @@ fn commit_batch(shared: &Shared, batch: &[Written]) -> io::Result<()> {
 /// Directories up to which each is synced by itself; beyond it one `syncfs` is cheaper. Chosen, not measured.
 const DIRS_SYNCED_ONE_BY_ONE_MAX: usize = 16;
 
-/// Gives the file its name; gives the directory that it went into.
-fn rename(shared: &Shared, written: Written) -> io::Result<Arc<Dir>> {
+/// Gives the file its name, then what had that and has waited for it to be taken its new one, and so on. Tells `each` of every one, with the
+/// directory that it went into.
+pub(super) fn rename(shared: &Shared, written: Written, mut each: impl FnMut(Written, io::Result<Arc<Dir>>)) {
+    let mut next = Some(written);
+    while let Some(written) = next.take() {
+        let mut displaced = None;
+        let renamed = rename_one(shared, &written, &mut displaced);
+        match (displaced, &renamed) {
+            (Some(displaced), Ok(_)) => next = Some(displaced.written),
+            (Some(displaced), Err(_)) => moved::put_back(shared, displaced),
+            (None, _) => {}
+        }
+        each(written, renamed);
+    }
+}
+
+fn rename_one(shared: &Shared, written: &Written, displaced: &mut Option<Displaced>) -> io::Result<Arc<Dir>> {
+    let Some(temp) = written.temp else { return shared.parent_dir(written.index) };
+    *displaced = moved::displace(shared, written.index)?;
+    name(shared, written, (shared.landing.staging()?.dir(), temp.as_name()))
+}
+
+/// Gives the file `temp` of `from` the name that it has in the listing.
+pub(super) fn name(
+    shared: &Shared,
+    written: &Written,
+    (from, temp): (&Dir, Name<'_>),
+) -> io::Result<Arc<Dir>> {
     let dir = shared.parent_dir(written.index)?;
-    let Some(temp) = written.temp else { return Ok(dir) };
-    let staging = shared.landing.staging()?;
     let name = shared.name_of(written.index);
     let name = Name::new(&name).expect("listed as a name");
-    let temp = (&*staging, temp.as_name());
     let keep = || backup::keep(shared, &shared.path_of(written.index), (&dir, name));
-    match shared.replaced.rename(written.index, temp, (&dir, name), keep) {
+    match shared.replaced.rename(written.index, (from, temp), (&dir, name), keep) {
         // The whole file is here, so now what is in its way may go.
         Err(err) if err.kind() == io::ErrorKind::IsADirectory && written.index != 0 => {
             if !shared.options.delete.is_asked() {
                 return Err(err);
             }
             clear_way(shared, written.index, (&dir, name))?;
-            staging.dir().rename_new(temp.1, &dir, name)?;
+            from.rename_new(temp, &dir, name)?;
         }
         other => other?,
     }
@@ -188,7 +222,7 @@ fn rename(shared: &Shared, written: Written) -> io::Result<Arc<Dir>> {
     Ok(dir)
 }
 
-fn fail(shared: &Shared, written: Written, err: &io::Error) {
+pub(super) fn fail(shared: &Shared, written: Written, err: &io::Error) {
     let reason = match err.kind() {
         io::ErrorKind::IsADirectory => "a directory is in the way of the file".to_owned(),
         io::ErrorKind::AlreadyExists => {

@@ -19,7 +19,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::{Shared, backup, items};
+use super::{Shared, backup, items, moved};
 use crate::{
     entry::Metadata,
     limits,
@@ -224,6 +224,7 @@ impl Removal<'_> {
             (false, true) => backup::keep_directory(self.shared, path).and_then(|()| dir.remove_dir(name)),
             (false, false) => match backup::take(self.shared, path, (dir, name)) {
                 Ok(true) => Ok(()),
+                Ok(false) if moved::take_over(self.shared, path, (dir, name)) => Ok(()),
                 Ok(false) => dir.remove_file(name),
                 Err(err) => Err(err),
             },

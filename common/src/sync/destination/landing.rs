@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::{Shared, attributes, backup::Backup, extraneous, fresh, items, links, receipts};
+use super::{Shared, attributes, backup::Backup, extraneous, fresh, items, links, moved, receipts};
 use crate::{
     entry::Kind,
     limits,
@@ -277,8 +277,9 @@ pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     let landing = &shared.landing;
     links::make(shared);
     landing.forget_partials();
-    landing.remove_staging();
     extraneous::remove(shared);
+    moved::copy_left(shared);
+    landing.remove_staging();
     items::flush(shared);
     fresh::remember(shared);
     receipts::flush(shared);
@@ -299,7 +300,7 @@ pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     shared.tally.timed(Stage::Sync, landed).map_err(|err| {
         SyncError::Disk(format!("the destination cannot be made durable: {}", crate::root::describe(&err)))
     })?;
-    shared.tally.durable.fetch_add(shared.links.made(), Relaxed);
+    shared.tally.durable.fetch_add(shared.links.made() + shared.moved.late(), Relaxed);
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     entry::Timestamp,
     path::Name,
-    root::{Dir, Stat, staging::Staging},
+    root::{Dir, Stat},
 };
 
 /// By index; a file that is not here had nothing in its place.
@@ -73,29 +73,29 @@ impl Replaced {
         self.seen().iter().map(|(&index, seen)| (index, seen.size, seen.mtime)).collect()
     }
 
-    /// Gives the staged file `temp` the name `name` in `dir`, after `keep` has seen to what stands there. `EEXIST` when what stands there is not what was planned to be replaced.
+    /// Gives the file `temp` of `from` the name `name` in `dir`, after `keep` has seen to what stands there. `EEXIST` when what stands there is not what was planned to be replaced.
     pub(super) fn rename(
         &self,
         index: u32,
-        (staging, temp): (&Staging, Name<'_>),
+        (from, temp): (&Dir, Name<'_>),
         (dir, name): (&Dir, Name<'_>),
         keep: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
         let seen = self.seen().remove(&index);
         let Some(seen) = seen else {
-            return match staging.dir().rename_new(temp, dir, name) {
+            return match from.rename_new(temp, dir, name) {
                 Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
-                    Self::rename_if((staging, temp), (dir, name), |_| false, keep)
+                    Self::rename_if((from, temp), (dir, name), |_| false, keep)
                 }
                 other => other,
             };
         };
-        Self::rename_if((staging, temp), (dir, name), |now| self.is_still(&seen, now), keep)
+        Self::rename_if((from, temp), (dir, name), |now| self.is_still(&seen, now), keep)
     }
 
     /// Renames over what is there, if `is_planned` knows it, if it is gone, or if it is the file that is coming.
     fn rename_if(
-        (staging, temp): (&Staging, Name<'_>),
+        (from, temp): (&Dir, Name<'_>),
         (dir, name): (&Dir, Name<'_>),
         is_planned: impl FnOnce(&Seen) -> bool,
         keep: impl FnOnce() -> io::Result<()>,
@@ -103,18 +103,18 @@ impl Replaced {
         let now = match dir.stat(name) {
             Ok(stat) => Seen::of(&stat),
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
-                return staging.dir().rename_new(temp, dir, name);
+                return from.rename_new(temp, dir, name);
             }
             Err(err) => return Err(err),
         };
         if !is_planned(&now) {
-            let coming = Seen::of(&staging.dir().stat(temp)?);
+            let coming = Seen::of(&from.stat(temp)?);
             if (now.size, now.mtime) != (coming.size, coming.mtime) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
         }
         keep()?;
-        staging.dir().rename(temp, dir, name)
+        from.rename(temp, dir, name)
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<u32, Seen>> {

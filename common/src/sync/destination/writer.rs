@@ -18,7 +18,7 @@ use super::{
     commit::{Committer, Written},
     decoder::Decoder,
     duplicates::Duplicate,
-    items,
+    items, moved,
     rebuild::{self, BASIS_CHANGED, BASIS_UNREADABLE, MISFIT},
 };
 use crate::{
@@ -57,6 +57,19 @@ pub(super) fn write(shared: &Shared, queue: &Receiver<Work>, committer: &Committ
             return;
         }
     }
+}
+
+/// Makes the file `index`, under a temporary name, of `size` bytes of another one that have this hash.
+pub(super) fn copy(
+    shared: &Shared,
+    index: u32,
+    (from, size): (&File, u64),
+    hash: &[u8; 32],
+) -> io::Result<Written> {
+    let writer = Writer { shared, committer: &Committer::AtOnce };
+    let written = writer
+        .staged(index, writer.listed(index), size, |out| rebuild::copy(shared, (from, size), hash, out))?;
+    Ok(Written { hash: Some(*hash), ..written })
 }
 
 struct Writer<'a> {
@@ -324,6 +337,16 @@ impl Writer<'_> {
             return Err(UNWANTED);
         }
         let basis = shared.bases.get(index).ok_or(UNWANTED)?;
+        if let Candidate::Other(from) = &basis.candidate
+            && moved::wait(shared, index, from, (&basis, hash))
+        {
+            let tally = &shared.tally;
+            tally.bytes_copied.fetch_add(basis.len(), Relaxed);
+            tally.received.fetch_add(1, Relaxed);
+            tally.verified.fetch_add(1, Relaxed);
+            shared.settled(index);
+            return Ok(());
+        }
         if basis.candidate != Candidate::Own || !basis.is_whole {
             return self.copy(index, &basis, hash);
         }
@@ -422,7 +445,7 @@ impl Writer<'_> {
     fn duplicate(&self, duplicate: &Duplicate) {
         let shared = self.shared;
         let &Duplicate { index, of, .. } = duplicate;
-        let (metadata, bytes) = (self.listed(index), shared.tree.read().expect("no holder panics").size(of));
+        let bytes = shared.tree.read().expect("no holder panics").size(of);
         let copied = shared.tally.timed(Stage::Write, || {
             let from = match shared.duplicates.kept(of) {
                 Some(temp) => shared.landing.staging()?.dir().open_file(temp.as_name())?,
@@ -431,15 +454,13 @@ impl Writer<'_> {
                     shared.parent_dir(of)?.open_file(Name::new(&name).expect("listed as a name"))?
                 }
             };
-            self.staged(index, metadata, bytes, |out| {
-                rebuild::copy(shared, (&from, bytes), &duplicate.hash, out)
-            })
+            copy(shared, index, (&from, bytes), &duplicate.hash)
         });
         match copied {
             Ok(written) => {
                 shared.tally.received.fetch_add(1, Relaxed);
                 shared.tally.verified.fetch_add(1, Relaxed);
-                self.committer.commit(shared, Written { hash: Some(duplicate.hash), ..written });
+                self.committer.commit(shared, written);
             }
             Err(err) => {
                 let doing = format!("cannot be copied from `{}`, which is the same", shared.path_of(of));

@@ -33,18 +33,26 @@ type Children = HashMap<u32, Range<u32>>;
 /// so one that has the name as well comes first.
 #[derive(Default)]
 struct Here {
-    by_name: HashMap<(u64, Timestamp, Vec<u8>), RelPath>,
-    by_stamp: HashMap<(u64, Timestamp), RelPath>,
+    by_name: HashMap<(u64, Timestamp, Vec<u8>), Old>,
+    by_stamp: HashMap<(u64, Timestamp), Old>,
+}
+
+/// A file that is here and not what the listing says.
+#[derive(Clone)]
+struct Old {
+    path: RelPath,
+    /// Whether its name is given to another file by this sync, or taken away.
+    goes: bool,
 }
 
 impl Here {
-    fn add(&mut self, size: u64, mtime: Timestamp, path: RelPath) {
-        let Some((_, name)) = path.split_last() else { return };
-        self.by_name.insert((size, mtime, name.as_bytes().to_vec()), path.clone());
-        self.by_stamp.insert((size, mtime), path);
+    fn add(&mut self, size: u64, mtime: Timestamp, old: Old) {
+        let Some((_, name)) = old.path.split_last() else { return };
+        self.by_name.insert((size, mtime, name.as_bytes().to_vec()), old.clone());
+        self.by_stamp.insert((size, mtime), old);
     }
 
-    fn find(&self, size: u64, mtime: Timestamp, name: &[u8]) -> Option<&RelPath> {
+    fn find(&self, size: u64, mtime: Timestamp, name: &[u8]) -> Option<&Old> {
         self.by_name.get(&(size, mtime, name.to_vec())).or_else(|| self.by_stamp.get(&(size, mtime)))
     }
 }
@@ -88,7 +96,13 @@ impl Planner<'_> {
         let found = here.find(tree.size(index), tree.metadata(index).mtime, name)?;
         let path = tree.path(index).ok().and_then(|path| self.shared.landing.path_below(&path).ok());
         // Its own old version is told as such, so that it can turn out to be the same.
-        (path.as_ref() != Some(found)).then(|| (Candidate::Other(found.clone()), Telling::Mark))
+        if path.as_ref() == Some(&found.path) {
+            return None;
+        }
+        if found.goes {
+            self.shared.moved.expect(&found.path);
+        }
+        Some((Candidate::Other(found.path.clone()), Telling::Mark))
     }
 
     /// For `app.log.1` what is here as `app.log`, for `.2` the `.1`, if it is shorter than the new file and has a name that now holds
@@ -130,7 +144,7 @@ impl Planner<'_> {
         let mut here = Here::default();
         for (index, size, mtime) in self.shared.replaced.all() {
             if let Some(path) = below(index) {
-                here.add(size, mtime, path);
+                here.add(size, mtime, Old { path, goes: true });
             }
         }
         // Directories to look into, what the listing has of them, and the names that it is about.
@@ -152,7 +166,8 @@ impl Planner<'_> {
                 };
                 match stat.entry_type {
                     EntryType::File if looked_at < limits::CANDIDATES_MAX => {
-                        here.add(stat.size, stat.metadata.mtime, path);
+                        let goes = self.shared.options.delete.is_asked();
+                        here.add(stat.size, stat.metadata.mtime, Old { path, goes });
                         looked_at += 1;
                     }
                     EntryType::Directory => directories.push((path, &nothing, None)),
