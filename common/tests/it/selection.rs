@@ -22,11 +22,11 @@ use crate::{
     sync::{destination, options, source},
 };
 
-fn selection(wire: Wire) -> Arc<Selection> {
+pub(crate) fn selection(wire: Wire) -> Arc<Selection> {
     Arc::new(Selection::from_wire(wire).unwrap())
 }
 
-fn excluding(patterns: &[&str]) -> Wire {
+pub(crate) fn excluding(patterns: &[&str]) -> Wire {
     let rules = patterns.iter().map(|&pattern| Rule { takes: false, pattern: pattern.into() }).collect();
     Wire { rules, ..Wire::default() }
 }

@@ -119,9 +119,7 @@ fn collect(shared: &Shared, written: &Receiver<Written>) {
             }
         }
         if let Err(err) = commit_batch(shared, &batch) {
-            let reason = lost(&err);
-            batch.iter().for_each(|file| shared.fail(file.index, &reason.to_string()));
-            shared.abort(reason);
+            poison(shared, &batch, &err);
             return written.iter().for_each(|file| shared.fail(file.index, "an earlier barrier failed"));
         }
         batch.clear();
@@ -129,6 +127,23 @@ fn collect(shared: &Shared, written: &Receiver<Written>) {
         if matches!(next, Err(RecvTimeoutError::Disconnected)) {
             return;
         }
+    }
+}
+
+/// The disk has not kept what was written.
+fn poison(shared: &Shared, batch: &[Written], err: &io::Error) {
+    let reason = lost(err);
+    batch.iter().for_each(|file| shared.fail(file.index, &reason.to_string()));
+    shared.abort(reason);
+}
+
+/// Commits files that are left when the collector has ended, as the durability asks. Blocks.
+pub(super) fn all(shared: &Shared, left: &[Written]) {
+    if shared.options.durability != Durability::Batch {
+        return left.iter().for_each(|&written| commit_at_once(shared, written));
+    }
+    if let Err(err) = commit_batch(shared, left) {
+        poison(shared, left, &err);
     }
 }
 
@@ -179,7 +194,7 @@ pub(super) fn rename(shared: &Shared, written: Written, mut each: impl FnMut(Wri
         let renamed = rename_one(shared, &written, &mut displaced);
         match (displaced, &renamed) {
             (Some(displaced), Ok(_)) => next = Some(displaced.written),
-            (Some(displaced), Err(_)) => moved::put_back(shared, displaced),
+            (Some(displaced), Err(_)) => moved::put_back(shared, &displaced),
             (None, _) => {}
         }
         each(written, renamed);
@@ -187,29 +202,23 @@ pub(super) fn rename(shared: &Shared, written: Written, mut each: impl FnMut(Wri
 }
 
 fn rename_one(shared: &Shared, written: &Written, displaced: &mut Option<Displaced>) -> io::Result<Arc<Dir>> {
-    let Some(temp) = written.temp else { return shared.parent_dir(written.index) };
-    *displaced = moved::displace(shared, written.index)?;
-    name(shared, written, (shared.landing.staging()?.dir(), temp.as_name()))
-}
-
-/// Gives the file `temp` of `from` the name that it has in the listing.
-pub(super) fn name(
-    shared: &Shared,
-    written: &Written,
-    (from, temp): (&Dir, Name<'_>),
-) -> io::Result<Arc<Dir>> {
     let dir = shared.parent_dir(written.index)?;
+    let Some(temp) = written.temp else { return Ok(dir) };
+    let seen = shared.replaced.take(written.index);
+    *displaced = moved::displace(shared, written.index)?;
+    let staging = shared.landing.staging()?;
     let name = shared.name_of(written.index);
     let name = Name::new(&name).expect("listed as a name");
+    let temp = (staging.dir(), temp.as_name());
     let keep = || backup::keep(shared, &shared.path_of(written.index), (&dir, name));
-    match shared.replaced.rename(written.index, (from, temp), (&dir, name), keep) {
+    match shared.replaced.rename(seen, temp, (&dir, name), keep) {
         // The whole file is here, so now what is in its way may go.
         Err(err) if err.kind() == io::ErrorKind::IsADirectory && written.index != 0 => {
             if !shared.options.delete.is_asked() {
                 return Err(err);
             }
             clear_way(shared, written.index, (&dir, name))?;
-            from.rename_new(temp, &dir, name)?;
+            staging.dir().rename_new(temp.1, &dir, name)?;
         }
         other => other?,
     }

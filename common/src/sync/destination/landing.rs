@@ -279,6 +279,7 @@ pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     landing.forget_partials();
     extraneous::remove(shared);
     moved::copy_left(shared);
+    shared.take_fatal()?;
     landing.remove_staging();
     items::flush(shared);
     fresh::remember(shared);

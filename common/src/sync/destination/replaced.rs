@@ -27,7 +27,7 @@ pub(super) struct Replaced {
 
 /// Enough of an entry to know it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
+pub(super) struct Seen {
     inode: u64,
     size: u64,
     mtime: Timestamp,
@@ -73,15 +73,24 @@ impl Replaced {
         self.seen().iter().map(|(&index, seen)| (index, seen.size, seen.mtime)).collect()
     }
 
+    /// Whether what stands in the place of this file is still to be replaced.
+    pub(super) fn is_due(&self, index: u32) -> bool {
+        self.seen().contains_key(&index)
+    }
+
+    /// What is to be replaced by a file that is about to get its name.
+    pub(super) fn take(&self, index: u32) -> Option<Seen> {
+        self.seen().remove(&index)
+    }
+
     /// Gives the file `temp` of `from` the name `name` in `dir`, after `keep` has seen to what stands there. `EEXIST` when what stands there is not what was planned to be replaced.
     pub(super) fn rename(
         &self,
-        index: u32,
+        seen: Option<Seen>,
         (from, temp): (&Dir, Name<'_>),
         (dir, name): (&Dir, Name<'_>),
         keep: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
-        let seen = self.seen().remove(&index);
         let Some(seen) = seen else {
             return match from.rename_new(temp, dir, name) {
                 Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {

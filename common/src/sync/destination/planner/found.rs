@@ -16,7 +16,7 @@ use crate::{
     path::{Name, RelPath},
     root::EntryType,
     sync::destination::bases::{Candidate, Telling},
-    wire::sync::ListingEntry,
+    wire::sync::{Deletion, ListingEntry},
 };
 
 /// A wanted file for which something else than an old version of itself may be here.
@@ -41,7 +41,9 @@ struct Here {
 #[derive(Clone)]
 struct Old {
     path: RelPath,
-    /// Whether its name is given to another file by this sync, or taken away.
+    /// Its index, if its name is given to another file by this sync.
+    listed: Option<u32>,
+    /// Whether its name is deleted, or given to another file.
     goes: bool,
 }
 
@@ -100,7 +102,7 @@ impl Planner<'_> {
             return None;
         }
         if found.goes {
-            self.shared.moved.expect(&found.path);
+            self.shared.moved.expect(&found.path, found.listed);
         }
         Some((Candidate::Other(found.path.clone()), Telling::Mark))
     }
@@ -144,7 +146,7 @@ impl Planner<'_> {
         let mut here = Here::default();
         for (index, size, mtime) in self.shared.replaced.all() {
             if let Some(path) = below(index) {
-                here.add(size, mtime, Old { path, goes: true });
+                here.add(size, mtime, Old { path, listed: Some(index), goes: true });
             }
         }
         // Directories to look into, what the listing has of them, and the names that it is about.
@@ -153,6 +155,8 @@ impl Planner<'_> {
             Some((below(index)?, children.get(&index).unwrap_or(&nothing), self.names_of_change(index)))
         };
         let mut directories: Vec<_> = landing.directories().into_iter().filter_map(listed).collect();
+        // With a limit, what is deleted is not known before the end.
+        let deletes = self.shared.options.delete == Deletion::All;
         let mut looked_at = 0;
         while let Some((path, listed, names)) = directories.pop() {
             // What cannot be read now cannot serve either.
@@ -166,8 +170,7 @@ impl Planner<'_> {
                 };
                 match stat.entry_type {
                     EntryType::File if looked_at < limits::CANDIDATES_MAX => {
-                        let goes = self.shared.options.delete.is_asked();
-                        here.add(stat.size, stat.metadata.mtime, Old { path, goes });
+                        here.add(stat.size, stat.metadata.mtime, Old { path, listed: None, goes: deletes });
                         looked_at += 1;
                     }
                     EntryType::Directory => directories.push((path, &nothing, None)),
