@@ -114,6 +114,10 @@ pub const SIGNATURES_BYTES_TARGET: usize = 32 * 1024;
 /// enough for 40,000 renamed files a second over a round trip of 100 ms.
 pub const BASES_OPEN_MAX: usize = 4096;
 
+/// Bytes from which on a file that only changes its name keeps its inode. Smaller ones are copied sooner than all is looked at that a new file
+/// would not have: a rotation of 20,000 logs of 5 KB takes 1.2 times as long with them.
+pub const MOVED_BYTES_MIN: u64 = 32 * 1024;
+
 /// Files at the destination, of those that the source does not name, that are looked at as what a new file may have been: about 300 MB.
 pub const CANDIDATES_MAX: usize = 1024 * 1024;
 

@@ -101,7 +101,7 @@ impl Planner<'_> {
         if path.as_ref() == Some(&found.path) {
             return None;
         }
-        if found.goes {
+        if found.goes && tree.size(index) >= limits::MOVED_BYTES_MIN {
             self.shared.moved.expect(&found.path, found.listed);
         }
         Some((Candidate::Other(found.path.clone()), Telling::Mark))
@@ -115,7 +115,8 @@ impl Planner<'_> {
             let tree = shared.tree.read().expect("no holder panics");
             (tree.name(index)?.as_bytes().to_vec(), tree.size(index), tree.parent(index))
         };
-        let before = name_before(&name)?;
+        // What is compressed does not grow.
+        let before = name_before(&name).filter(|_| split_ending(&name).is_none())?;
         let before = Name::new(&before).ok()?;
         let stat = shared.parent_dir(index).ok()?.stat(before).ok()?;
         if stat.entry_type != EntryType::File || stat.size > size || stat.size == 0 {
@@ -188,8 +189,30 @@ impl Planner<'_> {
     }
 }
 
-/// What a log was called before it was rotated: `app.log` for `app.log.1` and `app.log-20261125`, `app.log.1` for `app.log.2`.
+/// Endings of logs that were compressed after an earlier rotation.
+const COMPRESSED: [&[u8]; 5] = [b".gz", b".xz", b".zst", b".bz2", b".lz4"];
+
+/// The ending of a compressed file, and its name without it.
+fn split_ending(name: &[u8]) -> Option<(&[u8], &[u8])> {
+    let ending = COMPRESSED.into_iter().find(|ending| name.ends_with(ending))?;
+    Some(name.split_at(name.len() - ending.len()))
+}
+
+/// What a log was called before it was rotated: `app.log` for `app.log.1` and `app.log-20261125`, `app.log.1` for `app.log.2`, and
+/// `app.log.1.gz` for `app.log.2.gz`.
 fn name_before(name: &[u8]) -> Option<Vec<u8>> {
+    if let Some((stem, ending)) = split_ending(name) {
+        // Before the first rotation it was not compressed, and so another file.
+        let before = plain_name_before(stem)?;
+        if !before.last()?.is_ascii_digit() {
+            return None;
+        }
+        return Some([&before, ending].concat());
+    }
+    plain_name_before(name)
+}
+
+fn plain_name_before(name: &[u8]) -> Option<Vec<u8>> {
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let (stem, number) = name.split_at(name.len() - digits);
     let number: u32 = std::str::from_utf8(number).ok()?.parse().ok()?;
@@ -221,6 +244,11 @@ mod tests {
             ("app.log.1", Some("app.log")),
             ("app.log.2", Some("app.log.1")),
             ("app.log.10", Some("app.log.9")),
+            ("app.log.10.gz", Some("app.log.9.gz")),
+            ("app.log.2.zst", Some("app.log.1.zst")),
+            ("app.log.1.gz", None),
+            ("app.log-20261125.gz", None),
+            ("app.log.gz", None),
             ("app.log-20261125", Some("app.log")),
             ("app.log", None),
             ("app.log.0", None),
