@@ -56,14 +56,15 @@ pub fn server_config(
 pub fn widen(connection: &Connection) {
     let rtt = connection.rtt();
     connection.set_receive_window(VarInt::from_u32(window_bytes(rtt)));
-    connection.set_send_window(send_window_bytes(rtt));
+    connection.set_send_window(u64::from(send_window_bytes(rtt)));
 }
 
-/// Data streams that fill the window of a connection with this round trip, but for what is left for control.
+/// Data streams that fill the send window of a connection with this round trip, but for what is left for control: where they fill all of it, a ping
+/// waits behind as many round trips as they are ahead.
 pub(crate) fn data_streams(rtt: Duration) -> usize {
     /// Windows of a stream that are left for control.
     const CONTROL_WINDOWS: usize = 2;
-    let streams = window_bytes(rtt) / limits::STREAM_WINDOW_BYTES;
+    let streams = send_window_bytes(rtt) / limits::STREAM_WINDOW_BYTES;
     let streams = usize::try_from(streams).expect("usize has 32 bits or more");
     (streams - CONTROL_WINDOWS).clamp(limits::DATA_STREAMS, limits::DATA_STREAMS_MAX)
 }
@@ -76,11 +77,10 @@ fn window_bytes(rtt: Duration) -> u32 {
 }
 
 /// Bytes that may be written and not yet acknowledged.
-fn send_window_bytes(rtt: Duration) -> u64 {
-    let window = path_bytes(rtt)
+fn send_window_bytes(rtt: Duration) -> u32 {
+    path_bytes(rtt)
         .saturating_mul(limits::SEND_WINDOW_ROUND_TRIPS)
-        .clamp(limits::SEND_WINDOW_BYTES, limits::CONNECTION_WINDOW_BYTES_MAX);
-    u64::from(window)
+        .clamp(limits::SEND_WINDOW_BYTES, limits::CONNECTION_WINDOW_BYTES_MAX)
 }
 
 /// Bytes on their way at `PATH_RATE_BYTES`.
@@ -202,14 +202,24 @@ mod tests {
         for (ms, receive, send, streams) in [
             (0, CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, DATA_STREAMS),
             (20, CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, DATA_STREAMS),
-            (40, 15_000_000, SEND_WINDOW_BYTES, 5),
-            (100, 37_500_000, 25_000_000, 15),
-            (150, CONNECTION_WINDOW_BYTES_MAX, 37_500_000, DATA_STREAMS_MAX),
+            (40, 15_000_000, SEND_WINDOW_BYTES, DATA_STREAMS),
+            (100, 37_500_000, 25_000_000, 9),
+            (150, CONNECTION_WINDOW_BYTES_MAX, 37_500_000, 15),
             (60_000, CONNECTION_WINDOW_BYTES_MAX, CONNECTION_WINDOW_BYTES_MAX, DATA_STREAMS_MAX),
         ] {
             let rtt = Duration::from_millis(ms);
             let windows = (window_bytes(rtt), send_window_bytes(rtt), data_streams(rtt));
-            assert_eq!(windows, (receive, u64::from(send), streams), "{ms} ms");
+            assert_eq!(windows, (receive, send, streams), "{ms} ms");
+        }
+    }
+
+    #[test]
+    fn data_never_fills_what_may_be_sent() {
+        for ms in 0..2000 {
+            let rtt = Duration::from_millis(ms);
+            let data = limits::STREAM_WINDOW_BYTES * u32::try_from(data_streams(rtt)).unwrap();
+            let room = limits::STREAM_WINDOW_BYTES * 2;
+            assert!(data + room <= send_window_bytes(rtt).min(window_bytes(rtt)), "{ms} ms");
         }
     }
 }
