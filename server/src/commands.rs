@@ -10,6 +10,7 @@ use std::{
     time::SystemTime,
 };
 
+use swarmwire_certs::private::PrivateError;
 use swarmwire_server::state::State;
 
 use crate::{
@@ -30,7 +31,13 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
 /// The state of a gateway that has run here before.
 fn open_existing(arg: &StateArg) -> anyhow::Result<State> {
     let path = state_path(arg)?;
-    Ok(State::open_existing(&path)?)
+    State::open_existing(&path).map_err(|err| match err {
+        PrivateError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => anyhow::anyhow!(
+            "no gateway has its state in {}: start swarmd there once, or name the directory with --state",
+            path.display()
+        ),
+        other => other.into(),
+    })
 }
 
 fn state_path(arg: &StateArg) -> anyhow::Result<std::path::PathBuf> {

@@ -168,6 +168,18 @@ fn a_file_in_the_state_that_makes_no_sense_is_named_and_never_overwritten() {
 }
 
 #[test]
+fn a_state_that_is_not_there_is_named_with_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().join("never");
+    for arguments in [&["clients"][..], &["revoke", "0123456789"]] {
+        let mut command = swarmd();
+        command.args(arguments).arg("--state").arg(&state);
+        refused(command, &[&state.display().to_string(), "no gateway has its state", "--state"]);
+    }
+    assert!(!state.exists());
+}
+
+#[test]
 fn a_root_that_cannot_be_served_is_named() {
     let home = used_home();
     let root = home.path().join("root");
