@@ -59,6 +59,7 @@ impl Connection {
         let inner = timeout(limits::CONNECT_TIMEOUT, connecting)
             .await
             .with_context(|| format!("no answer from {address}"))??;
+        transport::widen(&inner);
         Ok(Self { endpoint, inner })
     }
 
