@@ -71,22 +71,16 @@ pub(crate) fn data_streams(rtt: Duration) -> usize {
 
 /// Bytes that the streams of a connection may be ahead of their readers.
 fn window_bytes(rtt: Duration) -> u32 {
-    path_bytes(rtt)
-        .saturating_mul(limits::WINDOW_ROUND_TRIPS)
+    let path = u128::from(limits::PATH_RATE_BYTES) * rtt.as_micros() / 1_000_000;
+    let window = path * u128::from(limits::WINDOW_ROUND_TRIPS);
+    u32::try_from(window)
+        .unwrap_or(u32::MAX)
         .clamp(limits::CONNECTION_WINDOW_BYTES, limits::CONNECTION_WINDOW_BYTES_MAX)
 }
 
 /// Bytes that may be written and not yet acknowledged.
 fn send_window_bytes(rtt: Duration) -> u32 {
-    path_bytes(rtt)
-        .saturating_mul(limits::SEND_WINDOW_ROUND_TRIPS)
-        .clamp(limits::SEND_WINDOW_BYTES, limits::CONNECTION_WINDOW_BYTES_MAX)
-}
-
-/// Bytes on their way at `PATH_RATE_BYTES`.
-fn path_bytes(rtt: Duration) -> u32 {
-    let path = u128::from(limits::PATH_RATE_BYTES) * rtt.as_micros() / 1_000_000;
-    u32::try_from(path).unwrap_or(u32::MAX)
+    window_bytes(rtt).min(limits::SEND_WINDOW_BYTES_MAX)
 }
 
 /// Begins a connection to `remote` from a port of the system's choice, on an endpoint of its own. Must be called within a tokio runtime, which
@@ -139,7 +133,7 @@ fn transport_config(congestion: Congestion, datagram_bytes: u16) -> TransportCon
         .max_concurrent_uni_streams(VarInt::from_u32(limits::DATA_STREAMS_OFFERED))
         .stream_receive_window(VarInt::from_u32(limits::STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES))
-        .send_window(u64::from(limits::SEND_WINDOW_BYTES))
+        .send_window(u64::from(limits::CONNECTION_WINDOW_BYTES))
         .initial_mtu(limits::DATAGRAM_BYTES_INITIAL)
         .mtu_discovery_config(Some(discovery))
         .datagram_receive_buffer_size(None)
@@ -196,16 +190,15 @@ mod tests {
     #[test]
     fn windows_and_streams_grow_with_the_round_trip_and_only_then() {
         use limits::{
-            CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES_MAX, DATA_STREAMS, DATA_STREAMS_MAX,
-            SEND_WINDOW_BYTES,
+            CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES_MAX, DATA_STREAMS, SEND_WINDOW_BYTES_MAX,
         };
         for (ms, receive, send, streams) in [
-            (0, CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, DATA_STREAMS),
-            (20, CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, DATA_STREAMS),
-            (40, 15_000_000, SEND_WINDOW_BYTES, DATA_STREAMS),
-            (100, 37_500_000, 25_000_000, 9),
-            (150, CONNECTION_WINDOW_BYTES_MAX, 37_500_000, 15),
-            (60_000, CONNECTION_WINDOW_BYTES_MAX, CONNECTION_WINDOW_BYTES_MAX, DATA_STREAMS_MAX),
+            (0, CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, DATA_STREAMS),
+            (20, CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, DATA_STREAMS),
+            (40, 15_000_000, 15_000_000, 5),
+            (100, 37_500_000, 37_500_000, 15),
+            (150, CONNECTION_WINDOW_BYTES_MAX, SEND_WINDOW_BYTES_MAX, 20),
+            (60_000, CONNECTION_WINDOW_BYTES_MAX, SEND_WINDOW_BYTES_MAX, 20),
         ] {
             let rtt = Duration::from_millis(ms);
             let windows = (window_bytes(rtt), send_window_bytes(rtt), data_streams(rtt));
