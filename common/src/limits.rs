@@ -141,7 +141,8 @@ pub const PACK_SEGMENTS_MAX: usize = 1024;
 /// Unidirectional data streams of one sync on a short path. Each has a window of its own, so a lost packet holds up a quarter of them.
 pub const DATA_STREAMS: usize = 4;
 
-/// Data streams of one sync: as many as fill `CONNECTION_WINDOW_BYTES_MAX` but for what is left for control.
+/// Data streams that one sync may have: as many as fill `CONNECTION_WINDOW_BYTES_MAX` but for what is left for control. A source opens as many as
+/// its send window has room for.
 pub const DATA_STREAMS_MAX: usize = 24;
 
 /// Units (packs or chunks) waiting between the threads that read or write files and the streams: 8 × 1.25 MiB at most.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use swarmwire_common::wire::sync::{Deletion, Durability, SyncOptions};
+use tempfile::TempDir;
 
 use crate::{
     delta::{append, noise, sync},
@@ -101,14 +102,21 @@ async fn a_rotated_log_and_a_renamed_directory_keep_their_files() {
     }
 }
 
+/// A source and its destination; since they were the same, `b` has become `c` at the source.
+async fn renamed(pair: &Pair) -> [TempDir; 2] {
+    let trees = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [from, to] = trees.each_ref().map(TempDir::path);
+    plant(from);
+    sync(pair, from, to, options(Durability::Batch)).await;
+    fs::rename(from.join("b"), from.join("c")).unwrap();
+    trees
+}
+
 #[tokio::test]
 async fn a_file_whose_old_name_stays_is_copied() {
     let pair = Pair::connect().await;
-    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let [from, to] = &renamed(&pair).await;
     let (from, to) = (from.path(), to.path());
-    plant(from);
-    sync(&pair, from, to, options(Durability::Batch)).await;
-    fs::rename(from.join("b"), from.join("c")).unwrap();
     assert_eq!(sync(&pair, from, to, options(Durability::Batch)).await, 0);
     assert!(to.join("b/large.log").exists());
     assert_no_links(to);
@@ -118,11 +126,8 @@ async fn a_file_whose_old_name_stays_is_copied() {
 #[tokio::test]
 async fn a_file_whose_old_name_is_spared_becomes_two() {
     let pair = Pair::connect().await;
-    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let [from, to] = &renamed(&pair).await;
     let (from, to) = (from.path(), to.path());
-    plant(from);
-    sync(&pair, from, to, options(Durability::Batch)).await;
-    fs::rename(from.join("b"), from.join("c")).unwrap();
     let spared = || selection(excluding(&["/b"]));
     for durability in [Durability::None, Durability::Batch, Durability::File] {
         for delete in [Deletion::All, Deletion::AtMost(0)] {
