@@ -11,10 +11,14 @@
 //! more again as long as that is delivered; [`Phase::Drain`], or [`Phase::Yield`] where others keep the queue full, gives it back;
 //! [`Phase::Measure`] halves the window for a moment if the shortest round trip was not seen for long.
 
+mod losses;
+mod queue;
 mod resume;
 
 use std::time::{Duration, Instant};
 
+use losses::Losses;
+use queue::Queue;
 pub(super) use resume::Found;
 
 use super::{
@@ -58,6 +62,9 @@ const CRUISE_PERCENT: u64 = 97;
 /// How much more is asked for by a probe, as in draft-ietf-ccwg-bbr.
 const PROBE_PERCENT: u64 = 125;
 
+/// The same by what is on its way, where the queue may be our own: with [`PROBE_PERCENT`] of a path and its queue a ping would wait for half a round trip more.
+const PROBE_QUEUED_PERCENT: u64 = 105;
+
 /// And that in datagrams, where a quarter is not even one.
 const PROBE_DATAGRAMS: u64 = 8;
 
@@ -98,14 +105,10 @@ const MEASURE_PERCENT: u64 = 50;
 /// Lost packets of a round, in hundredths, that are taken for chance (draft-ietf-ccwg-bbr, `BBR.LossThresh`).
 const LOSS_PERCENT: u64 = 2;
 
-/// The same while cruising, of the last [`SHARED_LOSS_ROUNDS`] rounds, if each packet of this one has met a queue: what is sent then was delivered before,
+/// The same while cruising, of the last few rounds ([`Losses`]), if each packet of this one has met a queue: what is sent then was delivered before,
 /// so the losses are the work of others, who keep the queue full, or the path has become slower, which costs far more of them. With an answer to each
 /// overrun we kept a sixth beside the kernel's BBR, which gives none. It is what a transfer may have dropped at most.
 const SHARED_LOSS_PERCENT: u64 = 5;
-
-/// How many rounds losses are remembered for, each a little less than the one after it. Chosen: a full queue that is overrun once drops up to a tenth of a
-/// round.
-const SHARED_LOSS_ROUNDS: u64 = 4;
 
 /// Packets of a round whose loss may end the startup (draft-ietf-ccwg-bbr, `BBR.StartupFullLossCnt`): with the few that are on their way then, two
 /// may be chance, and ending early costs more than going on.
@@ -152,27 +155,6 @@ struct Round {
     is_app_limited: bool,
 }
 
-/// Bytes that were lost, and those that were sent with them.
-#[derive(Clone, Copy, Debug, Default)]
-struct Losses {
-    lost: u64,
-    sent: u64,
-}
-
-impl Losses {
-    /// With a further round, in which the older ones count for a little less.
-    fn then(self, round: Self) -> Self {
-        let left = |sum: u64| sum - sum / SHARED_LOSS_ROUNDS;
-        Self { lost: left(self.lost) + round.lost, sent: left(self.sent) + round.sent }
-    }
-
-    /// Whether it is more than chance: by two standard deviations more than `percent`, since in a few datagrams of `mtu` a few are many hundredths.
-    fn is_more_than(self, percent: u64, mtu: u64) -> bool {
-        let by_chance = scaled(self.sent, percent);
-        self.lost > by_chance + 2 * by_chance.saturating_mul(mtu).isqrt()
-    }
-}
-
 /// The model of one path.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
@@ -190,6 +172,10 @@ pub(super) struct Model {
     rate_latest: Rate,
     /// The most that is believed of `rates` until the next probe, since packets are being lost.
     rate_bound: Rate,
+    /// The one that stands while cruising.
+    queue: Queue,
+    /// Whether `rates` were compared with what a queue delivers since the startup.
+    is_rate_proven: bool,
     /// The window that the path does not carry without loss.
     window_bound: u64,
     /// The first round trip in which losses may be answered to: those of packets that were sent before the last answer are not.
@@ -219,6 +205,8 @@ impl Model {
             rates: [Rate::default(); 2],
             rate_latest: Rate::default(),
             rate_bound: Rate::MAX,
+            queue: Queue::default(),
+            is_rate_proven: false,
             window_bound: u64::MAX,
             back_off_from: 0,
             rtt_least: None,
@@ -289,6 +277,7 @@ impl Model {
     /// Nothing came through for several round trips (RFC 9002 §7.6): nothing that was known of the path can be relied on.
     pub(super) fn begin_anew(&mut self) {
         self.phase = STARTUP;
+        self.is_rate_proven = false;
         self.rates = [Rate::default(); 2];
         self.rate_bound = Rate::MAX;
         self.window_bound = u64::MAX;
@@ -352,6 +341,7 @@ impl Model {
             ..Round::default()
         };
         self.rate_latest = ended.rate;
+        let is_to_prove = self.see_queue(now, &ended);
         match &mut self.phase {
             Phase::Startup { rate, flat } if !ended.is_app_limited => {
                 let known = self.rates[0].max(self.rates[1]);
@@ -360,6 +350,9 @@ impl Model {
                 } else {
                     *flat += 1;
                 }
+            }
+            Phase::Cruise { is_shared: false, .. } if is_to_prove => {
+                self.phase = Phase::Drain { emptied: None }
             }
             Phase::Cruise { until, until_round, is_shared }
                 if now >= *until && self.round.number >= *until_round =>
@@ -395,7 +388,10 @@ impl Model {
             Phase::Drain { emptied: None } if self.in_flight <= self.path_bytes().max(self.window_min()) => {
                 self.phase = Phase::Drain { emptied: Some(self.round.number) };
             }
-            Phase::Drain { emptied: Some(round) } if self.round.number > round => self.cruise(now),
+            Phase::Drain { emptied: Some(round) } if self.round.number > round => {
+                self.prove_rate();
+                self.cruise(now);
+            }
             Phase::Yield { since_round }
                 if self.round.number > since_round || self.in_flight <= self.path_bytes() =>
             {
@@ -419,7 +415,31 @@ impl Model {
         }
     }
 
+    /// Looks, while cruising, at what the queue delivers, after the round that `ended`. Whether it is time to see if the queue is ours: once after a startup,
+    /// which leaves the rate that is most too high; otherwise a probe is waited for.
+    fn see_queue(&mut self, now: Instant, ended: &Round) -> bool {
+        if !matches!(self.phase, Phase::Cruise { .. }) {
+            return false;
+        }
+        let is_queued = !ended.is_app_limited && has_queue(self.rtt_least, ended.rtt_least);
+        self.queue.round_ended(now, self.round.number, self.deliveries.delivered(), is_queued);
+        let is_due = !self.is_rate_proven && self.queue.rate().is_some();
+        self.is_rate_proven |= is_due;
+        is_due
+    }
+
+    /// Believes what the queue delivered if the last round was without one: then it was ours alone.
+    fn prove_rate(&mut self) {
+        if let Some(rate) = self.queue.rate()
+            && rate < self.rate()
+            && !is_longer(self.rtt_least, self.round.rtt_before)
+        {
+            self.rates = [rate, Rate::ZERO];
+        }
+    }
+
     fn cruise(&mut self, now: Instant) {
+        self.queue = Queue::default();
         let until_round = self.round.number + CRUISE_ROUNDS + self.last_packet % 4;
         self.phase = Phase::Cruise { until: now + CRUISE_MIN, until_round, is_shared: false };
     }
@@ -481,9 +501,14 @@ impl Model {
                 .max(path + allowed)
                 .min(most)
                 .min(self.window_bound),
-            Phase::Probe { rtt, .. } => {
-                let asked = rate.bytes_in(rtt.max(self.round_trip())) + allowed;
-                let asked = (scaled(asked, PROBE_PERCENT) + PROBE_DATAGRAMS * self.mtu).min(most);
+            Phase::Probe { rtt, is_shared, .. } => {
+                let present = rate.bytes_in(rtt.max(self.round_trip())) + allowed;
+                let asked = if is_shared {
+                    scaled(present, PROBE_PERCENT)
+                } else {
+                    scaled(path, PROBE_PERCENT).max(scaled(present, PROBE_QUEUED_PERCENT)) + allowed
+                };
+                let asked = (asked + PROBE_DATAGRAMS * self.mtu).min(most);
                 if !app_limited && self.window_bound < asked {
                     self.window_bound += acked_bytes / BOUND_GROWTH;
                 }
@@ -529,6 +554,11 @@ impl Model {
 /// Whether a round trip has more of a queue than another, if both are known.
 fn is_longer(than: Option<Duration>, rtt: Option<Duration>) -> bool {
     than.zip(rtt).is_some_and(|(than, rtt)| rtt >= than + queue_seen(than))
+}
+
+/// Whether the shortest round trip of a round says that there was a queue all the time.
+fn has_queue(than: Option<Duration>, rtt: Option<Duration>) -> bool {
+    than.zip(rtt).is_some_and(|(than, rtt)| rtt > than + (than / ROUND_TRIP_LIKENESS).max(QUEUE_SEEN_MIN))
 }
 
 fn queue_seen(rtt: Duration) -> Duration {

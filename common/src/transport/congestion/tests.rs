@@ -45,7 +45,7 @@ fn model() -> Box<dyn Sender> {
 }
 
 fn mbit(rate: u64, rtt_ms: u64, loss: f64, queue: f64) -> Link {
-    Link { bits_per_second: rate * 1_000_000, rtt_ms, loss, queue }
+    Link { bits_per_second: rate * 1_000_000, rtt_ms, loss, queue, stall_ms: 0 }
 }
 
 /// Moves `bytes` alone; what became of them, and the share of the link's rate, from the first packet to the last acknowledgement.
@@ -107,6 +107,17 @@ fn a_short_path_is_filled_and_its_queue_not_overrun() {
         let (outcome, share) = alone(mbit(1_000, 1, 0.0, queue), 256 * MEBIBYTE);
         assert!(share >= 0.94, "queue {queue}: {share:.3} of the rate");
         assert!(outcome.drop_share() <= 0.02, "queue {queue}: {:.4} dropped", outcome.drop_share());
+    }
+}
+
+#[test]
+fn a_sender_that_waits_for_a_processor_keeps_its_queue_short_all_the_same() {
+    let link = |stall_ms| Link { stall_ms, ..mbit(1_000, 100, 0.0, 1.0) };
+    for stall_ms in [0, 5, 10] {
+        let (outcome, share) = alone(link(stall_ms), 1024 * MEBIBYTE);
+        let queued_ms = outcome.queued_ns as f64 / outcome.sent as f64 / 1e6;
+        assert!(queued_ms <= 20.0, "{stall_ms} ms: {queued_ms:.1} ms in the queue");
+        assert!(share >= 0.8, "{stall_ms} ms: {share:.3} of the rate");
     }
 }
 

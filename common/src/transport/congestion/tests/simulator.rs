@@ -49,6 +49,18 @@ pub(super) struct Link {
     pub(super) loss: f64,
     /// In bandwidth-delay products.
     pub(super) queue: f64,
+    /// What a sender waits for a processor, once in [`STALL_PERIOD_MS`]: acknowledgements of that time come in a heap.
+    pub(super) stall_ms: u64,
+}
+
+const STALL_PERIOD_MS: u64 = 230;
+
+impl Link {
+    /// When an acknowledgement is looked at that arrives at `ns`.
+    fn seen_ns(&self, ns: u64) -> u64 {
+        let period_ns = STALL_PERIOD_MS * 1_000_000;
+        ns - ns % period_ns + (ns % period_ns).max(self.stall_ms * 1_000_000)
+    }
 }
 
 /// What became of a flow.
@@ -276,7 +288,8 @@ impl Network {
         // The last ones do not wait for a second.
         if flow.unacknowledged.len() >= 2 || flow.left <= 4 * PACKET_BYTES || number < 10 {
             let numbers = std::mem::take(&mut flow.unacknowledged);
-            self.acknowledgements.push_back((self.now_ns + self.link.rtt_ms * 500_000, index, numbers));
+            let seen_ns = self.link.seen_ns(self.now_ns + self.link.rtt_ms * 500_000);
+            self.acknowledgements.push_back((seen_ns, index, numbers));
         }
     }
 
