@@ -176,6 +176,8 @@ pub(super) struct Model {
     queue: Queue,
     /// Whether `rates` were compared with what a queue delivers since the startup.
     is_rate_proven: bool,
+    /// Whether no queue was left when we last gave way.
+    is_alone: bool,
     /// The window that the path does not carry without loss.
     window_bound: u64,
     /// The first round trip in which losses may be answered to: those of packets that were sent before the last answer are not.
@@ -207,6 +209,7 @@ impl Model {
             rate_bound: Rate::MAX,
             queue: Queue::default(),
             is_rate_proven: false,
+            is_alone: false,
             window_bound: u64::MAX,
             back_off_from: 0,
             rtt_least: None,
@@ -325,9 +328,14 @@ impl Model {
 
     fn see_rate(&mut self, sample: &Sample) {
         self.round.is_app_limited |= sample.is_app_limited;
-        if !sample.is_app_limited || sample.rate > self.rates[0].max(self.rates[1]) {
-            self.rates[0] = self.rates[0].max(sample.rate);
-            self.round.rate = self.round.rate.max(sample.rate);
+        // The path is not asked for more while cruising: what looks like more came in a heap. Beside others some of it may be theirs, which they have given up.
+        let rate = match self.phase {
+            Phase::Cruise { is_shared: false, .. } if self.is_alone => sample.rate.min(self.rate()),
+            _ => sample.rate,
+        };
+        if !sample.is_app_limited || rate > self.rates[0].max(self.rates[1]) {
+            self.rates[0] = self.rates[0].max(rate);
+            self.round.rate = self.round.rate.max(rate);
         }
     }
 
@@ -430,9 +438,10 @@ impl Model {
 
     /// Believes what the queue delivered if the last round was without one: then it was ours alone.
     fn prove_rate(&mut self) {
+        self.is_alone = !is_longer(self.rtt_least, self.round.rtt_before);
         if let Some(rate) = self.queue.rate()
             && rate < self.rate()
-            && !is_longer(self.rtt_least, self.round.rtt_before)
+            && self.is_alone
         {
             self.rates = [rate, Rate::ZERO];
         }
