@@ -2,11 +2,11 @@
 //!
 //! With `batch`, files wait in the staging place until a batch is full, old or the last; then, in this order: one barrier makes their
 //! content durable (`syncfs`), each is renamed, the directories they went into are made durable, and only then are they counted as
-//! durable. A barrier that fails poisons the sync: what depended on it is not renamed, and no later barrier is trusted, because the
+//! durable. Where these are many, the barrier of the next batch does that as well, or one of its own if no other comes soon. A barrier that fails poisons the sync: what depended on it is not renamed, and no later barrier is trusted, because the
 //! kernel reports a lost write once.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io,
     sync::{
         Arc,
@@ -98,18 +98,18 @@ fn renamed_at_once(shared: &Shared, written: Written, dir: &Dir) {
 
 /// Collects batches until all writers are gone.
 fn collect(shared: &Shared, written: &Receiver<Written>) {
+    let mut batches = Batches { shared, named: Named::default() };
     let mut batch: Vec<Written> = Vec::new();
     let mut bytes = 0;
     let mut oldest = Instant::now();
     loop {
-        let patience = limits::BATCH_AGE_MAX.saturating_sub(oldest.elapsed());
-        let next = if batch.is_empty() {
+        let next = if batch.is_empty() && batches.named.is_empty() {
             written.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            written.recv_timeout(patience)
+            written.recv_timeout(limits::BATCH_AGE_MAX.saturating_sub(oldest.elapsed()))
         };
         if let Ok(file) = next {
-            if batch.is_empty() {
+            if batch.is_empty() && batches.named.is_empty() {
                 oldest = Instant::now();
             }
             bytes += file.bytes;
@@ -118,23 +118,18 @@ fn collect(shared: &Shared, written: &Receiver<Written>) {
                 continue;
             }
         }
-        if let Err(err) = commit_batch(shared, &batch) {
-            poison(shared, &batch, &err);
+        let is_last = matches!(next, Err(RecvTimeoutError::Disconnected));
+        let committed = batches.commit(&batch).and_then(|()| if is_last { batches.settle() } else { Ok(()) });
+        if let Err(err) = committed {
+            batches.poison(&batch, &err);
             return written.iter().for_each(|file| shared.fail(file.index, "an earlier barrier failed"));
         }
         batch.clear();
-        bytes = 0;
-        if matches!(next, Err(RecvTimeoutError::Disconnected)) {
+        (bytes, oldest) = (0, Instant::now());
+        if is_last {
             return;
         }
     }
-}
-
-/// The disk has not kept what was written.
-fn poison(shared: &Shared, batch: &[Written], err: &io::Error) {
-    let reason = lost(err);
-    batch.iter().for_each(|file| shared.fail(file.index, &reason.to_string()));
-    shared.abort(reason);
 }
 
 /// Commits files that are left when the collector has ended, as the durability asks. Blocks.
@@ -142,44 +137,94 @@ pub(super) fn all(shared: &Shared, left: &[Written]) {
     if shared.options.durability != Durability::Batch {
         return left.iter().for_each(|&written| commit_at_once(shared, written));
     }
-    if let Err(err) = commit_batch(shared, left) {
-        poison(shared, left, &err);
+    let mut batches = Batches { shared, named: Named::default() };
+    if let Err(err) = batches.commit(left).and_then(|()| batches.settle()) {
+        batches.poison(left, &err);
     }
 }
 
-/// Barrier, renames, directories, receipts. An error means that nothing of the batch may count as durable.
-fn commit_batch(shared: &Shared, batch: &[Written]) -> io::Result<()> {
-    if batch.is_empty() {
-        return Ok(());
+/// Files that have their names, in directories that are not known to be durable.
+#[derive(Debug, Default)]
+struct Named {
+    indexes: Vec<u32>,
+    /// Of them, those that were not in place before.
+    renamed: u64,
+}
+
+impl Named {
+    fn is_empty(&self) -> bool {
+        self.indexes.is_empty()
     }
-    let staging = shared.landing.staging()?;
-    shared.tally.timed(Stage::Sync, || staging.dir().sync_file_system())?;
-    let mut dirs: HashMap<u32, Arc<Dir>> = HashMap::new();
-    let mut renamed = 0;
-    let mut safe = Vec::new();
-    shared.tally.timed(Stage::Write, || {
-        for &written in batch {
-            rename(shared, written, |written, given| match given {
-                Ok(dir) => {
-                    renamed += u64::from(written.temp.is_some());
-                    safe.push(written.index);
-                    if dirs.len() <= DIRS_SYNCED_ONE_BY_ONE_MAX {
-                        dirs.insert(shared.tree.read().expect("no holder panics").parent(written.index), dir);
+}
+
+/// Batches on their way.
+struct Batches<'a> {
+    shared: &'a Shared,
+    /// Of the batch before.
+    named: Named,
+}
+
+impl Batches<'_> {
+    /// Barrier and receipts for the batch before, renames, and directories if they are few. An error means that nothing of both may count as durable.
+    fn commit(&mut self, batch: &[Written]) -> io::Result<()> {
+        if batch.is_empty() {
+            return self.settle();
+        }
+        self.barrier()?;
+        let shared = self.shared;
+        let mut dirs: HashMap<u32, Arc<Dir>> = HashMap::new();
+        let named = &mut self.named;
+        shared.tally.timed(Stage::Write, || {
+            for &written in batch {
+                rename(shared, written, |written, given| match given {
+                    Ok(dir) => {
+                        named.renamed += u64::from(written.temp.is_some());
+                        named.indexes.push(written.index);
+                        if dirs.len() <= DIRS_SYNCED_ONE_BY_ONE_MAX {
+                            let parent = shared.tree.read().expect("no holder panics").parent(written.index);
+                            dirs.insert(parent, dir);
+                        }
                     }
-                }
-                Err(err) => fail(shared, written, &err),
-            });
-        }
-    });
-    shared.tally.timed(Stage::Sync, || {
+                    Err(err) => fail(shared, written, &err),
+                });
+            }
+        });
         if dirs.len() > DIRS_SYNCED_ONE_BY_ONE_MAX || shared.landing.backup().is_asked() {
-            return staging.dir().sync_file_system();
+            return Ok(());
         }
-        dirs.values().try_for_each(|dir| dir.sync())
-    })?;
-    shared.tally.durable.fetch_add(renamed, Relaxed);
-    receipts::add(shared, safe);
-    Ok(())
+        shared.tally.timed(Stage::Sync, || dirs.values().try_for_each(|dir| dir.sync()))?;
+        self.told();
+        Ok(())
+    }
+
+    /// Makes durable what has its name.
+    fn settle(&mut self) -> io::Result<()> {
+        if self.named.is_empty() { Ok(()) } else { self.barrier() }
+    }
+
+    /// Makes durable what was written, and what has its name.
+    fn barrier(&mut self) -> io::Result<()> {
+        let staging = self.shared.landing.staging()?;
+        self.shared.tally.timed(Stage::Sync, || staging.dir().sync_file_system())?;
+        self.told();
+        Ok(())
+    }
+
+    /// Counts what has its name as durable.
+    fn told(&mut self) {
+        let Named { indexes, renamed } = std::mem::take(&mut self.named);
+        self.shared.tally.durable.fetch_add(renamed, Relaxed);
+        receipts::add(self.shared, indexes);
+    }
+
+    /// The disk has not kept what was written.
+    fn poison(&self, batch: &[Written], err: &io::Error) {
+        let reason = lost(err);
+        let named = self.named.indexes.iter().copied();
+        let lost: BTreeSet<u32> = batch.iter().map(|file| file.index).chain(named).collect();
+        lost.into_iter().for_each(|index| self.shared.fail(index, &reason.to_string()));
+        self.shared.abort(reason);
+    }
 }
 
 /// Directories up to which each is synced by itself; beyond it one `syncfs` is cheaper. Chosen, not measured.
