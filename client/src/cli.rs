@@ -1,5 +1,6 @@
 //! The command line of `swarm`, and nothing else: the doc comments are the help.
 
+mod calling;
 mod preserving;
 mod selecting;
 
@@ -21,10 +22,13 @@ use crate::{
     place::parse_backup,
     units::{ByteRate, parse_compress, parse_duration, parse_rate, parse_size},
 };
+pub(crate) use calling::{
+    CallArguments, CalledArguments, LimitArguments, SendArguments, ServicesArguments, StreamArguments,
+};
 pub(crate) use preserving::PreservingArguments;
 pub(crate) use selecting::SelectingArguments;
 
-/// Moves directory trees to and from machines that run `swarmd`, encrypted and verified.
+/// Moves directory trees to and from machines that run `swarmd`, and calls their subroutines, encrypted and verified.
 ///
 /// A gateway is joined once with an invitation (`swarm join`) and then known by a name.
 /// GW:PATH is a path below a gateway's root; a local path that has a `:` is written `./…`.
@@ -72,6 +76,16 @@ pub(crate) enum Command {
     /// difference is told: what is missing or extra at DST, and what differs in type, size, content, time, mode or target. The exit code
     /// is 0 if there is none and 3 otherwise. Needs `pull` in the grant, whichever side is at the gateway.
     Verify(Box<VerifyArguments>),
+    /// Call a subroutine of a gateway and print the bytes that it gives
+    Call(CallArguments),
+    /// Print the items that a subroutine of a gateway gives, as they come, a line for each
+    ///
+    /// A signal ends the subroutine as well.
+    Stream(StreamArguments),
+    /// Send a file, or standard input, to a subroutine of a gateway and print the integer that it gives
+    Send(SendArguments),
+    /// List the subroutines of a gateway that this machine may call
+    Services(ServicesArguments),
     /// Stop a gateway (needs `admin` in the grant)
     Stop(StopArguments),
     /// Print a completion script

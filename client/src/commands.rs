@@ -1,12 +1,18 @@
 //! One file per command, and what they share: this machine's identity, the gateways it knows, and the way to them.
 
+mod call;
+mod calling;
 mod completions;
 mod gateways;
+mod interrupt;
 mod join;
 mod ls;
 mod man;
 mod ping;
+mod send;
+mod services;
 mod stop;
+mod stream;
 mod sync;
 
 use std::{ffi::OsStr, time::SystemTime};
@@ -36,6 +42,10 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Ls(arguments) => ls::run(&arguments, options).await,
         Command::Sync(arguments) => sync::run(&arguments, options).await,
         Command::Verify(arguments) => sync::verify(&arguments, options).await,
+        Command::Call(arguments) => call::run(arguments, options).await,
+        Command::Stream(arguments) => stream::run(arguments, options).await,
+        Command::Send(arguments) => send::run(arguments, options).await,
+        Command::Services(arguments) => services::run(arguments, options).await,
         Command::Stop(arguments) => stop::run(&arguments, options).await,
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),

@@ -6,6 +6,7 @@
 //!
 //! A method whose future is dropped resets its channel and leaves the connection and the other channels as they are.
 
+pub mod calling;
 mod dial;
 mod error;
 mod listing;

@@ -46,7 +46,10 @@ fn of_one(err: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(Exit::Connection);
     }
     if let Some(err) = err.downcast_ref::<RequestError>() {
-        return Some(err.status().map_or(Exit::Connection, Exit::from));
+        return Some(match err {
+            RequestError::Source(_) => Exit::Failed,
+            err => err.status().map_or(Exit::Connection, Exit::from),
+        });
     }
     if let Some(err) = err.downcast_ref::<SyncError>() {
         return Some(match err {
@@ -82,7 +85,9 @@ impl From<Status> for Exit {
             | Status::Conflict
             | Status::Unavailable
             | Status::Internal
-            | Status::Cancelled => Self::Failed,
+            | Status::Cancelled
+            | Status::Failed
+            | Status::Deadline => Self::Failed,
         }
     }
 }

@@ -56,6 +56,12 @@ pub(crate) fn entry_failed(path: &[u8], reason: &str) {
     let _ = writeln!(io::stderr(), "swarm: failed: {path}: {}", escape_str(reason));
 }
 
+/// Tells of one of several calls that it failed.
+pub(crate) fn call_failed(name: &str, failure: &anyhow::Error) {
+    // As above.
+    let _ = writeln!(io::stderr(), "swarm: failed: {}: {failure:#}", escape_str(name));
+}
+
 /// A path in JSON: `path`, or `path_base64` where it is not UTF-8.
 #[derive(Debug, Serialize)]
 pub(crate) struct JsonPath {

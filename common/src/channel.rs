@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::{
     codec::{self, DecodeError},
-    escape::escape_str,
+    escape::{escape_lines, escape_str},
     limits,
     wire::{
         self,
@@ -78,24 +78,18 @@ impl Opening {
     ///
     /// Not cancel-safe: a dropped future ends the channel.
     pub async fn reply(self) -> Result<(Channel, Vec<u8>), OpenError> {
+        let mut channel = self.ask().await?;
+        let body = channel.recv.reply().await?;
+        Ok((channel, body))
+    }
+
+    /// Sends the request; the reply is to be taken by [`FrameReceiver::reply`]. Not cancel-safe: a dropped future ends the channel.
+    pub async fn ask(self) -> Result<Channel, OpenError> {
         let Self { mut channel, open } = self;
         // A gateway that takes no bytes does not answer either.
-        let asked = async {
-            channel.send.send(&open).await?;
-            channel.recv.recv::<Reply, { limits::OPEN_FRAME_BYTES_MAX }>().await
-        };
-        let reply = timeout(limits::REPLY_TIMEOUT, asked)
-            .await
-            .map_err(|_| OpenError::NoReply)?
-            .map_err(OpenError::Lost)?;
-        match Status::from(reply.status) {
-            Status::Ok => Ok((channel, reply.body)),
-            status => Err(OpenError::Refused {
-                status,
-                detail: escape_str(&reply.detail).into_owned(),
-                retry_after_ms: reply.retry_after_ms,
-            }),
-        }
+        let asked = timeout(limits::REPLY_TIMEOUT, channel.send.send(&open)).await;
+        asked.map_err(|_| OpenError::NoReply)?.map_err(OpenError::Lost)?;
+        Ok(channel)
     }
 }
 
@@ -150,9 +144,38 @@ impl FrameSender {
         Ok(())
     }
 
+    /// Sends one message and the raw bytes that it announces, without a copy of these.
+    pub async fn send_with<T: Serialize + Sync>(
+        &mut self,
+        message: &T,
+        raw: bytes::Bytes,
+    ) -> Result<(), FrameError> {
+        let body = codec::encode(message);
+        let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
+        let mut chunks = [[&length.to_be_bytes()[..], &body].concat().into(), raw];
+        Ok(self.stream.write_all_chunks(&mut chunks).await?)
+    }
+
     /// Sends raw bytes that a frame before them has announced, without a copy.
     pub async fn send_raw(&mut self, bytes: bytes::Bytes) -> Result<(), FrameError> {
         Ok(self.stream.write_chunk(bytes).await?)
+    }
+
+    /// Sends one frame of raw bytes without a copy.
+    pub async fn send_frame(&mut self, body: bytes::Bytes) -> Result<(), FrameError> {
+        let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
+        let mut chunks = [bytes::Bytes::copy_from_slice(&length.to_be_bytes()), body];
+        Ok(self.stream.write_all_chunks(&mut chunks).await?)
+    }
+
+    /// Waits until the peer reads no more, or all was acknowledged up to [`Self::finish`]. May be polled beside a send, and dropped.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + Sync + use<> {
+        let stopped = self.stream.stopped();
+        async move {
+            if let Err(err) = stopped.await {
+                tracing::trace!(%err, "the connection ended before the peer stopped a stream");
+            }
+        }
     }
 
     /// Says that nothing follows. What was sent still arrives.
@@ -171,9 +194,7 @@ impl FrameSender {
 
     /// Waits until the peer has acknowledged everything up to [`Self::finish`], or has stopped reading.
     pub async fn acknowledged(&mut self) {
-        if let Err(err) = self.stream.stopped().await {
-            tracing::trace!(%err, "the connection ended before a stream was acknowledged");
-        }
+        self.stopped().await;
     }
 
     /// Where the stream stands among the others: higher goes first.
@@ -194,6 +215,23 @@ impl FrameReceiver {
     /// Frames on `stream`.
     pub fn new(stream: RecvStream) -> Self {
         Self { stream }
+    }
+
+    /// Waits for the gateway's reply to a request, for `limits::REPLY_TIMEOUT`; gives its body. Not cancel-safe.
+    pub async fn reply(&mut self) -> Result<Vec<u8>, OpenError> {
+        let reply = self.recv::<Reply, { limits::OPEN_FRAME_BYTES_MAX }>();
+        let reply = timeout(limits::REPLY_TIMEOUT, reply)
+            .await
+            .map_err(|_| OpenError::NoReply)?
+            .map_err(OpenError::Lost)?;
+        match Status::from(reply.status) {
+            Status::Ok => Ok(reply.body),
+            status => Err(OpenError::Refused {
+                status,
+                detail: escape_lines(&reply.detail),
+                retry_after_ms: reply.retry_after_ms,
+            }),
+        }
     }
 
     /// Receives one message of at most `LIMIT` bytes. Not cancel-safe: a dropped future may leave half a frame.

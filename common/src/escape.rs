@@ -22,6 +22,12 @@ pub fn escape_str(text: &str) -> Cow<'_, str> {
     escape(text.as_bytes())
 }
 
+/// As [`escape_str`], line by line: what a program says of its failure. Further lines are indented, so that none looks like one of ours.
+pub fn escape_lines(text: &str) -> String {
+    let lines: Vec<_> = text.trim_end().lines().map(escape_str).collect();
+    lines.join("\n  ")
+}
+
 fn push_char(out: &mut String, c: char) {
     if is_plain(c) {
         out.push(c);

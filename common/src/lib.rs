@@ -1,6 +1,6 @@
 //! What both ends of a swarm must agree on: names, messages, hashes, bounds, and the sync engine.
 //!
-//! The pure half (`path`, `entry`, `filter`, `hash`, `delta`, `zeros`, `codec`, `wire`, `limits`) turns bytes into values and decides; it knows no
+//! The pure half (`path`, `entry`, `filter`, `hash`, `delta`, `zeros`, `value`, `codec`, `wire`, `limits`) turns bytes into values and decides; it knows no
 //! clock, file system, socket or randomness. The other half acts: `root` is the only way to the trees on the disk, `hashes` keeps a
 //! file of its own beside them, `heap` tunes the allocator, `transport` is the only place that builds QUIC configuration, `channel` puts
 //! frames on a stream, and `sync` moves a tree.
@@ -22,6 +22,7 @@ pub mod root;
 pub mod size;
 pub mod sync;
 pub mod transport;
+pub mod value;
 pub mod watch;
 pub mod wire;
 pub mod zeros;

@@ -229,6 +229,31 @@ pub const PARTIAL_BYTES_DEFAULT: u64 = 64 * 1024 * 1024 * 1024;
 /// Bytes of a reason that one side tells the other.
 pub const REASON_BYTES_MAX: usize = 512;
 
+/// Bytes of a subroutine's name.
+pub const SUBROUTINE_NAME_BYTES_MAX: usize = 128;
+
+/// Bytes of a call's input or of its result that travel in its opening frame or reply, which leave room for the rest.
+pub const CALL_INLINE_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes of a frame of a call's input, and of a part of its result. Chosen: long enough that frames cost nothing, short enough to be held by each of
+/// many calls.
+pub const CALL_FRAME_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a call's arguments, which are held as a whole. What is larger is sent (`send`), and taken as it comes.
+pub const ARGUMENTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes of an item of a stream, which is held as a whole at either end.
+pub const ITEM_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of a frame of items that is not held back for more. Items that are there at the same time travel together.
+pub const ITEMS_BYTES_TARGET: usize = 64 * 1024;
+
+/// Bytes of what a failed subroutine says of it: the last lines of a program.
+pub const CALL_REASON_BYTES_MAX: usize = 8 * 1024;
+
+/// How long a gateway waits for a call to end before it says that it goes on. Well below [`REPLY_TIMEOUT`].
+pub const CALL_REPLY_DELAY: Duration = Duration::from_secs(1);
+
 /// How long a peer may take to say the next thing in a conversation that waits for it alone.
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -12,6 +12,7 @@
 //!
 //! Enum variants are only ever appended: their position is their number on the wire.
 
+pub mod call;
 pub mod change;
 pub mod data;
 pub mod extra;

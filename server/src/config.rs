@@ -2,7 +2,10 @@
 //!
 //! clap has merged flags and environment already. A file with an unknown key is refused: a misspelt limit would not hold.
 
+mod subroutines;
+
 use std::{
+    collections::BTreeMap,
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -17,6 +20,7 @@ use swarmwire_server::{
     GatewayOptions,
     gateway::{DEFAULT_DRAIN, DEFAULT_HANDLERS},
     state,
+    subroutines::{Subroutines, command::CommandOptions},
 };
 
 use crate::cli::{CongestionKind, KeyExchangeKind, LogFormat, ServeArgs};
@@ -39,12 +43,15 @@ pub(crate) struct UsageError(pub(crate) String);
 pub(crate) struct Settings {
     pub(crate) gateway: GatewayOptions,
     pub(crate) log_format: LogFormat,
+    /// The file, which is read again for its subroutines.
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) subroutines: BTreeMap<String, CommandOptions>,
 }
 
 impl Settings {
     /// Reads the configuration file, if one is named, and fills in what is missing.
     pub(crate) fn resolve(args: ServeArgs) -> Result<Self, UsageError> {
-        let file = args.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
+        let (file, subroutines) = args.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
         let root = args.root.or(file.root).ok_or_else(|| {
             let text = "no directory to serve: name it with --root DIR (or `root` in the configuration file)";
             UsageError(text.to_owned())
@@ -74,9 +81,11 @@ impl Settings {
                 .partial_limit
                 .or(file.partial_limit.map(|size| size.0))
                 .unwrap_or(limits::PARTIAL_BYTES_DEFAULT),
+            subroutines: Subroutines::new(),
             drain: args.drain.or(file.drain.map(|drain| drain.0)).unwrap_or(DEFAULT_DRAIN),
         };
-        Ok(Self { gateway, log_format: args.log_format.or(file.log_format).unwrap_or_default() })
+        let log_format = args.log_format.or(file.log_format).unwrap_or_default();
+        Ok(Self { gateway, log_format, config: args.config, subroutines })
     }
 }
 
@@ -172,16 +181,29 @@ struct File {
     log_format: Option<LogFormat>,
     key_exchange: Option<KeyExchangeKind>,
     congestion: Option<CongestionKind>,
+    #[serde(default)]
+    subroutines: BTreeMap<String, subroutines::Section>,
 }
 
+/// What a file says, and what its subroutines come to.
+type Read = (File, BTreeMap<String, CommandOptions>);
+
 impl File {
-    fn read(path: &Path) -> Result<Self, UsageError> {
+    fn read(path: &Path) -> Result<Read, UsageError> {
         let fail = |err: &dyn fmt::Display| {
             UsageError(format!("failed to use the configuration file {}: {err}", path.display()))
         };
         let text = std::fs::read_to_string(path).map_err(|err| fail(&err))?;
-        toml::from_str(&text).map_err(|err| fail(&err.to_string().trim_end()))
+        let mut file: Self = toml::from_str(&text).map_err(|err| fail(&err.to_string().trim_end()))?;
+        let sections = std::mem::take(&mut file.subroutines);
+        let commands = subroutines::resolve(sections, &text).map_err(|err| fail(&err))?;
+        Ok((file, commands))
     }
+}
+
+/// The subroutines of a configuration file, once more.
+pub(crate) fn subroutines(path: &Path) -> Result<BTreeMap<String, CommandOptions>, UsageError> {
+    Ok(File::read(path)?.1)
 }
 
 #[cfg(test)]

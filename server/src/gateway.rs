@@ -47,6 +47,7 @@ use crate::{
     shutdown::ShutdownHandle,
     state::{HASHES, RecordedAddress, State},
     store::StoreError,
+    subroutines::Subroutines,
 };
 
 /// Channels served at the same time unless the operator says otherwise.
@@ -83,6 +84,8 @@ pub struct GatewayOptions {
     pub handlers: usize,
     /// Bytes of unfinished files that interrupted pushes may leave in the root.
     pub partial_bytes_max: u64,
+    /// What controllers may call; more can be registered at any time, here or at [`Gateway::subroutines`].
+    pub subroutines: Subroutines,
     /// How connections agree on keys.
     pub key_exchange: KeyExchange,
     /// How fast connections send: what pulls and answers go by.
@@ -101,6 +104,7 @@ impl GatewayOptions {
             metrics: None,
             handlers: DEFAULT_HANDLERS,
             partial_bytes_max: limits::PARTIAL_BYTES_DEFAULT,
+            subroutines: Subroutines::new(),
             key_exchange: KeyExchange::default(),
             congestion: Congestion::default(),
             drain: DEFAULT_DRAIN,
@@ -129,6 +133,7 @@ pub(crate) struct Shared {
     /// Hashes of files below the root.
     pub(crate) hashes: Arc<HashStore>,
     pub(crate) partial_bytes_max: u64,
+    pub(crate) subroutines: Subroutines,
     pub(crate) state: State,
     pub(crate) clients: Clients,
     pub(crate) limiter: Mutex<JoinLimiter>,
@@ -167,6 +172,7 @@ impl Gateway {
             root: Arc::new(root),
             hashes: Arc::new(HashStore::new(state.path().join(HASHES), || wall_clock().into())),
             partial_bytes_max: options.partial_bytes_max,
+            subroutines: options.subroutines.clone(),
             clients: Clients::open(state.clone()),
             paths: Mutex::new(state.paths()),
             state,
@@ -226,6 +232,11 @@ impl Gateway {
     /// How many identities it knows now.
     pub fn clients_known(&self) -> usize {
         self.shared.clients.count()
+    }
+
+    /// What controllers may call.
+    pub fn subroutines(&self) -> &Subroutines {
+        &self.shared.subroutines
     }
 
     /// What ends it.

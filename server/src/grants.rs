@@ -73,6 +73,33 @@ impl CallGlob {
     }
 }
 
+impl CallGlob {
+    /// Whether the pattern stands for `name`.
+    pub fn matches(&self, name: &str) -> bool {
+        let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
+        let (mut at, mut of) = (0, 0);
+        // Where the last `*` stands, and how much of the name it takes.
+        let mut star = None;
+        while of < name.len() {
+            match pattern.get(at) {
+                Some(b'*') => {
+                    star = Some((at, of));
+                    at += 1;
+                }
+                Some(&c) if c == b'?' || c == name[of] => (at, of) = (at + 1, of + 1),
+                _ => match &mut star {
+                    Some((star_at, taken)) => {
+                        *taken += 1;
+                        (at, of) = (*star_at + 1, *taken);
+                    }
+                    None => return false,
+                },
+            }
+        }
+        pattern[at..].iter().all(|&c| c == b'*')
+    }
+}
+
 impl FromStr for CallGlob {
     type Err = OperationError;
 
@@ -90,11 +117,14 @@ impl FromStr for CallGlob {
 pub struct Operations(BTreeSet<Operation>);
 
 impl Operations {
-    /// Whether `operation` is in the set; `call:*` stands for every call.
+    /// Whether `operation` is in the set.
     pub fn allows(&self, operation: &Operation) -> bool {
-        let any_call =
-            matches!(operation, Operation::Call(_)) && self.0.contains(&Operation::Call(CallGlob::any()));
-        any_call || self.0.contains(operation)
+        self.0.contains(operation)
+    }
+
+    /// Whether the subroutine `name` may be called.
+    pub fn allows_call(&self, name: &str) -> bool {
+        self.0.iter().any(|operation| matches!(operation, Operation::Call(glob) if glob.matches(name)))
     }
 }
 
@@ -158,6 +188,11 @@ impl Grant {
         if self.allow.allows(operation) { Ok(()) } else { Err(Denied::Operation(operation.clone())) }
     }
 
+    /// Asks for the subroutine `name`.
+    pub fn require_call(&self, name: &str) -> Result<(), Denied> {
+        if self.allow.allows_call(name) { Ok(()) } else { Err(Denied::Call(name.to_owned())) }
+    }
+
     /// Asks for `operation` at `path`. To be called before anything at the path is opened.
     pub fn require_at(&self, operation: &Operation, path: &RelPath) -> Result<(), Denied> {
         self.require(operation)?;
@@ -178,6 +213,9 @@ pub enum Denied {
     /// The operation is not granted.
     #[error("this identity is not granted `{0}`")]
     Operation(Operation),
+    /// No pattern of the grant stands for the subroutine.
+    #[error("this identity is not granted `call:{0}`")]
+    Call(String),
     /// The path is not below the granted prefix.
     #[error("`{path}` is outside `{prefix}`, the only path that this identity is granted")]
     Outside {
@@ -222,11 +260,32 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_stands_for_the_names_that_it_should() {
+        for (pattern, name, expected) in [
+            ("*", "anything", true),
+            ("build", "build", true),
+            ("build", "builds", false),
+            ("build-*", "build-", true),
+            ("build-*", "build", false),
+            ("*-?", "a-b-c", true),
+            ("*-?", "a-b-cd", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-b-b-d", false),
+            ("?", "", false),
+        ] {
+            assert_eq!(pattern.parse::<CallGlob>().unwrap().matches(name), expected, "{pattern} {name}");
+        }
+        let only_builds = Grant { allow: "call:build-*".parse().unwrap(), path: RelPath::root() };
+        let denied = only_builds.require_call("deploy").unwrap_err().to_string();
+        assert!(denied.contains("`call:deploy`"), "{denied}");
+    }
+
+    #[test]
     fn what_is_not_granted_is_denied_and_says_what_is_lacking() {
         let path = |text: &str| RelPath::parse(text.as_bytes()).unwrap();
         let grant = Grant { allow: "pull,call".parse().unwrap(), path: path("logs") };
         assert_eq!(grant.require_at(&Operation::Pull, &path("logs/app")), Ok(()));
-        assert_eq!(grant.require(&Operation::Call("build".parse().unwrap())), Ok(()));
+        assert_eq!(grant.require_call("build"), Ok(()));
         for (operation, at, said) in [
             (Operation::Push, "logs", "`push`"),
             (Operation::Pull, "", "outside `logs`"),

@@ -4,6 +4,7 @@
 //! - `connection` serves one controller: who it is, its channels, its revocation. `service` has one file per service.
 //! - `pool` bounds how many channels are served at a time; [`grants`] says what one identity may do.
 //! - [`state`] is the directory that survives a restart: [`clients`], [`invitations`], identity, recorded address.
+//! - [`subroutines`] are functions that controllers call by name.
 //! - [`metrics`] counts, `admin` shows the counts.
 //!
 //! The binary `swarmd` adds the command line. Moving a tree is `swarmwire_common::sync`'s work; nothing here touches a
@@ -24,6 +25,7 @@ mod service;
 mod shutdown;
 pub mod state;
 mod store;
+pub mod subroutines;
 
 pub use gateway::{BindError, Gateway, GatewayOptions};
 pub use shutdown::ShutdownHandle;

@@ -7,9 +7,11 @@
 mod path;
 mod sync;
 
+use std::time::Duration;
+
 use prometheus::{
-    CounterVec, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::Collector, process_collector::ProcessCollector,
+    CounterVec, Gauge, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector, process_collector::ProcessCollector,
 };
 use swarmwire_common::{sync::Stage, wire::status::Status};
 
@@ -58,6 +60,12 @@ const PATH_DATAGRAM: Name = (
 );
 const PATH_UDP: Name =
     ("swarmwire_path_udp_bytes_total", "Bytes of UDP payload of all connections, by direction.");
+const CALLS: Name = (
+    "swarmwire_calls_total",
+    "Calls of subroutines that have ended, by name and the status they ended with.",
+);
+const CALL_SECONDS: Name =
+    ("swarmwire_call_seconds", "Seconds from a call's request to the end of its answer, by name.");
 const BUILD: Name = ("swarmwire_build_info", "1, with the version of the gateway as a label.");
 
 /// Every metric of ours, with its help. `process_*` comes beside them.
@@ -80,6 +88,8 @@ pub const NAMES: &[Name] = &[
     PATH_LOST,
     PATH_DATAGRAM,
     PATH_UDP,
+    CALLS,
+    CALL_SECONDS,
     BUILD,
 ];
 
@@ -130,6 +140,8 @@ pub(crate) struct Metrics {
     path_lost: IntCounter,
     path_datagram: IntGauge,
     path_udp: IntCounterVec,
+    calls: IntCounterVec,
+    call_seconds: HistogramVec,
     pub(crate) paths: Paths,
 }
 
@@ -155,6 +167,8 @@ impl Metrics {
             path_lost: counter(PATH_LOST),
             path_datagram: gauge(PATH_DATAGRAM),
             path_udp: counters(PATH_UDP, &["direction"]),
+            calls: counters(CALLS, &["name", "status"]),
+            call_seconds: valid(HistogramVec::new(opts(CALL_SECONDS).into(), &["name"])),
             paths: Paths::default(),
         };
         metrics.register();
@@ -165,7 +179,7 @@ impl Metrics {
     fn register(&self) {
         let build = valid(IntGaugeVec::new(opts(BUILD), &["version"]));
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let collectors: [Box<dyn Collector>; 20] = [
+        let collectors: [Box<dyn Collector>; 22] = [
             Box::new(self.bytes.clone()),
             Box::new(self.entries.clone()),
             Box::new(self.receipts.clone()),
@@ -184,6 +198,8 @@ impl Metrics {
             Box::new(self.path_lost.clone()),
             Box::new(self.path_datagram.clone()),
             Box::new(self.path_udp.clone()),
+            Box::new(self.calls.clone()),
+            Box::new(self.call_seconds.clone()),
             Box::new(build),
             Box::new(ProcessCollector::for_self()),
         ];
@@ -232,13 +248,23 @@ impl Metrics {
         self.channels.with_label_values(&[service, status.as_str()]).inc();
     }
 
+    /// A call has ended. `name` is one that the operator has registered.
+    pub(crate) fn call_ended(&self, name: &str, status: Status, time: Duration) {
+        self.calls.with_label_values(&[name, status.as_str()]).inc();
+        self.call_seconds.with_label_values(&[name]).observe(time.as_secs_f64());
+    }
+
     /// An attempt to join has ended.
     pub(crate) fn join_ended(&self, result: JoinResult) {
         self.joins.with_label_values(&[result.as_str()]).inc();
     }
 
-    /// All metrics in Prometheus's text format.
-    pub(crate) fn render(&self, pool: &Pool) -> Result<String, prometheus::Error> {
+    /// All metrics in Prometheus's text format. Of `subroutines` there are series from the start.
+    pub(crate) fn render(&self, pool: &Pool, subroutines: &[String]) -> Result<String, prometheus::Error> {
+        for name in subroutines {
+            self.calls.with_label_values(&[name, Status::Ok.as_str()]);
+            self.call_seconds.with_label_values(&[name]);
+        }
         self.handlers_limit.set(saturating(pool.limit()));
         self.handlers_in_use.set(saturating(pool.in_use()));
         self.set_paths();
@@ -293,7 +319,7 @@ mod tests {
 
     #[test]
     fn every_name_is_there_before_anything_has_happened_and_no_other() {
-        let text = Metrics::new().render(&Pool::new(1)).unwrap();
+        let text = Metrics::new().render(&Pool::new(1), &["sum".to_owned()]).unwrap();
         for (name, help) in NAMES {
             assert!(text.contains(&format!("# HELP {name} {help}\n")), "{name} is not shown");
         }

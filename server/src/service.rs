@@ -3,9 +3,11 @@
 //! [`serve`] asks, in this order: does the peer speak our version, is the gateway going on, is the identity known, is there such
 //! a service, is a handler free. The service itself asks for the grant, before it opens anything.
 
+mod call;
 mod join;
 mod list;
 mod ping;
+mod services;
 mod stop;
 mod sync;
 mod watch;
@@ -18,7 +20,10 @@ use swarmwire_common::{
     codec, limits,
     wire::{
         self,
-        open::{Open, SERVICE_JOIN, SERVICE_LIST, SERVICE_PING, SERVICE_STOP, SERVICE_SYNC, SERVICE_WATCH},
+        open::{
+            Open, SERVICE_CALL, SERVICE_JOIN, SERVICE_LIST, SERVICE_PING, SERVICE_SERVICES, SERVICE_STOP,
+            SERVICE_SYNC, SERVICE_WATCH,
+        },
         status::Status,
     },
 };
@@ -91,6 +96,18 @@ const SERVICES: &[Service] = &[
         admits: Admits::Known,
         handlers: Handlers::One,
         serve: |r| Box::pin(watch::serve(r)),
+    },
+    Service {
+        name: SERVICE_CALL,
+        admits: Admits::Known,
+        handlers: Handlers::One,
+        serve: |r| Box::pin(call::serve(r)),
+    },
+    Service {
+        name: SERVICE_SERVICES,
+        admits: Admits::Known,
+        handlers: Handlers::None,
+        serve: |r| Box::pin(services::serve(r)),
     },
     Service {
         name: SERVICE_STOP,

@@ -21,6 +21,7 @@ use swarmwire_client::ConnectOptions;
 use swarmwire_common::{sync::Report, wire::sync::Direction};
 use tokio::task::spawn_blocking;
 
+use super::interrupt::Interrupt;
 use super::{Way, now};
 use crate::{
     cli::SyncArguments,
@@ -32,7 +33,7 @@ use crate::{
 use account::Account;
 use changes::{Changes, Form};
 use job::Job;
-use run::{Ending, Interrupt, Runner};
+use run::{Ending, Runner};
 use summary::{Started, Summary};
 pub(super) use verify::run as verify;
 

@@ -166,6 +166,9 @@ pub enum RequestError {
     /// The gateway broke the rules.
     #[error("the gateway broke the protocol: {0}")]
     Protocol(&'static str),
+    /// What was to be sent cannot be read here.
+    #[error("failed to read what is to be sent: {0}")]
+    Source(io::Error),
 }
 
 impl RequestError {
@@ -174,7 +177,7 @@ impl RequestError {
         match self {
             Self::Refused { status, .. } => Some(*status),
             Self::Lost(err) => err.peer_status(),
-            Self::Silent | Self::Protocol(_) => None,
+            Self::Silent | Self::Protocol(_) | Self::Source(_) => None,
         }
     }
 
@@ -191,7 +194,7 @@ impl RequestError {
                 FrameError::Ended | FrameError::Silent => true,
                 FrameError::Reset(_) | FrameError::Malformed(_) | FrameError::Closed => false,
             },
-            (None, Self::Refused { .. } | Self::Protocol(_)) => false,
+            (None, Self::Refused { .. } | Self::Protocol(_) | Self::Source(_)) => false,
         }
     }
 }

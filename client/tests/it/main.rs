@@ -4,6 +4,7 @@
 
 mod arrival;
 mod backups;
+mod calls;
 mod compressing;
 mod damage;
 #[path = "../../../server/tests/shared/disks.rs"]
@@ -17,6 +18,7 @@ mod model;
 mod moving;
 mod placement;
 mod preserving;
+mod programs;
 mod relay;
 mod selecting;
 mod services;

@@ -38,6 +38,10 @@ pub const SERVICE_LIST: &str = "list";
 pub const SERVICE_SYNC: &str = "sync";
 /// Changes at a path as they happen: `watch::WatchRequest`.
 pub const SERVICE_WATCH: &str = "watch";
+/// A subroutine of the gateway: `call::CallRequest`.
+pub const SERVICE_CALL: &str = "call";
+/// What subroutines there are. No request; `call::ServicesPage` frames follow the reply.
+pub const SERVICE_SERVICES: &str = "services";
 /// Orderly end of the gateway. No request; the reply comes before the end.
 pub const SERVICE_STOP: &str = "stop";
 

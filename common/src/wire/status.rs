@@ -57,6 +57,8 @@ statuses! {
     Timeout = 13, "timeout", "the peer did not answer in time";
     ShuttingDown = 14, "shutting_down", "the gateway is shutting down";
     Cancelled = 15, "cancelled", "the other side gave up";
+    Failed = 16, "failed", "the subroutine failed";
+    Deadline = 17, "deadline", "the deadline of the call has passed";
 }
 
 /// A status as it stands in a frame: the bare number, so that unknown ones can be carried.

@@ -14,11 +14,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{invite, print};
 use crate::{cli::ServeArgs, config::Settings, logging};
 
+mod configured;
+
+use configured::Configured;
+
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
-    let settings = Settings::resolve(args)?;
+    let mut settings = Settings::resolve(args)?;
     logging::start(settings.log_format)?;
+    let commands = std::mem::take(&mut settings.subroutines);
+    let configured = Configured::register(settings.gateway.subroutines.clone(), commands)?;
     // Before anybody can think the gateway ready and stop it.
     let signals = Signals::listen().context("failed to listen for signals")?;
+    let signals_again = signal(SignalKind::hangup()).context("failed to listen for signals")?;
     // Its message tells its sources, which the chain would tell once more.
     let gateway = Gateway::bind(&settings.gateway).map_err(|err| anyhow!("{err}"))?;
     announce(&gateway, &settings)?;
@@ -26,6 +33,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     tokio::select! {
         () = gateway.join() => {}
         () = signals.obey(&shutdown) => tracing::warn!("ended at once by a second signal"),
+        () = configured.follow(signals_again, settings.config.as_deref()) => {}
     }
     Ok(())
 }

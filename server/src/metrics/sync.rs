@@ -123,12 +123,12 @@ mod tests {
         tally.verified.store(2, Relaxed);
         meter.sample();
         meter.sample();
-        assert!(metrics.render(&Pool::new(1)).unwrap().contains("swarmwire_queue_bytes 64"));
+        assert!(metrics.render(&Pool::new(1), &[]).unwrap().contains("swarmwire_queue_bytes 64"));
         tally.bytes_moved.store(1000, Relaxed);
         tally.committed.store(3, Relaxed);
         tally.charge(Stage::Write, Duration::from_millis(1500));
         drop(meter);
-        let text = metrics.render(&Pool::new(1)).unwrap();
+        let text = metrics.render(&Pool::new(1), &[]).unwrap();
         for line in [
             r#"swarmwire_bytes_total{direction="in",service="sync"} 1000"#,
             r#"swarmwire_bytes_total{direction="out",service="sync"} 0"#,

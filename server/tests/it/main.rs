@@ -17,6 +17,7 @@ mod listing;
 mod observed;
 mod process;
 mod refusals;
+mod subroutines;
 #[path = "../shared/trees.rs"]
 mod trees;
 mod watching;

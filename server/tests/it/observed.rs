@@ -1,7 +1,10 @@
 //! What the gateway shows of itself.
 
 use swarmwire_common::wire::{open::SERVICE_PING, sync::Direction};
-use swarmwire_server::metrics;
+use swarmwire_server::{
+    metrics,
+    subroutines::{Context, Failure, Subroutine},
+};
 use tokio::time::timeout;
 
 use crate::harness::{SOON, Served, http_get};
@@ -11,6 +14,8 @@ async fn every_metric_is_shown_and_follows_what_happens() {
     let served = Served::start_with(|options| {
         options.metrics = Some("127.0.0.1:0".parse().unwrap());
         options.handlers = 3;
+        let nothing = Subroutine::batch(async |_: Context, (): ()| Ok::<_, Failure>(Vec::new()));
+        options.subroutines.register("nothing", nothing).unwrap();
     });
     let address = served.gateway.metrics_addr().unwrap();
     let peer = served.joined("push", "").await;
@@ -29,8 +34,9 @@ async fn every_metric_is_shown_and_follows_what_happens() {
     };
     let text = timeout(SOON, counted).await.expect("the denied channel is counted");
     for (name, _) in metrics::NAMES {
+        // A number, one for each label, or a histogram.
         let shown =
-            |line: &str| line.starts_with(&format!("{name} ")) || line.starts_with(&format!("{name}{{"));
+            |line: &str| [" ", "{", "_count{"].iter().any(|end| line.starts_with(&format!("{name}{end}")));
         assert!(text.lines().any(shown), "{name} has no value");
     }
     for line in [
@@ -40,6 +46,7 @@ async fn every_metric_is_shown_and_follows_what_happens() {
         "swarmwire_handlers_in_use 1",
         r#"swarmwire_joins_total{result="accepted"} 1"#,
         r#"swarmwire_channels_total{service="join",status="ok"} 1"#,
+        r#"swarmwire_calls_total{name="nothing",status="ok"} 0"#,
         "process_open_fds",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");

@@ -85,6 +85,11 @@ impl Running {
         self.target
     }
 
+    /// Sends a signal that does not end it.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Sends the signal and waits; gives how it ended, its log and its standard output.
     pub(crate) fn end(mut self, signal: Signal) -> (ExitStatus, String, String) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();

@@ -6,7 +6,6 @@
 mod watching;
 
 use std::{
-    io,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
@@ -20,10 +19,7 @@ use swarmwire_common::{
     sync::{Event, EventQueue, Outcome, Report, SyncError, Tally, events},
     wire::{status::Status, sync::SyncOptions},
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant as Start, MissedTickBehavior, interval_at, sleep, timeout},
-};
+use tokio::time::{Instant as Start, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::{
     account::{Account, report_of},
@@ -32,7 +28,11 @@ use super::{
     job::Job,
     local::{self, LocalEnd},
 };
-use crate::{commands::Way, metrics::MetricsFile, progress::Progress};
+use crate::{
+    commands::{Way, interrupt::Interrupt},
+    metrics::MetricsFile,
+    progress::Progress,
+};
 
 /// How long an interrupted sync may take to give its report. Its threads look up between two pieces of a file.
 const BREAK_OFF_TIME_MAX: Duration = Duration::from_secs(2);
@@ -55,26 +55,6 @@ impl Ending {
             Self::Complete => None,
             Self::Interrupted => Some("interrupted".to_owned()),
             Self::Broken(err) => Some(format!("{err:#}")),
-        }
-    }
-}
-
-/// SIGINT and SIGTERM, from now on for us to handle.
-pub(super) struct Interrupt {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupt {
-    pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    /// Waits for one of them. Cancel-safe.
-    pub(super) async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }

@@ -12,12 +12,13 @@ use super::{
     changes::{Changes, Counts, Form},
     job::Job,
     local, name_failures,
-    run::{Ending, Interrupt, Runner},
+    run::{Ending, Runner},
     selecting,
     summary::{FailedEntry, SkippedEntry, failed, skipped},
 };
 use crate::{
     cli::VerifyArguments,
+    commands::interrupt::Interrupt,
     commands::{Way, now},
     exit::Exit,
     output::Output,

@@ -11,7 +11,9 @@ use crate::{
     codec::{decode, encode},
     entry::{Attributes, Kind, Metadata, Owner, SpecialKind, Timestamp, Xattr},
     limits::CONTROL_FRAME_BYTES_MAX,
+    value::{Arguments, Value},
     wire::{
+        call::{CallKind, CallMessage, CallReply, CallRequest, Codec, ServiceInfo, ServicesPage},
         change::{Aspects, Change, Difference, Item, Subject},
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         extra::{Extra, Preserve},
@@ -136,6 +138,85 @@ fn listing_a_directory() {
          02 6e6f    # reason",
     );
     golden(&ListMessage::End, "02");
+}
+
+#[test]
+fn calling_a_subroutine() {
+    golden(
+        &CallRequest {
+            name: "sum".into(),
+            kind: CallKind::Send,
+            codec: Codec::Json,
+            deadline_ms: 5000,
+            input: b"[]".to_vec(),
+            continues: true,
+        },
+        "03 73756d  # name
+         02 01      # kind, codec
+         fb 8813    # deadline_ms
+         02 5b5d    # input
+         01         # continues",
+    );
+    golden(&(CallKind::Batch, CallKind::Stream, CallKind::Send), "00 01 02");
+    golden(&(Codec::Bincode, Codec::Json, Codec::Raw), "00 01 02");
+    golden(&CallReply::Running { id: 1 }, "00 01");
+    golden(&CallReply::Done { id: 2, bytes: vec![0xff] }, "01 02 01ff");
+    golden(&CallReply::Returned { value: -1 }, "02 01");
+    golden(&CallMessage::Part { bytes: 5 }, "00 05");
+    golden(&CallMessage::Items { count: 2, bytes: 24 }, "01 02 18");
+    golden(&CallMessage::Returned { value: 1 }, "02 02");
+    golden(&CallMessage::End, "03");
+    golden(&CallMessage::Failed { status: Status::Failed.into(), reason: "no".into() }, "04 10 02 6e6f");
+    golden(&CallMessage::Alive, "05");
+    golden(
+        &ServicesPage {
+            services: vec![ServiceInfo {
+                name: "x".into(),
+                kind: CallKind::Stream,
+                codecs: vec![Codec::Raw],
+                arguments: "a".into(),
+                calls: 3,
+                running: 1,
+                concurrency: 0,
+                workers: Some(2),
+            }],
+        },
+        "01       # services
+         01 78    # name
+         01       # kind
+         01 02    # codecs
+         01 61    # arguments
+         03 01 00 # calls, running, concurrency
+         01 02    # workers",
+    );
+}
+
+#[test]
+fn arguments_of_a_call() {
+    golden(
+        &Arguments::new()
+            .with(Value::Null)
+            .with(true)
+            .with(-1_i64)
+            .with(1_u64)
+            .with(0.5)
+            .with("t")
+            .with(vec![0xff_u8])
+            .with(Value::List(vec![Value::Null]))
+            .with_named("k", Value::Map(vec![("m".into(), Value::Null)])),
+        "08                    # positional
+         00                    # Null
+         01 01                 # Bool
+         02 01                 # I64
+         03 01                 # U64
+         04 000000000000e03f   # F64
+         05 01 74              # Text
+         06 01 ff              # Bytes
+         07 01 00              # List
+         01                    # named
+         01 6b                 # name
+         08 01 01 6d 00        # Map",
+    );
 }
 
 #[test]

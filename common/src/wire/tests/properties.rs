@@ -10,6 +10,7 @@ use crate::{
     entry::{Attributes, Kind, Metadata, Owner, Timestamp, Xattr},
     limits::{self, CONTROL_FRAME_BYTES_MAX, OPEN_FRAME_BYTES_MAX, UNIT_HEADER_BYTES_MAX},
     wire::{
+        call::{CallMessage, CallReply, CallRequest, ServicesPage},
         data::{Encoding, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         extra::Extra,
         list::{ListEntry, ListKind, ListMessage, ListRequest},
@@ -109,6 +110,10 @@ properties! {
     list_message: ListMessage, CONTROL_FRAME_BYTES_MAX;
     watch_request: WatchRequest, OPEN_FRAME_BYTES_MAX;
     watch_message: WatchMessage, CONTROL_FRAME_BYTES_MAX;
+    call_request: CallRequest, OPEN_FRAME_BYTES_MAX;
+    call_reply: CallReply, OPEN_FRAME_BYTES_MAX;
+    call_message: CallMessage, OPEN_FRAME_BYTES_MAX;
+    services_page: ServicesPage, CONTROL_FRAME_BYTES_MAX;
     sync_request: SyncRequest, OPEN_FRAME_BYTES_MAX;
     source_message: SourceMessage, CONTROL_FRAME_BYTES_MAX;
     destination_message: DestinationMessage, CONTROL_FRAME_BYTES_MAX;

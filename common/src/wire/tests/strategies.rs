@@ -8,6 +8,7 @@ use proptest::{array::uniform32, collection::vec, option, prelude::*};
 use crate::{
     entry::{Attributes, Kind, Metadata, Owner, SpecialKind, Timestamp, Xattr},
     wire::{
+        call::{CallKind, CallMessage, CallReply, CallRequest, Codec, ServiceInfo, ServicesPage},
         change::{Aspects, Change, Difference, Item, Subject},
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         extra::{Extra, Preserve},
@@ -308,6 +309,58 @@ pub(super) fn watch_message() -> impl Strategy<Value = WatchMessage> {
         Just(WatchMessage::Gone),
         text().prop_map(|reason| WatchMessage::Refused { reason }),
     ]
+}
+
+fn call_kind() -> impl Strategy<Value = CallKind> {
+    prop_oneof![Just(CallKind::Batch), Just(CallKind::Stream), Just(CallKind::Send)]
+}
+
+fn codec() -> impl Strategy<Value = Codec> {
+    prop_oneof![Just(Codec::Bincode), Just(Codec::Json), Just(Codec::Raw)]
+}
+
+pub(super) fn call_request() -> impl Strategy<Value = CallRequest> {
+    (text(), call_kind(), codec(), any::<u64>(), bytes(), any::<bool>()).prop_map(
+        |(name, kind, codec, deadline_ms, input, continues)| CallRequest {
+            name,
+            kind,
+            codec,
+            deadline_ms,
+            input,
+            continues,
+        },
+    )
+}
+
+pub(super) fn call_reply() -> impl Strategy<Value = CallReply> {
+    prop_oneof![
+        any::<u64>().prop_map(|id| CallReply::Running { id }),
+        (any::<u64>(), bytes()).prop_map(|(id, bytes)| CallReply::Done { id, bytes }),
+        any::<i64>().prop_map(|value| CallReply::Returned { value }),
+    ]
+}
+
+pub(super) fn call_message() -> impl Strategy<Value = CallMessage> {
+    prop_oneof![
+        any::<u32>().prop_map(|bytes| CallMessage::Part { bytes }),
+        (any::<u32>(), any::<u32>()).prop_map(|(count, bytes)| CallMessage::Items { count, bytes }),
+        any::<i64>().prop_map(|value| CallMessage::Returned { value }),
+        Just(CallMessage::End),
+        (any::<u16>(), text())
+            .prop_map(|(status, reason)| CallMessage::Failed { status: StatusCode(status), reason }),
+        Just(CallMessage::Alive),
+    ]
+}
+
+pub(super) fn services_page() -> impl Strategy<Value = ServicesPage> {
+    let info = (
+        (text(), call_kind(), vec(codec(), 0..4), text()),
+        (any::<u64>(), any::<u32>(), any::<u32>(), option::of(any::<u32>())),
+    );
+    let info = info.prop_map(|((name, kind, codecs, arguments), (calls, running, concurrency, workers))| {
+        ServiceInfo { name, kind, codecs, arguments, calls, running, concurrency, workers }
+    });
+    vec(info, 0..5).prop_map(|services| ServicesPage { services })
 }
 
 pub(super) fn preamble() -> impl Strategy<Value = Preamble> {

@@ -1,0 +1,102 @@
+//! `swarm call`: a batch at a gateway, once or many times.
+
+use std::{
+    io::{self, IsTerminal},
+    time::Instant,
+};
+
+use serde::Serialize;
+use swarmwire_client::{ConnectOptions, Controller, controller::calling::Payload};
+
+use super::calling::{JsonBytes, lacks_newline, line, over, print};
+use crate::{cli::CallArguments, exit::Exit, output};
+
+#[derive(Serialize)]
+struct Reply {
+    event: &'static str,
+    id: u64,
+    #[serde(flatten)]
+    bytes: JsonBytes,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    event: &'static str,
+    calls: usize,
+    failed: usize,
+    bytes: usize,
+    seconds: f64,
+}
+
+pub(super) async fn run(arguments: CallArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
+    let payload = arguments.called.payload()?;
+    let gateway = arguments.called.gateway.clone();
+    over(&gateway, options, async |controller| {
+        if arguments.repeat == 1 && !arguments.json {
+            return once(controller, payload, &arguments).await;
+        }
+        several(controller, &payload, &arguments).await
+    })
+    .await
+}
+
+/// The bytes as they come.
+async fn once(controller: &Controller, payload: Payload, arguments: &CallArguments) -> anyhow::Result<Exit> {
+    let options = arguments.called.limits.options();
+    let mut batch = controller.batch(&arguments.called.name, payload, options).await?;
+    let is_for_people = !arguments.raw && io::stdout().is_terminal();
+    let mut lacks = false;
+    while let Some(piece) = batch.next().await? {
+        lacks = lacks_newline(&piece) || (lacks && piece.is_empty());
+        print(piece).await?;
+    }
+    if lacks && is_for_people {
+        print("\n").await?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Results in the order of their ids.
+async fn several(
+    controller: &Controller,
+    payload: &Payload,
+    arguments: &CallArguments,
+) -> anyhow::Result<Exit> {
+    let start = Instant::now();
+    let handlers = usize::try_from(arguments.parallel)?;
+    let payloads = std::iter::repeat_n(payload.clone(), usize::try_from(arguments.repeat)?);
+    let options = arguments.called.limits.options();
+    let replies = controller.swarm(handlers).calls(&arguments.called.name, payloads, options).await;
+    let (calls, mut bytes, mut failures) = (replies.len(), 0, Vec::new());
+    for reply in replies {
+        match reply {
+            Ok(reply) if arguments.json => {
+                bytes += reply.bytes.len();
+                let event = Reply { event: "reply", id: reply.id, bytes: JsonBytes::new(&reply.bytes) };
+                print(line(&event)?).await?;
+            }
+            Ok(reply) => {
+                let lacks = !arguments.raw && lacks_newline(&reply.bytes);
+                print(reply.bytes).await?;
+                if lacks {
+                    print("\n").await?;
+                }
+            }
+            Err(err) => failures.push(anyhow::Error::from(err)),
+        }
+    }
+    let failed = failures.len();
+    if arguments.json {
+        let seconds = start.elapsed().as_secs_f64();
+        print(line(&Summary { event: "summary", calls, failed, bytes, seconds })?).await?;
+    }
+    // One call fails as it does alone; of several, some may have been of use.
+    let Some(last) = failures.pop() else { return Ok(Exit::Done) };
+    if failed == calls {
+        return Err(last);
+    }
+    for failure in failures.iter().chain([&last]) {
+        output::call_failed(&arguments.called.name, failure);
+    }
+    Ok(Exit::Partial)
+}

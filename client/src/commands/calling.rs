@@ -1,0 +1,124 @@
+//! What `call`, `stream` and `send` share: arguments from the command line, and results to standard output.
+
+use std::{io, path::Path};
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use serde::Serialize;
+use swarmwire_client::{
+    ConnectOptions, Controller,
+    controller::calling::{CallOptions, Payload},
+};
+use swarmwire_common::value::{Arguments, Value};
+use tokio::task::spawn_blocking;
+
+use super::{Way, interrupt::Interrupt, parse_gateway};
+use crate::{
+    cli::{CalledArguments, LimitArguments},
+    exit::{Exit, Failure},
+    output::Output,
+};
+
+/// Bytes in JSON: `text`, or `base64` where they are not UTF-8.
+#[derive(Debug, Serialize)]
+pub(super) struct JsonBytes {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+impl JsonBytes {
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self { text: Some(text.to_owned()), base64: None },
+            Err(_) => Self { text: None, base64: Some(BASE64.encode(bytes)) },
+        }
+    }
+}
+
+impl LimitArguments {
+    pub(super) fn options(&self) -> CallOptions {
+        CallOptions { deadline: self.timeout, wait: self.wait }
+    }
+}
+
+impl CalledArguments {
+    /// What the subroutine is called with. Blocks on a file.
+    pub(super) fn payload(&self) -> anyhow::Result<Payload> {
+        if let Some(path) = &self.json_args {
+            let text = read(path)
+                .map_err(|err| Failure::usage(format!("--json-args: {}: {err}", path.display())))?;
+            let arguments =
+                Arguments::from_json(&text).map_err(|err| Failure::usage(format!("--json-args: {err}")))?;
+            return Ok(arguments.into());
+        }
+        let mut arguments = Arguments::new();
+        arguments.positional = self.positional.iter().map(|text| value(text)).collect();
+        for argument in &self.named {
+            let Some((name, text)) = argument.split_once('=') else {
+                return Err(Failure::usage(format!("--arg: `{argument}` has no `=`; write KEY=VALUE")).into());
+            };
+            if arguments.named.iter().any(|(other, _)| other == name) {
+                return Err(Failure::usage(format!("--arg: `{name}` was given twice")).into());
+            }
+            arguments.named.push((name.to_owned(), value(text)));
+        }
+        Ok(arguments.into())
+    }
+}
+
+/// JSON where it is, otherwise text.
+fn value(text: &str) -> Value {
+    Value::from_json(text.as_bytes()).unwrap_or_else(|_| text.into())
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if path == Path::new("-") {
+        let mut text = Vec::new();
+        io::Read::read_to_end(&mut io::stdin().lock(), &mut text)?;
+        return Ok(text);
+    }
+    std::fs::read(path)
+}
+
+/// Runs `work` over a connection to the gateway, until it ends or a signal comes, which ends it at the gateway, too.
+pub(super) async fn over(
+    gateway: &std::ffi::OsStr,
+    options: ConnectOptions,
+    work: impl AsyncFnOnce(&Controller) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    let gateway = parse_gateway(gateway)?;
+    let way = Way::find(&gateway, "GW", options)?;
+    let mut interrupt = Interrupt::listen()?;
+    let controller = way.connect().await?;
+    let ended = tokio::select! {
+        ended = work(&controller) => ended,
+        () = interrupt.wait() => Ok(Exit::Interrupted),
+    };
+    controller.close().await;
+    ended
+}
+
+/// Writes to standard output on a blocking thread, so that a reader who stalls keeps neither the connection from being alive nor a signal from
+/// being heard.
+pub(super) async fn print(bytes: impl AsRef<[u8]> + Send + 'static) -> io::Result<()> {
+    let printing = spawn_blocking(move || {
+        let mut output = Output::new();
+        output.raw(bytes.as_ref())?;
+        output.flush()
+    });
+    printing.await.expect("it does not panic, and nobody aborts it")
+}
+
+/// One object on a line of its own, as bytes.
+pub(super) fn line<T: Serialize>(object: &T) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(object)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Whether a newline has to be added for a terminal.
+pub(super) fn lacks_newline(bytes: &Bytes) -> bool {
+    bytes.last().is_some_and(|&last| last != b'\n')
+}

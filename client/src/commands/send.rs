@@ -1,0 +1,42 @@
+//! `swarm send`: a buffer to a subroutine at a gateway, and its integer.
+
+use std::path::Path;
+
+use serde::Serialize;
+use swarmwire_client::ConnectOptions;
+
+use super::calling::{line, over, print};
+use crate::{
+    cli::SendArguments,
+    exit::{Exit, Failure},
+};
+
+#[derive(Serialize)]
+struct Returned {
+    event: &'static str,
+    value: i64,
+}
+
+pub(super) async fn run(arguments: SendArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
+    let limits = arguments.limits.options();
+    let file = if arguments.data == Path::new("-") {
+        None
+    } else {
+        let unreadable = |err| Failure::usage(format!("--data: {}: {err}", arguments.data.display()));
+        Some(tokio::fs::File::from_std(std::fs::File::open(&arguments.data).map_err(unreadable)?))
+    };
+    let gateway = arguments.gateway.clone();
+    over(&gateway, options, async |controller| {
+        let value = match file {
+            Some(file) => controller.send(&arguments.name, file, limits).await?,
+            None => controller.send(&arguments.name, tokio::io::stdin(), limits).await?,
+        };
+        if arguments.json {
+            print(line(&Returned { event: "returned", value })?).await?;
+        } else {
+            print(format!("{value}\n")).await?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}

@@ -1,0 +1,441 @@
+//! Subroutines of the gateway: called, streamed from, and fed.
+//!
+//! Each call is a channel of its own. A future or [`Items`] that is dropped ends its channel, and with it what runs at the gateway, within a
+//! round trip. What is not taken is not made: a stream is ahead of its consumer by a window of the channel at most.
+
+mod items;
+mod payload;
+mod swarm;
+
+use std::{ops::ControlFlow, pin::pin, time::Duration};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use swarmwire_common::{
+    channel::{Channel, FrameReceiver, FrameSender, Opening},
+    codec,
+    escape::escape_lines,
+    limits,
+    wire::{
+        call::{CallKind, CallMessage, CallReply, CallRequest, Codec, ServiceInfo, ServicesPage},
+        open::{SERVICE_CALL, SERVICE_SERVICES},
+        status::Status,
+    },
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use super::{Controller, RequestError};
+
+pub use items::Items;
+pub use payload::Payload;
+pub use swarm::Swarm;
+
+/// How to call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallOptions {
+    /// How long it may take, from now to its end, at both ends.
+    pub deadline: Option<Duration>,
+    /// How long to try again while the gateway is busy.
+    pub wait: Duration,
+}
+
+/// What a batch gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchReply {
+    /// One more with each call of this subroutine, so that results can be put in order.
+    pub id: u64,
+    /// What it gave.
+    pub bytes: Bytes,
+}
+
+/// A batch whose result is taken piece by piece.
+#[derive(Debug)]
+pub struct Batch {
+    id: u64,
+    /// All of it, where it came with the reply.
+    whole: Option<Bytes>,
+    running: Option<Running>,
+}
+
+impl Batch {
+    /// One more with each call of this subroutine.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The next piece; `None` at the end. Not cancel-safe.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, RequestError> {
+        if let Some(whole) = self.whole.take() {
+            return Ok(Some(whole));
+        }
+        let Some(running) = &mut self.running else { return Ok(None) };
+        match running.message().await? {
+            CallMessage::Part { bytes } => {
+                Ok(Some(running.raw(bytes, limits::CALL_FRAME_BYTES_MAX).await?.into()))
+            }
+            CallMessage::End => {
+                self.running = None;
+                Ok(None)
+            }
+            _ => Err(UNEXPECTED),
+        }
+    }
+}
+
+const UNEXPECTED: RequestError = RequestError::Protocol("a message of a call is not the one that is due");
+
+impl Controller {
+    /// Calls a batch, and gives all that it gives.
+    pub async fn call(
+        &self,
+        name: &str,
+        arguments: impl Into<Payload>,
+        options: CallOptions,
+    ) -> Result<Bytes, RequestError> {
+        Ok(self.call_batch(name, arguments, options).await?.bytes)
+    }
+
+    /// Calls a batch, and gives all that it gives, with its id.
+    pub async fn call_batch(
+        &self,
+        name: &str,
+        arguments: impl Into<Payload>,
+        options: CallOptions,
+    ) -> Result<BatchReply, RequestError> {
+        let mut batch = self.batch(name, arguments, options).await?;
+        let id = batch.id;
+        let first = batch.next().await?.unwrap_or_default();
+        let Some(second) = batch.next().await? else { return Ok(BatchReply { id, bytes: first }) };
+        let mut all = BytesMut::from(&*first);
+        all.extend_from_slice(&second);
+        while let Some(piece) = batch.next().await? {
+            all.extend_from_slice(&piece);
+        }
+        Ok(BatchReply { id, bytes: all.freeze() })
+    }
+
+    /// Calls a batch whose result is taken piece by piece.
+    pub async fn batch(
+        &self,
+        name: &str,
+        arguments: impl Into<Payload>,
+        options: CallOptions,
+    ) -> Result<Batch, RequestError> {
+        let (running, reply) = self.called(name, CallKind::Batch, arguments.into(), options).await?;
+        match reply {
+            CallReply::Done { id, bytes } => Ok(Batch { id, whole: Some(bytes.into()), running: None }),
+            CallReply::Running { id } => Ok(Batch { id, whole: None, running: Some(running) }),
+            CallReply::Returned { .. } => Err(UNEXPECTED),
+        }
+    }
+
+    /// Begins a stream.
+    pub async fn stream(
+        &self,
+        name: &str,
+        arguments: impl Into<Payload>,
+        options: CallOptions,
+    ) -> Result<Items, RequestError> {
+        let (running, reply) = self.called(name, CallKind::Stream, arguments.into(), options).await?;
+        match reply {
+            CallReply::Running { .. } => Ok(Items::new(running)),
+            CallReply::Done { .. } | CallReply::Returned { .. } => Err(UNEXPECTED),
+        }
+    }
+
+    /// Streams to `on_item` until that says stop or the stream is at its end, which `on_end` is told then and only then.
+    pub async fn stream_to(
+        &self,
+        name: &str,
+        arguments: impl Into<Payload>,
+        options: CallOptions,
+        mut on_item: impl FnMut(i64, Bytes) -> ControlFlow<()>,
+        on_end: impl FnOnce(),
+    ) -> Result<(), RequestError> {
+        let mut items = self.stream(name, arguments, options).await?;
+        while let Some((ident, bytes)) = items.next().await? {
+            if on_item(ident, bytes).is_break() {
+                return Ok(());
+            }
+        }
+        on_end();
+        Ok(())
+    }
+
+    /// Feeds a buffer to a send, as fast as that takes it, and gives its integer.
+    pub async fn send(
+        &self,
+        name: &str,
+        buffer: impl AsyncRead + Unpin,
+        options: CallOptions,
+    ) -> Result<i64, RequestError> {
+        self.feed(name, buffer, options).await
+    }
+
+    /// What subroutines there are, among those that this identity may call.
+    pub async fn services(&self) -> Result<Vec<ServiceInfo>, RequestError> {
+        let (mut channel, _) = self.open(SERVICE_SERVICES, &()).await?;
+        let mut services = Vec::new();
+        let pages = async {
+            while let Some(page) =
+                channel.recv.try_recv::<ServicesPage, { limits::CONTROL_FRAME_BYTES_MAX }>().await?
+            {
+                services.extend(page.services);
+            }
+            Ok::<_, RequestError>(())
+        };
+        timeout(limits::REPLY_TIMEOUT, pages).await.map_err(|_| RequestError::Silent)??;
+        Ok(services)
+    }
+
+    /// Several handlers at a time, for the same subroutine.
+    pub fn swarm(&self, handlers: usize) -> Swarm<'_> {
+        Swarm::new(self, handlers)
+    }
+
+    /// Calls with arguments, again while the gateway is busy.
+    async fn called(
+        &self,
+        name: &str,
+        kind: CallKind,
+        payload: Payload,
+        options: CallOptions,
+    ) -> Result<(Running, CallReply), RequestError> {
+        let Payload { codec, bytes } = payload;
+        let first = bytes.slice(..bytes.len().min(limits::CALL_INLINE_BYTES_MAX));
+        let rest = bytes.slice(first.len()..);
+        let request = request(name, kind, codec, &first, !rest.is_empty(), options);
+        let attempt = async || {
+            let (feeding, recv) = self.ask(&request).await?;
+            let mut running = Running::new(recv, options);
+            let reply = answered(feeding.frames(rest.clone()), running.reply()).await?;
+            Ok((running, reply))
+        };
+        until_free(options, attempt).await
+    }
+
+    async fn feed(
+        &self,
+        name: &str,
+        mut buffer: impl AsyncRead + Unpin,
+        options: CallOptions,
+    ) -> Result<i64, RequestError> {
+        let (first, is_all) = beginning(&mut buffer).await.map_err(RequestError::Source)?;
+        let request = request(name, CallKind::Send, Codec::Raw, &first, !is_all, options);
+        if is_all || options.wait.is_zero() {
+            let attempt = async || {
+                let (feeding, recv) = self.ask(&request).await?;
+                let mut running = Running::new(recv, options);
+                let buffer = if is_all { None } else { Some(&mut buffer) };
+                answered(feeding.all(buffer), running.value()).await
+            };
+            return until_free(options, attempt).await;
+        }
+        // What is read is gone, so nothing is until there is a handler.
+        let attempt = async || {
+            let (feeding, recv) = self.ask(&request).await?;
+            let mut running = Running::new(recv, options);
+            let reply = running.reply().await?;
+            Ok((feeding, running, reply))
+        };
+        let (feeding, mut running, reply) = until_free(options, attempt).await?;
+        answered(feeding.all(Some(&mut buffer)), running.value_after(reply)).await
+    }
+
+    async fn ask(&self, request: &CallRequest) -> Result<(Feeding, FrameReceiver), RequestError> {
+        let Channel { send, recv } =
+            Opening::begin(&self.connection, SERVICE_CALL, request).await?.ask().await?;
+        Ok((Feeding::new(send), recv))
+    }
+}
+
+fn request(
+    name: &str,
+    kind: CallKind,
+    codec: Codec,
+    input: &[u8],
+    continues: bool,
+    options: CallOptions,
+) -> CallRequest {
+    let deadline_ms =
+        options.deadline.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1));
+    CallRequest { name: name.to_owned(), kind, codec, deadline_ms, input: input.to_vec(), continues }
+}
+
+/// Up to what fits into a request, and whether that is all.
+async fn beginning(buffer: &mut (impl AsyncRead + Unpin)) -> std::io::Result<(Vec<u8>, bool)> {
+    let mut first = Vec::new();
+    let read = buffer.take(limits::CALL_INLINE_BYTES_MAX as u64).read_to_end(&mut first).await?;
+    Ok((first, read < limits::CALL_INLINE_BYTES_MAX))
+}
+
+/// Tries until there is a handler, as long as the options say.
+async fn until_free<T>(
+    options: CallOptions,
+    mut attempt: impl AsyncFnMut() -> Result<T, RequestError>,
+) -> Result<T, RequestError> {
+    let start = Instant::now();
+    loop {
+        let err = match attempt().await {
+            Err(err) if err.status() == Some(Status::Busy) => err,
+            ended => return ended,
+        };
+        let RequestError::Refused { retry_after_ms, .. } = &err else { return Err(err) };
+        let left = options.wait.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return Err(err);
+        }
+        sleep(Duration::from_millis((*retry_after_ms).into()).min(left)).await;
+    }
+}
+
+/// Waits for the answer while the input is fed. A gateway that has answered needs no more of it.
+async fn answered<T>(
+    feed: impl Future<Output = Result<(), RequestError>>,
+    answer: impl Future<Output = Result<T, RequestError>>,
+) -> Result<T, RequestError> {
+    let (mut feed, mut answer) = (pin!(feed), pin!(answer));
+    tokio::select! {
+        biased;
+        answer = &mut answer => return answer,
+        fed = &mut feed => match fed {
+            // Of a connection that is lost, and of a function that takes no more, the answer tells.
+            Ok(()) | Err(RequestError::Lost(_)) => {}
+            Err(err) => return Err(err),
+        },
+    }
+    answer.await
+}
+
+/// The half of a call that leads to the gateway. Dropped before it is finished it is reset, so that half of a buffer is never taken for all of it.
+struct Feeding {
+    send: FrameSender,
+    is_complete: bool,
+}
+
+impl Feeding {
+    fn new(send: FrameSender) -> Self {
+        Self { send, is_complete: false }
+    }
+
+    /// Sends `rest`, and that it is all.
+    async fn frames(mut self, mut rest: Bytes) -> Result<(), RequestError> {
+        while !rest.is_empty() {
+            let frame = rest.split_to(rest.len().min(limits::CALL_FRAME_BYTES_MAX));
+            self.send.send_frame(frame).await?;
+        }
+        self.complete();
+        Ok(())
+    }
+
+    /// Sends what comes out of `buffer`, and that it is all.
+    async fn all(mut self, buffer: Option<&mut (impl AsyncRead + Unpin)>) -> Result<(), RequestError> {
+        if let Some(buffer) = buffer {
+            let mut frame = BytesMut::new();
+            loop {
+                frame.reserve(limits::CALL_FRAME_BYTES_MAX);
+                let mut room = (&mut frame).limit(limits::CALL_FRAME_BYTES_MAX);
+                match timeout(limits::HEARTBEAT_INTERVAL, buffer.read_buf(&mut room)).await {
+                    Ok(Ok(0)) => break,
+                    Ok(Ok(_)) => self.send.send_frame(frame.split().freeze()).await?,
+                    Ok(Err(err)) => return Err(RequestError::Source(err)),
+                    // An empty frame says that we live.
+                    Err(_) => self.send.send_frame(Bytes::new()).await?,
+                }
+            }
+        }
+        self.complete();
+        Ok(())
+    }
+
+    fn complete(&mut self) {
+        self.is_complete = true;
+        self.send.finish();
+    }
+}
+
+impl Drop for Feeding {
+    fn drop(&mut self) {
+        if !self.is_complete {
+            self.send.reset(Status::Cancelled);
+        }
+    }
+}
+
+/// The half of a call that comes from the gateway.
+#[derive(Debug)]
+struct Running {
+    recv: FrameReceiver,
+    deadline: Option<Instant>,
+}
+
+impl Running {
+    fn new(recv: FrameReceiver, options: CallOptions) -> Self {
+        Self { recv, deadline: options.deadline.map(|time| Instant::now() + time) }
+    }
+
+    async fn reply(&mut self) -> Result<CallReply, RequestError> {
+        let body = before(self.deadline, self.recv.reply()).await??;
+        codec::decode::<_, { limits::OPEN_FRAME_BYTES_MAX }>(&body)
+            .map_err(|_| RequestError::Protocol("its reply to a call is malformed"))
+    }
+
+    async fn value(&mut self) -> Result<i64, RequestError> {
+        let reply = self.reply().await?;
+        self.value_after(reply).await
+    }
+
+    async fn value_after(&mut self, reply: CallReply) -> Result<i64, RequestError> {
+        match reply {
+            CallReply::Returned { value } => return Ok(value),
+            CallReply::Running { .. } => {}
+            CallReply::Done { .. } => return Err(UNEXPECTED),
+        }
+        match self.message().await? {
+            CallMessage::Returned { value } => Ok(value),
+            _ => Err(UNEXPECTED),
+        }
+    }
+
+    /// The next message that says something.
+    async fn message(&mut self) -> Result<CallMessage, RequestError> {
+        loop {
+            let message = self.recv.recv::<_, { limits::OPEN_FRAME_BYTES_MAX }>();
+            let message = before(self.deadline, timeout(limits::SYNC_SILENCE_MAX, message)).await?;
+            match message.map_err(|_| RequestError::Silent)?? {
+                CallMessage::Alive => {}
+                CallMessage::Failed { status, reason } => {
+                    return Err(RequestError::Refused {
+                        status: status.into(),
+                        detail: escape_lines(&reason),
+                        retry_after_ms: 0,
+                    });
+                }
+                message => return Ok(message),
+            }
+        }
+    }
+
+    /// The bytes that a message has announced.
+    async fn raw(&mut self, bytes: u32, limit: usize) -> Result<Vec<u8>, RequestError> {
+        let size = usize::try_from(bytes).expect("usize has 32 bits or more");
+        if size > limit {
+            return Err(RequestError::Protocol("a message of a call announces more bytes than one may have"));
+        }
+        let mut buffer = Vec::new();
+        before(self.deadline, self.recv.recv_raw(size, &mut buffer)).await??;
+        Ok(buffer)
+    }
+}
+
+/// Gives up at the deadline.
+async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Result<T, RequestError> {
+    let Some(deadline) = deadline else { return Ok(work.await) };
+    timeout_at(deadline, work).await.map_err(|_| RequestError::Refused {
+        status: Status::Deadline,
+        detail: String::new(),
+        retry_after_ms: 0,
+    })
+}

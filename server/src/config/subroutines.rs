@@ -1,0 +1,162 @@
+//! `[subroutines.NAME]` of the configuration file: programs that controllers may call.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::{Group, User};
+use serde::Deserialize;
+use swarmwire_common::wire::call::{CallKind, Codec};
+use swarmwire_server::subroutines::{
+    Subroutine, Subroutines,
+    command::{CommandOptions, ItemForm},
+};
+use toml::Spanned;
+
+use super::{HumanDuration, HumanSize};
+
+/// Bytes that a call may give unless the operator says otherwise. Chosen: a large report; whoever wants more can say so.
+const DEFAULT_OUTPUT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// A section of the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Section {
+    command: Spanned<Vec<String>>,
+    kind: Kind,
+    #[serde(default)]
+    arguments: Vec<String>,
+    timeout: Option<HumanDuration>,
+    concurrency: Option<usize>,
+    max_output: Option<HumanSize>,
+    working_directory: Option<PathBuf>,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    user: Option<String>,
+    #[serde(default)]
+    codec: InputCodec,
+    #[serde(default)]
+    items: Form,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Batch,
+    Stream,
+    Send,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum InputCodec {
+    #[default]
+    Json,
+    Raw,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Form {
+    #[default]
+    Lines,
+    Frames,
+}
+
+/// All of them, by name; or why one cannot be used, with its line in `text`.
+pub(super) fn resolve(
+    sections: BTreeMap<String, Section>,
+    text: &str,
+) -> Result<BTreeMap<String, CommandOptions>, String> {
+    sections
+        .into_iter()
+        .map(|(name, section)| {
+            let line = text[..section.command.span().start].matches('\n').count() + 1;
+            let options = section.options().and_then(|options| checked(&name, options));
+            Ok((name.clone(), options.map_err(|err| format!("line {line}: subroutine `{name}`: {err}"))?))
+        })
+        .collect()
+}
+
+impl Section {
+    fn options(self) -> Result<CommandOptions, String> {
+        let command = self.command.into_inner();
+        if let Some(program) = command.first() {
+            require_executable(program, self.working_directory.as_deref(), self.environment.get("PATH"))?;
+        }
+        if self.concurrency == Some(0) {
+            return Err("`concurrency` is 0: give a number from 1 on, or none".to_owned());
+        }
+        Ok(CommandOptions {
+            command,
+            kind: match self.kind {
+                Kind::Batch => CallKind::Batch,
+                Kind::Stream => CallKind::Stream,
+                Kind::Send => CallKind::Send,
+            },
+            arguments: self.arguments,
+            timeout: self.timeout.map(|time| time.0),
+            concurrency: self.concurrency,
+            max_output: self.max_output.map_or(DEFAULT_OUTPUT_BYTES_MAX, |size| size.0),
+            working_directory: self.working_directory,
+            environment: self.environment,
+            user: self.user.as_deref().map(ids_of).transpose()?,
+            codec: match self.codec {
+                InputCodec::Json => Codec::Json,
+                InputCodec::Raw => Codec::Raw,
+            },
+            items: match self.items {
+                Form::Lines => ItemForm::Lines,
+                Form::Frames => ItemForm::Frames,
+            },
+        })
+    }
+}
+
+/// What the gateway would say of it.
+fn checked(name: &str, options: CommandOptions) -> Result<CommandOptions, String> {
+    let subroutine = Subroutine::command(options.clone()).map_err(|err| err.to_string())?;
+    Subroutines::new().register(name, subroutine).map_err(|err| err.to_string())?;
+    Ok(options)
+}
+
+/// Better now than at the first call.
+fn require_executable(program: &str, directory: Option<&Path>, path: Option<&String>) -> Result<(), String> {
+    let is_executable = |path: &Path| {
+        path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    };
+    if program.contains('/') {
+        let place = directory.map_or_else(|| PathBuf::from(program), |directory| directory.join(program));
+        return match place.try_exists() {
+            Ok(true) if is_executable(&place) => Ok(()),
+            Ok(true) => Err(format!("`{program}` is not executable")),
+            Ok(false) => Err(format!("there is no `{program}`")),
+            Err(err) => Err(format!("`{program}` cannot be looked at: {err}")),
+        };
+    }
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let path = path.map_or(inherited.as_os_str(), |path| OsStr::new(path.as_str()));
+    if std::env::split_paths(path).any(|directory| is_executable(&directory.join(program))) {
+        return Ok(());
+    }
+    Err(format!("there is no program `{program}` in PATH"))
+}
+
+/// User and group of `user` or `user:group`, by name.
+fn ids_of(text: &str) -> Result<(u32, u32), String> {
+    let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    let failed = |err: nix::Error| format!("`user`: {err}");
+    let user =
+        User::from_name(user).map_err(failed)?.ok_or_else(|| format!("`user`: there is no user `{user}`"))?;
+    let gid = match group {
+        Some(group) => {
+            let found = Group::from_name(group).map_err(failed)?;
+            found.ok_or_else(|| format!("`user`: there is no group `{group}`"))?.gid
+        }
+        None => user.gid,
+    };
+    Ok((user.uid.as_raw(), gid.as_raw()))
+}

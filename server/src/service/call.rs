@@ -1,0 +1,222 @@
+//! `call`: runs a subroutine for a controller. Needs `call` for its name.
+//!
+//! A call that is over within a moment is answered in one frame; of others the reply says that they go on, and the rest follows (`caller`). Whatever
+//! waits here ends when the caller reads no more, when the deadline passes, or when the connection is lost: the function is dropped then.
+
+mod caller;
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt};
+use swarmwire_common::{
+    channel::Channel,
+    limits,
+    wire::{
+        call::{CallKind, CallMessage, CallRequest, Codec},
+        status::Status,
+    },
+};
+
+use self::caller::{Caller, Ended};
+use super::Request;
+use crate::{
+    opening::Refusal,
+    subroutines::{Args, Cancel, Context, Failure, Function, Input, Items, Lookup, Registered, Reply, Room},
+};
+
+pub(super) async fn serve(mut request: Request) -> Status {
+    let (registered, asked, room) = match admit(&mut request) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return request.refuse(refusal).await,
+    };
+    let Request { session, channel, .. } = request;
+    let Channel { send, recv } = channel;
+    let (start, id) = (Instant::now(), registered.next_id());
+    let _running = registered.mark_running();
+    let options = &registered.subroutine.options;
+    let deadline = deadline(start, asked.deadline_ms, options.timeout);
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let _cancel = Cancel(Arc::clone(&cancelled));
+    let context =
+        Context { caller: session.peer.fingerprint, id, deadline, cancelled, _room: Arc::clone(&room) };
+    let mut caller = Caller::new(send, id, deadline, options.output_bytes_max);
+    let input = Input::new(asked.input.into(), asked.continues.then_some(recv));
+    let given = match &registered.subroutine.function {
+        Function::Send(function) => {
+            // Of what is to come it is not known how long it takes, and the caller may wait for a handler.
+            let begun = if asked.continues { caller.begin().await } else { Ok(()) };
+            match begun {
+                Ok(()) => send_into(&mut caller, function(context, input), room).await,
+                ended => ended,
+            }
+        }
+        Function::Batch(function) => {
+            let work = with_arguments(input, asked.codec, |args| function(context, args));
+            batch(&mut caller, work, room).await
+        }
+        Function::Stream(function) => {
+            let work = with_arguments(input, asked.codec, |args| function(context, args));
+            stream(&mut caller, work, room).await
+        }
+    };
+    let status = caller.end(given).await;
+    session.gateway.metrics.call_ended(&registered.name, status, start.elapsed());
+    status
+}
+
+type Admitted = (Arc<Registered>, CallRequest, Arc<Room>);
+
+/// The subroutine that is asked for, if it may be called, and so, and now.
+fn admit(request: &mut Request) -> Result<Admitted, Refusal> {
+    let asked: CallRequest = request.decode()?;
+    request.body = Vec::new();
+    let grant = request.grant()?;
+    grant.require_call(&asked.name)?;
+    let subroutines = &request.gateway().subroutines;
+    let registered = match subroutines.look_up(&asked.name, |name| grant.allow.allows_call(name)) {
+        Lookup::Found(registered) => registered,
+        Lookup::Missing(near) => return Err(not_found(&asked.name, &near)),
+    };
+    let kind = registered.subroutine.kind();
+    if kind != asked.kind {
+        let verb = if kind == CallKind::Batch { "call" } else { kind.as_str() };
+        let detail = format!("`{}` is a {}: use `{verb}` for it", asked.name, kind.as_str());
+        return Err(Refusal::new(Status::Invalid, detail));
+    }
+    if kind != CallKind::Send && !registered.subroutine.options.codecs.contains(&asked.codec) {
+        let detail = format!("`{}` does not take {} arguments", asked.name, asked.codec.as_str());
+        return Err(Refusal::new(Status::Invalid, detail));
+    }
+    let permit = match &registered.room {
+        Some(room) => Some(Arc::clone(room).try_acquire_owned().map_err(|_| {
+            let detail = format!("`{}` is called as often as it may be at a time", asked.name);
+            Refusal::busy(detail, super::BUSY_RETRY_AFTER)
+        })?),
+        None => None,
+    };
+    let room = Arc::new(Room { _handler: request.handler.take(), _permit: permit });
+    Ok((registered, asked, room))
+}
+
+fn not_found(name: &str, near: &[String]) -> Refusal {
+    let mut detail = format!("there is no subroutine `{name}`");
+    if !near.is_empty() {
+        detail += &format!("; do you mean `{}`?", near.join("` or `"));
+    }
+    Refusal::new(Status::NotFound, detail)
+}
+
+/// The earlier of what the caller asks for and what the subroutine allows.
+fn deadline(start: Instant, asked_ms: u64, bound: Option<Duration>) -> Option<Instant> {
+    let asked = (asked_ms > 0).then(|| Duration::from_millis(asked_ms));
+    let time = [asked, bound].into_iter().flatten().min()?;
+    start.checked_add(time)
+}
+
+/// Does `work` with the arguments, once all of them have come.
+async fn with_arguments<T, F: Future<Output = Result<T, Failure>>>(
+    mut input: Input,
+    codec: Codec,
+    work: impl FnOnce(Args) -> F,
+) -> Result<T, Failure> {
+    let bytes = input.read_to_end(limits::ARGUMENTS_BYTES_MAX).await?.into();
+    work(Args { codec, bytes }).await
+}
+
+async fn batch(
+    caller: &mut Caller,
+    work: impl Future<Output = Result<Reply, Failure>>,
+    room: Arc<Room>,
+) -> Result<(), Ended> {
+    match caller.wait(work).await?? {
+        Reply::Whole(bytes) => {
+            // A handler is free before the caller hears that it is done.
+            drop(room);
+            caller.whole(bytes).await
+        }
+        Reply::Parts(mut parts) => {
+            while let Some(part) = caller.wait(parts.next()).await? {
+                caller.part(part?).await?;
+            }
+            drop((parts, room));
+            caller.last(&CallMessage::End).await
+        }
+    }
+}
+
+async fn send_into(
+    caller: &mut Caller,
+    work: impl Future<Output = Result<i64, Failure>>,
+    room: Arc<Room>,
+) -> Result<(), Ended> {
+    let value = caller.wait(work).await??;
+    drop(room);
+    caller.returned(value).await
+}
+
+async fn stream(
+    caller: &mut Caller,
+    work: impl Future<Output = Result<Items, Failure>>,
+    room: Arc<Room>,
+) -> Result<(), Ended> {
+    let mut items = caller.wait(work).await??;
+    caller.begin().await?;
+    loop {
+        let first = caller.wait(items.next()).await?;
+        let mut frame = ItemFrame::default();
+        let end = frame.fill(first, &mut items);
+        caller.items(frame.count, frame.bytes.freeze()).await?;
+        if let Some(end) = end {
+            end?;
+            drop((items, room));
+            return caller.last(&CallMessage::End).await;
+        }
+    }
+}
+
+/// Items that travel together.
+#[derive(Debug, Default)]
+struct ItemFrame {
+    count: u32,
+    bytes: BytesMut,
+}
+
+type Item = Result<(i64, Bytes), Failure>;
+
+impl ItemFrame {
+    /// Takes `first` and what is there already; says how the stream ended, if it did.
+    fn fill(&mut self, first: Option<Item>, items: &mut Items) -> Option<Result<(), Failure>> {
+        let mut next = Some(first);
+        while let Some(taken) = next {
+            let Some(item) = taken else { return Some(Ok(())) };
+            if let Err(failure) = item.and_then(|(ident, bytes)| self.push(ident, &bytes)) {
+                return Some(Err(failure));
+            }
+            if self.bytes.len() >= limits::ITEMS_BYTES_TARGET {
+                break;
+            }
+            next = items.next().now_or_never();
+        }
+        None
+    }
+
+    fn push(&mut self, ident: i64, bytes: &[u8]) -> Result<(), Failure> {
+        if bytes.len() > limits::ITEM_BYTES_MAX {
+            let (size, limit) = (bytes.len(), limits::ITEM_BYTES_MAX);
+            return Err(Failure::of(
+                Status::TooLarge,
+                format!("an item has {size} bytes, {limit} are allowed"),
+            ));
+        }
+        self.count += 1;
+        self.bytes.reserve(12 + bytes.len());
+        self.bytes.put_i64(ident);
+        self.bytes.put_u32(u32::try_from(bytes.len()).expect("far below 4 GiB"));
+        self.bytes.put_slice(bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! The half of a call that leads to its caller: the reply, what follows it, and when it is given up.
+
+use std::{
+    future::pending,
+    pin::{Pin, pin},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use swarmwire_common::{
+    channel::{FrameError, FrameSender},
+    codec, limits,
+    wire::{
+        call::{CallMessage, CallReply},
+        open,
+        status::Status,
+    },
+};
+use tokio::time::{sleep, sleep_until, timeout};
+
+use crate::subroutines::Failure;
+
+/// Why a call is over before it is complete.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The caller is told.
+    Failed(Failure),
+    /// There is no caller any longer.
+    Gone,
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// The caller, as long as it listens.
+pub(super) struct Caller {
+    send: FrameSender,
+    id: u64,
+    deadline: Option<Instant>,
+    /// Ready once nobody reads any more.
+    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
+    has_reply: bool,
+    /// Bytes that may still be given.
+    bytes_left: u64,
+}
+
+impl Caller {
+    pub(super) fn new(send: FrameSender, id: u64, deadline: Option<Instant>, output_bytes_max: u64) -> Self {
+        let stopped = Box::pin(send.stopped());
+        Self { send, id, deadline, stopped, has_reply: false, bytes_left: output_bytes_max }
+    }
+
+    /// Does the subroutine's work, while the caller hears now and then that it goes on.
+    pub(super) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Ended> {
+        let mut work = pin!(work);
+        loop {
+            let pause = if self.has_reply { limits::HEARTBEAT_INTERVAL } else { limits::CALL_REPLY_DELAY };
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                () = &mut self.stopped => return Err(Ended::Gone),
+                () = passed(self.deadline) => return Err(deadline_passed()),
+                () = sleep(pause) => {}
+            }
+            if self.has_reply {
+                self.say(&CallMessage::Alive, Bytes::new()).await?;
+            } else {
+                self.begin().await?;
+            }
+        }
+    }
+
+    /// Says that the call goes on, unless that was said.
+    pub(super) async fn begin(&mut self) -> Result<(), Ended> {
+        if self.has_reply {
+            return Ok(());
+        }
+        self.reply(&CallReply::Running { id: self.id }).await
+    }
+
+    /// All of a batch.
+    pub(super) async fn whole(&mut self, bytes: Bytes) -> Result<(), Ended> {
+        if self.has_reply || bytes.len() > limits::CALL_INLINE_BYTES_MAX {
+            self.part(bytes).await?;
+            return self.last(&CallMessage::End).await;
+        }
+        self.spend(bytes.len())?;
+        self.reply(&CallReply::Done { id: self.id, bytes: bytes.into() }).await
+    }
+
+    /// A part of a batch.
+    pub(super) async fn part(&mut self, mut bytes: Bytes) -> Result<(), Ended> {
+        self.spend(bytes.len())?;
+        self.begin().await?;
+        while !bytes.is_empty() {
+            let part = bytes.split_to(bytes.len().min(limits::CALL_FRAME_BYTES_MAX));
+            let length = u32::try_from(part.len()).expect("a part is small");
+            self.say(&CallMessage::Part { bytes: length }, part).await?;
+        }
+        Ok(())
+    }
+
+    /// Some items of a stream, or none.
+    pub(super) async fn items(&mut self, count: u32, bytes: Bytes) -> Result<(), Ended> {
+        if count == 0 {
+            return Ok(());
+        }
+        self.spend(bytes.len())?;
+        let length = u32::try_from(bytes.len()).expect("items have a bound each, and few travel together");
+        self.say(&CallMessage::Items { count, bytes: length }, bytes).await
+    }
+
+    /// What a send gave.
+    pub(super) async fn returned(&mut self, value: i64) -> Result<(), Ended> {
+        if self.has_reply {
+            return self.last(&CallMessage::Returned { value }).await;
+        }
+        self.reply(&CallReply::Returned { value }).await
+    }
+
+    /// The last message.
+    pub(super) async fn last(&mut self, message: &CallMessage) -> Result<(), Ended> {
+        self.begin().await?;
+        self.say(message, Bytes::new()).await
+    }
+
+    /// Tells how it ended, if that has not been told, and closes.
+    pub(super) async fn end(mut self, ended: Result<(), Ended>) -> Status {
+        let Failure { status, reason } = match ended {
+            Ok(()) => {
+                self.send.finish();
+                return Status::Ok;
+            }
+            Err(Ended::Gone) => {
+                self.send.reset(Status::Cancelled);
+                return Status::Cancelled;
+            }
+            Err(Ended::Failed(failure)) => failure,
+        };
+        tracing::debug!(status = status.as_str(), reason, "a call failed");
+        let telling = async {
+            if self.has_reply {
+                return self.send.send(&CallMessage::Failed { status: status.into(), reason }).await;
+            }
+            let reply =
+                open::Reply { status: status.into(), detail: reason, retry_after_ms: 0, body: Vec::new() };
+            self.send.send(&reply).await
+        };
+        // A caller that takes nothing does not take this, either.
+        match timeout(limits::REPLY_TIMEOUT, telling).await {
+            Ok(Ok(())) => self.send.finish(),
+            Ok(Err(err)) => tracing::debug!(%err, "a failure that did not arrive"),
+            Err(_) => self.send.reset(status),
+        }
+        status
+    }
+
+    async fn reply(&mut self, body: &CallReply) -> Result<(), Ended> {
+        let reply = open::Reply {
+            status: Status::Ok.into(),
+            detail: String::new(),
+            retry_after_ms: 0,
+            body: codec::encode(body),
+        };
+        self.has_reply = true;
+        let Self { send, stopped, deadline, .. } = self;
+        deliver(send.send(&reply), stopped, *deadline).await
+    }
+
+    async fn say(&mut self, message: &CallMessage, raw: Bytes) -> Result<(), Ended> {
+        let Self { send, stopped, deadline, .. } = self;
+        deliver(send.send_with(message, raw), stopped, *deadline).await
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), Failure> {
+        match self.bytes_left.checked_sub(bytes as u64) {
+            Some(left) => {
+                self.bytes_left = left;
+                Ok(())
+            }
+            None => Err(Failure::of(
+                Status::TooLarge,
+                "the subroutine gives more bytes than it may (`max_output`)",
+            )),
+        }
+    }
+}
+
+/// Waits for flow control, and for nobody who is gone.
+async fn deliver(
+    sending: impl Future<Output = Result<(), FrameError>>,
+    stopped: &mut (impl Future<Output = ()> + Unpin),
+    deadline: Option<Instant>,
+) -> Result<(), Ended> {
+    tokio::select! {
+        biased;
+        sent = sending => sent.map_err(|err| {
+            tracing::debug!(%err, "a caller is gone");
+            Ended::Gone
+        }),
+        () = stopped => Err(Ended::Gone),
+        () = passed(deadline) => Err(deadline_passed()),
+    }
+}
+
+async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}
+
+fn deadline_passed() -> Ended {
+    Ended::Failed(Failure::of(Status::Deadline, Status::Deadline.meaning()))
+}

@@ -1,0 +1,274 @@
+//! Programs as subroutines: started for each call, never through a shell.
+//!
+//! Arguments come as JSON on standard input and, unless they are very long, in `SWARMWIRE_ARGS`; or where the command has `{name}` in it, which becomes the
+//! argument's text and stays within its word. Of a send the buffer is the standard input. Standard output is the result: the bytes of a
+//! batch, a line or a frame for each item of a stream, the decimal integer of a send. What is on standard error goes to the log, and its last
+//! lines to the caller where the program fails. With the call its whole process group ends: by SIGTERM, and soon after by SIGKILL.
+
+mod process;
+mod template;
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use swarmwire_common::{
+    limits,
+    wire::{
+        call::{CallKind, Codec},
+        status::Status,
+    },
+};
+
+use self::process::{Exited, Output, Process, Start};
+use self::template::Template;
+pub use self::template::TemplateError;
+use super::{Args, Context, Failure, Input, Items, Reply, Subroutine};
+
+/// A program, and how it is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandOptions {
+    /// The program and its arguments, with `{name}` where an argument of the call belongs.
+    pub command: Vec<String>,
+    /// What it is taken for.
+    pub kind: CallKind,
+    /// The names of the arguments in their order. Without any, those that `command` names; if there are none, either, any are taken.
+    pub arguments: Vec<String>,
+    /// How long a call may take.
+    pub timeout: Option<Duration>,
+    /// Calls at a time.
+    pub concurrency: Option<usize>,
+    /// Bytes that a call may give.
+    pub max_output: u64,
+    /// Where it runs; the gateway's own working directory otherwise.
+    pub working_directory: Option<PathBuf>,
+    /// What it finds in its environment, beside `PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR` and what tells of the call.
+    pub environment: BTreeMap<String, String>,
+    /// As whom it runs: user and group id.
+    pub user: Option<(u32, u32)>,
+    /// `Json`: it gets arguments; `Raw`: it gets on its standard input the bytes that the caller gave.
+    pub codec: Codec,
+    /// What of its standard output is an item of a stream.
+    pub items: ItemForm,
+}
+
+/// What of a program's standard output is an item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ItemForm {
+    /// A line, without its end.
+    #[default]
+    Lines,
+    /// A length (4 bytes, big-endian) and so many bytes.
+    Frames,
+}
+
+/// The program of a subroutine, ready to be started.
+struct Program {
+    options: CommandOptions,
+    template: Template,
+}
+
+impl Subroutine {
+    /// A program.
+    pub fn command(options: CommandOptions) -> Result<Self, TemplateError> {
+        let template = Template::new(&options.command, &options.arguments)?;
+        let (kind, form, description) = (options.kind, options.items, template.describe());
+        let (timeout, concurrency, max) = (options.timeout, options.concurrency, options.max_output);
+        let codec = options.codec;
+        let program = Arc::new(Program { options, template });
+        let mut subroutine = match kind {
+            CallKind::Batch => {
+                Self::batch(move |context, args: Args| batch(Arc::clone(&program), context, args))
+            }
+            CallKind::Stream => Self::stream(move |context, args: Args| {
+                std::future::ready(items(&program, &context, &args, form))
+            }),
+            CallKind::Send => Self::send(move |context, input| send(Arc::clone(&program), context, input)),
+        };
+        subroutine.options.timeout = timeout;
+        subroutine.options.concurrency = concurrency;
+        subroutine.options.output_bytes_max = max;
+        subroutine.options.arguments = description;
+        subroutine.options.codecs = match codec {
+            Codec::Raw => vec![Codec::Raw],
+            _ => vec![Codec::Json, Codec::Bincode],
+        };
+        Ok(subroutine)
+    }
+}
+
+impl Program {
+    /// Starts it with the arguments of a call.
+    fn start(&self, context: &Context, args: &Args) -> Result<(Process, Bytes), Failure> {
+        if self.options.codec == Codec::Raw {
+            let words = self.template.fill(&[]).map_err(|err| Failure::invalid(err.to_string()))?;
+            return Ok((self.run(context, words, None)?, args.bytes().clone()));
+        }
+        let arguments = args.values()?;
+        let named = self.template.by_name(&arguments).map_err(Failure::invalid)?;
+        let words = self.template.fill(&named).map_err(|err| Failure::invalid(err.to_string()))?;
+        let json = arguments.to_json().to_string();
+        Ok((self.run(context, words, Some(&json))?, json.into()))
+    }
+
+    fn run(&self, context: &Context, words: Vec<OsString>, json: Option<&str>) -> Result<Process, Failure> {
+        let options = &self.options;
+        let start = Start {
+            words,
+            directory: options.working_directory.as_deref(),
+            environment: &options.environment,
+            user: options.user,
+            caller: context.caller(),
+            id: context.id(),
+            json,
+        };
+        Process::start(&start).map_err(|err| {
+            tracing::error!(%err, program = options.command[0], "a subroutine's program could not be started");
+            Failure::of(Status::Unavailable, format!("the program could not be started: {err}"))
+        })
+    }
+}
+
+async fn batch(program: Arc<Program>, context: Context, args: Args) -> Result<Reply, Failure> {
+    let (process, stdin) = program.start(&context, &args)?;
+    let mut output = process.feeding(stdin);
+    let mut first = BytesMut::new();
+    while let Some(bytes) = output.next().await? {
+        first.extend_from_slice(&bytes);
+        if first.len() > limits::CALL_INLINE_BYTES_MAX {
+            let first = stream::iter([Ok(first.freeze())]);
+            return Ok(Reply::parts(first.chain(rest(output))));
+        }
+    }
+    output.end().await?.success()?;
+    Ok(first.freeze().into())
+}
+
+/// What else comes out, and then how it ended.
+fn rest(output: Output) -> impl futures_util::Stream<Item = Result<Bytes, Failure>> + Send + 'static {
+    stream::unfold(Some(output), async |output| {
+        let mut output = output?;
+        match output.next().await {
+            Ok(Some(bytes)) => Some((Ok(bytes), Some(output))),
+            Ok(None) => match output.end().await.and_then(Exited::success) {
+                Ok(()) => None,
+                Err(failure) => Some((Err(failure), None)),
+            },
+            Err(failure) => Some((Err(failure), None)),
+        }
+    })
+}
+
+fn items(program: &Program, context: &Context, args: &Args, form: ItemForm) -> Result<Items, Failure> {
+    let (process, stdin) = program.start(context, args)?;
+    let cut =
+        Cut { output: Some(process.feeding(stdin)), buffer: BytesMut::new(), ident: 0, form, is_over: false };
+    Ok(stream::unfold(cut, Cut::next).boxed())
+}
+
+/// Standard output, cut into items.
+struct Cut {
+    /// None once it has ended, or failed.
+    output: Option<Output>,
+    buffer: BytesMut,
+    ident: i64,
+    form: ItemForm,
+    is_over: bool,
+}
+
+impl Cut {
+    async fn next(mut self) -> Option<(Result<(i64, Bytes), Failure>, Self)> {
+        loop {
+            match self.cut() {
+                Ok(Some(item)) => {
+                    let ident = self.ident;
+                    self.ident += 1;
+                    return Some((Ok((ident, item)), self));
+                }
+                Ok(None) => {}
+                Err(failure) => return Some((Err(failure), self.broken())),
+            }
+            let output = self.output.as_mut()?;
+            match output.next().await {
+                Ok(Some(bytes)) => self.buffer.extend_from_slice(&bytes),
+                Ok(None) => {
+                    self.is_over = true;
+                    // A last line may have no end.
+                    if !self.buffer.is_empty() {
+                        continue;
+                    }
+                    let output = self.output.take()?;
+                    return match output.end().await.and_then(Exited::success) {
+                        Ok(()) => None,
+                        Err(failure) => Some((Err(failure), self)),
+                    };
+                }
+                Err(failure) => return Some((Err(failure), self.broken())),
+            }
+        }
+    }
+
+    fn broken(mut self) -> Self {
+        self.output = None;
+        self.buffer.clear();
+        self
+    }
+
+    /// An item that is there.
+    fn cut(&mut self) -> Result<Option<Bytes>, Failure> {
+        match self.form {
+            ItemForm::Lines => {
+                if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
+                    let line = self.buffer.split_to(end).freeze();
+                    self.buffer.advance(1);
+                    return Ok(Some(line));
+                }
+                if self.is_over && !self.buffer.is_empty() {
+                    return Ok(Some(self.buffer.split().freeze()));
+                }
+            }
+            ItemForm::Frames => {
+                if let Some(head) = self.buffer.first_chunk::<4>() {
+                    let length =
+                        usize::try_from(u32::from_be_bytes(*head)).expect("usize has 32 bits or more");
+                    if length > limits::ITEM_BYTES_MAX {
+                        return Err(Failure::new(format!(
+                            "the program announces an item of {length} bytes, {} are allowed",
+                            limits::ITEM_BYTES_MAX
+                        )));
+                    }
+                    if self.buffer.len() >= 4 + length {
+                        self.buffer.advance(4);
+                        return Ok(Some(self.buffer.split_to(length).freeze()));
+                    }
+                }
+                if self.is_over && !self.buffer.is_empty() {
+                    return Err(Failure::new("the program's last frame is cut short"));
+                }
+            }
+        }
+        if self.buffer.len() > limits::ITEM_BYTES_MAX {
+            return Err(Failure::new(format!(
+                "the program gives a line of more than {} bytes",
+                limits::ITEM_BYTES_MAX
+            )));
+        }
+        Ok(None)
+    }
+}
+
+async fn send(program: Arc<Program>, context: Context, input: Input) -> Result<i64, Failure> {
+    /// No integer is as long.
+    const INTEGER_BYTES_MAX: usize = 4096;
+    let words = program.template.fill(&[]).map_err(|err| Failure::invalid(err.to_string()))?;
+    let mut output = program.run(&context, words, None)?.taking(input);
+    let mut text = Vec::new();
+    while let Some(bytes) = output.next().await? {
+        let room = INTEGER_BYTES_MAX - text.len().min(INTEGER_BYTES_MAX);
+        text.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+    output.end().await?.success()?;
+    let text = String::from_utf8_lossy(&text);
+    // A program that has nothing to say of it has done it.
+    Ok(text.trim().parse().unwrap_or(0))
+}

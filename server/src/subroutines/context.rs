@@ -1,0 +1,63 @@
+//! What a function is given beside its arguments.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use swarmwire_certs::Fingerprint;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::pool::Handler;
+
+/// About the call. Cheap to clone; the call's handler is free again when the last clone is gone.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub(crate) caller: Fingerprint,
+    pub(crate) id: u64,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) cancelled: Arc<AtomicBool>,
+    pub(crate) _room: Arc<Room>,
+}
+
+/// What a running call takes up.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) _handler: Option<Handler>,
+    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Context {
+    /// Whose call it is.
+    pub fn caller(&self) -> Fingerprint {
+        self.caller
+    }
+
+    /// One more with each call of this subroutine, from 1 on.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// When the caller, or the subroutine's own bound, gives it up.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Whether nobody waits for the end any longer. An async function is dropped then and need not ask.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Relaxed)
+    }
+}
+
+/// Says so when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Cancel(pub(crate) Arc<AtomicBool>);
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}

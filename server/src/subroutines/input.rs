@@ -1,0 +1,72 @@
+//! The buffer of a send, as it comes.
+
+use std::io;
+
+use bytes::{Buf, Bytes};
+use swarmwire_common::{
+    channel::{FrameError, FrameReceiver},
+    limits,
+    wire::status::Status,
+};
+use tokio::{runtime::Handle, time::timeout};
+
+use super::Failure;
+
+/// A buffer of any size. What has not been asked for waits at the sender, but for a window of the stream.
+#[derive(Debug)]
+pub struct Input {
+    first: Bytes,
+    /// None once nothing more comes.
+    rest: Option<FrameReceiver>,
+}
+
+impl Input {
+    pub(crate) fn new(first: Bytes, rest: Option<FrameReceiver>) -> Self {
+        Self { first, rest }
+    }
+
+    /// The next piece, of at least one byte; `None` at the end. Not cancel-safe.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            if !self.first.is_empty() {
+                return Ok(Some(std::mem::take(&mut self.first)));
+            }
+            let Some(rest) = &mut self.rest else { return Ok(None) };
+            let frame = rest.try_recv_bytes(limits::CALL_FRAME_BYTES_MAX);
+            let frame = timeout(limits::SYNC_SILENCE_MAX, frame).await.map_err(|_| FrameError::Silent)??;
+            match frame {
+                Some(bytes) => self.first = bytes.into(),
+                None => self.rest = None,
+            }
+        }
+    }
+
+    /// All that is left, at most `limit` bytes.
+    pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, Failure> {
+        let mut all = Vec::new();
+        while let Some(bytes) = self.next().await? {
+            if all.len() + bytes.len() > limit {
+                return Err(Failure::of(Status::TooLarge, format!("more than {limit} bytes were given")));
+            }
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all)
+    }
+}
+
+/// For blocking functions, which have a thread of their own. Elsewhere it panics.
+impl io::Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.first.is_empty() {
+            match Handle::current().block_on(self.next()) {
+                Ok(Some(bytes)) => self.first = bytes,
+                Ok(None) => return Ok(0),
+                Err(failure) => return Err(io::Error::other(failure.reason)),
+            }
+        }
+        let count = buffer.len().min(self.first.len());
+        buffer[..count].copy_from_slice(&self.first[..count]);
+        self.first.advance(count);
+        Ok(count)
+    }
+}

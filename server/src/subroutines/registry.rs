@@ -1,0 +1,192 @@
+//! What a gateway has of subroutines, by name.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use swarmwire_common::{limits, wire::call::ServiceInfo};
+use tokio::sync::Semaphore;
+
+use super::{Subroutine, kinds::Options};
+
+/// Subroutines by name. Cheap to clone; all clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Subroutines {
+    by_name: Arc<RwLock<BTreeMap<String, Arc<Registered>>>>,
+}
+
+/// A subroutine under its name.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    pub(crate) name: String,
+    pub(crate) subroutine: Subroutine,
+    /// Room for calls, where that is bounded.
+    pub(crate) room: Option<Arc<Semaphore>>,
+    calls: AtomicU64,
+    running: Arc<()>,
+}
+
+/// What is found under a name.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    Found(Arc<Registered>),
+    /// The names that are nearest to it, nearest first.
+    Missing(Vec<String>),
+}
+
+/// Names that are told where one is not known.
+const NEAREST_MAX: usize = 3;
+
+/// How much two names must be alike for one to be taken for the other (Jaro-Winkler, 0 to 1). Chosen: a letter more, less or other.
+const LIKENESS_MIN: f64 = 0.75;
+
+impl Subroutines {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers one under a name that is free.
+    pub fn register(&self, name: &str, subroutine: Subroutine) -> Result<(), RegisterError> {
+        let registered = Registered::new(name, subroutine)?;
+        let mut by_name = self.by_name.write().expect("no holder panics");
+        if by_name.contains_key(name) {
+            return Err(RegisterError::Taken(name.to_owned()));
+        }
+        by_name.insert(name.to_owned(), registered);
+        Ok(())
+    }
+
+    /// Registers one under a name, in place of what may be there. Batch ids begin anew.
+    pub fn replace(&self, name: &str, subroutine: Subroutine) -> Result<(), RegisterError> {
+        let registered = Registered::new(name, subroutine)?;
+        self.by_name.write().expect("no holder panics").insert(name.to_owned(), registered);
+        Ok(())
+    }
+
+    /// Takes one away; says whether there was one. Calls that run go on.
+    pub fn remove(&self, name: &str) -> bool {
+        self.by_name.write().expect("no holder panics").remove(name).is_some()
+    }
+
+    /// Whether there is one of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.by_name.read().expect("no holder panics").contains_key(name)
+    }
+
+    /// All names, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.by_name.read().expect("no holder panics").keys().cloned().collect()
+    }
+
+    /// What is there under `name`; the names told where it is not are among the `visible` ones.
+    pub(crate) fn look_up(&self, name: &str, visible: impl Fn(&str) -> bool) -> Lookup {
+        let by_name = self.by_name.read().expect("no holder panics");
+        if let Some(found) = by_name.get(name) {
+            return Lookup::Found(Arc::clone(found));
+        }
+        let mut near: Vec<(f64, &String)> = by_name
+            .keys()
+            .filter(|known| visible(known))
+            .map(|known| (strsim::jaro_winkler(name, known), known))
+            .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+            .collect();
+        near.sort_by(|a, b| b.0.total_cmp(&a.0));
+        Lookup::Missing(near.into_iter().take(NEAREST_MAX).map(|(_, known)| known.clone()).collect())
+    }
+
+    /// What there is, as far as it is `visible`.
+    pub(crate) fn list(&self, visible: impl Fn(&str) -> bool) -> Vec<ServiceInfo> {
+        let by_name = self.by_name.read().expect("no holder panics");
+        by_name.values().filter(|registered| visible(&registered.name)).map(|it| it.info()).collect()
+    }
+}
+
+impl Registered {
+    fn new(name: &str, subroutine: Subroutine) -> Result<Arc<Self>, RegisterError> {
+        let is_valid = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.len() > limits::SUBROUTINE_NAME_BYTES_MAX || !name.chars().all(is_valid) {
+            return Err(RegisterError::Name(name.to_owned()));
+        }
+        let room = subroutine.options.concurrency.map(|calls| Arc::new(Semaphore::new(calls)));
+        let (calls, running) = (AtomicU64::new(0), Arc::new(()));
+        Ok(Arc::new(Self { name: name.to_owned(), subroutine, room, calls, running }))
+    }
+
+    /// The id of the next call.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.calls.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Counts a call as running for as long as it is kept.
+    pub(crate) fn mark_running(&self) -> Arc<()> {
+        Arc::clone(&self.running)
+    }
+
+    fn info(&self) -> ServiceInfo {
+        let Options { concurrency, arguments, codecs, .. } = &self.subroutine.options;
+        ServiceInfo {
+            name: self.name.clone(),
+            kind: self.subroutine.kind(),
+            codecs: codecs.clone(),
+            arguments: arguments.clone(),
+            calls: self.calls.load(Relaxed),
+            running: u32::try_from(Arc::strong_count(&self.running) - 1).unwrap_or(u32::MAX),
+            concurrency: concurrency.map_or(0, |calls| u32::try_from(calls).unwrap_or(u32::MAX)),
+            workers: None,
+        }
+    }
+}
+
+/// Why a subroutine was not registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// The name is one that calls cannot say.
+    #[error(
+        "{0:?} is no name for a subroutine; use letters, digits, `.`, `_` and `-`, at most {max}",
+        max = limits::SUBROUTINE_NAME_BYTES_MAX
+    )]
+    Name(String),
+    /// There is one of this name.
+    #[error("there is a subroutine `{0}` already; replace it, or remove it first")]
+    Taken(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subroutines::{Context, Failure};
+
+    fn nothing() -> Subroutine {
+        Subroutine::batch(async |_: Context, (): ()| Ok::<_, Failure>(Vec::new()))
+    }
+
+    #[test]
+    fn names_are_taken_once_and_free_again() {
+        let subroutines = Subroutines::new();
+        subroutines.register("disk.usage", nothing()).unwrap();
+        let taken = subroutines.register("disk.usage", nothing()).unwrap_err().to_string();
+        assert!(taken.contains("`disk.usage` already"), "{taken}");
+        subroutines.replace("disk.usage", nothing()).unwrap();
+        assert!(subroutines.remove("disk.usage") && !subroutines.remove("disk.usage"));
+        for bad in ["", "a b", "a/b", "ü", &"n".repeat(129)] {
+            assert!(matches!(subroutines.register(bad, nothing()), Err(RegisterError::Name(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_names_are_told_and_only_those_that_may_be_seen() {
+        let subroutines = Subroutines::new();
+        for name in ["capture", "captures", "secret-capture", "reboot"] {
+            subroutines.register(name, nothing()).unwrap();
+        }
+        let visible = |name: &str| name != "captures";
+        let Lookup::Missing(near) = subroutines.look_up("captur", visible) else { panic!("it is not there") };
+        assert_eq!(near, ["capture"]);
+        assert_eq!(subroutines.list(visible).len(), 3);
+    }
+}

@@ -1,0 +1,115 @@
+//! Subroutines of the configuration file, at a `swarmd` of its own.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use swarmwire_client::{
+    ConnectOptions, Controller, Home, Target,
+    controller::calling::{CallOptions, Items},
+};
+
+use crate::{
+    harness::now,
+    process::{Running, invite, run, swarmd},
+};
+
+const OPTIONS: CallOptions = CallOptions { deadline: None, wait: Duration::ZERO };
+
+/// A controller that has joined with the grant `call`.
+async fn joined(swarmd: &Running, home: &Path) -> Controller {
+    let uri = invite(&swarmd.state(), &["--allow", "call"]);
+    let identity = Home::open(home).unwrap().identity(now()).unwrap();
+    let address = swarmd.target().address;
+    let target =
+        Target { host: address.ip().to_string(), port: address.port(), gateway: swarmd.target().fingerprint };
+    let controller = Controller::connect(&target, &identity, ConnectOptions::default()).await.unwrap();
+    controller.join(&uri.token, "test").await.unwrap();
+    controller
+}
+
+async fn next(items: &mut Items) -> String {
+    String::from_utf8(items.next().await.unwrap().unwrap().1.into()).unwrap()
+}
+
+/// At no moment is half of it there.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, file).unwrap();
+}
+
+#[tokio::test]
+async fn the_file_names_programs_and_is_read_again_on_sighup() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::create_dir(temp.path().join("root")).unwrap();
+    let (file, home) = (temp.path().join("swarmd.toml"), temp.path().join("controller"));
+    let section = |name: &str, script: &str, kind: &str| {
+        format!("[subroutines.{name}]\ncommand = ['sh', '-c', '{script}']\nkind = '{kind}'\n")
+    };
+    let lasting = section("lasting", "echo 1; read -r x; sleep 100", "stream");
+    fs::write(&file, format!("{lasting}{}", section("one", "echo one", "batch"))).unwrap();
+    let mut command = swarmd();
+    command.arg("--config").arg(&file);
+    let swarmd = Running::start_as(command, temp.path());
+    let controller = joined(&swarmd, &home).await;
+    assert_eq!(controller.call("one", (), OPTIONS).await.unwrap(), "one\n");
+    let mut items = controller.stream("lasting", (), OPTIONS).await.unwrap();
+    assert_eq!(next(&mut items).await, "1");
+
+    let known = async |wanted: &[&str]| {
+        let start = Instant::now();
+        loop {
+            let services = controller.services().await.unwrap();
+            if services.iter().map(|service| &*service.name).eq(wanted.iter().copied()) {
+                return services;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "{services:?}");
+        }
+    };
+    // One that cannot be used changes nothing.
+    replace(&file, "[subroutines.two]\ncommand = ['/nowhere']\nkind = 'batch'\n");
+    swarmd.signal(Signal::HUP);
+    replace(&file, &format!("{lasting}{}", section("two", "echo two", "batch")));
+    swarmd.signal(Signal::HUP);
+    let services = known(&["lasting", "two"]).await;
+    // What has not changed goes on: its calls are counted, and one runs.
+    assert_eq!((services[0].calls, services[0].running), (1, 1));
+    assert_eq!(controller.call("two", (), OPTIONS).await.unwrap(), "two\n");
+    assert!(controller.call("one", (), OPTIONS).await.is_err());
+    drop(items);
+    let (status, ..) = swarmd.end(Signal::TERM);
+    assert!(status.success());
+}
+
+#[test]
+fn what_cannot_be_used_is_named_with_its_line() {
+    let temp = tempfile::tempdir().unwrap();
+    let file = temp.path().join("swarmd.toml");
+    let plain = temp.path().join("plain");
+    fs::write(&plain, "no program").unwrap();
+    let plain = plain.to_str().unwrap();
+    for (command, rest, said) in [
+        ("['/nowhere/at-all']", "", "line 3: subroutine `x`: there is no `/nowhere/at-all`"),
+        ("['no-such-program']", "", "line 3: subroutine `x`: there is no program `no-such-program` in PATH"),
+        (&format!("['{plain}']"), "", "is not executable"),
+        ("[]", "", "`command` is empty"),
+        ("['sh', '{a b}']", "", "is no place for an argument"),
+        ("['sh', '{c}']", "arguments = ['a']", "`{c}` is not among the `arguments`"),
+        ("['sh']", "user = 'nobody-at-all'", "there is no user `nobody-at-all`"),
+        ("['sh']", "concurrency = 0", "`concurrency` is 0"),
+        ("['sh']", "retries = 3", "retries"),
+        ("['sh']", "timeout = 'soon'", "timeout"),
+    ] {
+        fs::write(
+            &file,
+            format!("root = '/'\n[subroutines.x]\ncommand = {command}\nkind = 'batch'\n{rest}\n"),
+        )
+        .unwrap();
+        let (code, _, err) = run(temp.path(), &["--config", file.to_str().unwrap()]);
+        assert!(code == Some(2) && err.contains(said), "{code:?}: {err}");
+    }
+}
