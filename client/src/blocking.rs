@@ -137,6 +137,8 @@ impl Driver {
                 // Either it is said, or nobody is left to say it.
                 let _said = runtime.block_on(ended);
             }
+            // A look-up of a name may take longer than anybody waits.
+            runtime.shutdown_background();
         };
         let thread = thread::Builder::new().name("swarmwire".to_owned()).spawn(drive)?;
         let runtime = receiver.recv().map_err(|_| io::Error::other("the thread died"))??;

@@ -240,6 +240,11 @@ impl Controller {
         Ok(sync::receive(link, destination, options, tally).await)
     }
 
+    /// Whether the connection is there, as far as it is known.
+    pub fn is_running(&self) -> bool {
+        self.connection.close_reason().is_none()
+    }
+
     /// Waits until the connection is over, and says why. Cancel-safe.
     pub async fn closed(&self) -> RequestError {
         FrameError::Connection(self.connection.closed().await).into()

@@ -10,20 +10,27 @@ use tokio::sync::watch;
 /// Cheap to clone; all clones are one pool.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
-    in_use: Arc<watch::Sender<usize>>,
+    counts: Arc<watch::Sender<Counts>>,
     limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    in_use: usize,
+    /// Channels whose answer may not have arrived, with or without a handler.
+    answering: usize,
 }
 
 impl Pool {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { in_use: Arc::new(watch::Sender::new(0)), limit }
+        Self { counts: Arc::default(), limit }
     }
 
     /// Takes a handler, or `None` at once when all are in use.
     pub(crate) fn try_take(&self) -> Option<Handler> {
-        let taken = self.in_use.send_if_modified(|in_use| {
-            let is_free = *in_use < self.limit;
-            *in_use += usize::from(is_free);
+        let taken = self.counts.send_if_modified(|counts| {
+            let is_free = counts.in_use < self.limit;
+            counts.in_use += usize::from(is_free);
             is_free
         });
         taken.then(|| Handler { pool: self.clone() })
@@ -36,13 +43,20 @@ impl Pool {
 
     /// How many are taken.
     pub(crate) fn in_use(&self) -> usize {
-        *self.in_use.borrow()
+        self.counts.borrow().in_use
     }
 
-    /// Waits until none is taken. Cancel-safe.
+    /// Lets [`Self::idle`] wait for an answer that is given without a handler, until this is dropped.
+    pub(crate) fn answering(&self) -> Answering {
+        self.counts.send_modify(|counts| counts.answering += 1);
+        Answering { pool: self.clone() }
+    }
+
+    /// Waits until none is taken and nobody answers. Cancel-safe.
     pub(crate) async fn idle(&self) {
-        let mut in_use = self.in_use.subscribe();
-        in_use.wait_for(|&count| count == 0).await.expect("this pool holds the sender");
+        let mut counts = self.counts.subscribe();
+        let idle = counts.wait_for(|counts| counts.in_use == 0 && counts.answering == 0);
+        idle.await.expect("this pool holds the sender");
     }
 }
 
@@ -54,7 +68,19 @@ pub(crate) struct Handler {
 
 impl Drop for Handler {
     fn drop(&mut self) {
-        self.pool.in_use.send_modify(|in_use| *in_use -= 1);
+        self.pool.counts.send_modify(|counts| counts.in_use -= 1);
+    }
+}
+
+/// An answer on its way.
+#[derive(Debug)]
+pub(crate) struct Answering {
+    pool: Pool,
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.pool.counts.send_modify(|counts| counts.answering -= 1);
     }
 }
 

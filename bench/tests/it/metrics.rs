@@ -20,13 +20,14 @@ fn exported() -> BTreeSet<&'static str> {
     metrics::NAMES.iter().map(|&(name, _)| name).collect()
 }
 
-/// Every `swarmwire_…` of lower-case letters and underscores.
+/// Every `swarmwire_…` of lower-case letters and underscores; of a histogram's buckets, what they are of.
 fn names_in(text: &str) -> BTreeSet<&str> {
     const PREFIX: &str = "swarmwire_";
     let names = text.match_indices(PREFIX).map(|(start, _)| {
         let name = &text[start..];
         let end = name.find(|c: char| !c.is_ascii_lowercase() && c != '_');
-        &name[..end.unwrap_or(name.len())]
+        let name = &name[..end.unwrap_or(name.len())];
+        name.strip_suffix("_bucket").unwrap_or(name)
     });
     names.filter(|name| name.len() > PREFIX.len()).collect()
 }

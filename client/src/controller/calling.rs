@@ -7,9 +7,10 @@ mod items;
 mod payload;
 mod swarm;
 
-use std::{ops::ControlFlow, pin::pin, time::Duration};
+use std::{fmt, ops::ControlFlow, pin::pin, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use swarmwire_common::{
     channel::{Channel, FrameReceiver, FrameSender, Opening},
     codec,
@@ -84,6 +85,12 @@ impl Batch {
     }
 }
 
+/// Bytes of a batch that are collected; larger ones are taken piece by piece ([`Controller::batch`]). Chosen.
+const WHOLE_BYTES_MAX: usize = 1 << 30;
+
+/// Subroutines that a gateway may tell of. Chosen: more than anybody has, few enough to be held.
+const SERVICES_MAX: usize = 65_536;
+
 const UNEXPECTED: RequestError = RequestError::Protocol("a message of a call is not the one that is due");
 
 impl Controller {
@@ -111,6 +118,14 @@ impl Controller {
         let mut all = BytesMut::from(&*first);
         all.extend_from_slice(&second);
         while let Some(piece) = batch.next().await? {
+            if all.len() + piece.len() > WHOLE_BYTES_MAX {
+                return Err(RequestError::Refused {
+                    status: Status::TooLarge,
+                    detail: "the subroutine gives more than fits in memory; take it piece by piece"
+                        .to_owned(),
+                    retry_after_ms: 0,
+                });
+            }
             all.extend_from_slice(&piece);
         }
         Ok(BatchReply { id, bytes: all.freeze() })
@@ -183,6 +198,9 @@ impl Controller {
                 channel.recv.try_recv::<ServicesPage, { limits::CONTROL_FRAME_BYTES_MAX }>().await?
             {
                 services.extend(page.services);
+                if services.len() > SERVICES_MAX {
+                    return Err(RequestError::Protocol("it tells of more subroutines than there can be"));
+                }
             }
             Ok::<_, RequestError>(())
         };
@@ -206,14 +224,17 @@ impl Controller {
         let Payload { codec, bytes } = payload;
         let first = bytes.slice(..bytes.len().min(limits::CALL_INLINE_BYTES_MAX));
         let rest = bytes.slice(first.len()..);
-        let request = request(name, kind, codec, &first, !rest.is_empty(), options);
+        let limits = Limits::new(options);
         let attempt = async || {
+            let request = request(name, kind, codec, &first, !rest.is_empty(), limits);
             let (feeding, recv) = self.ask(&request).await?;
-            let mut running = Running::new(recv, options);
-            let reply = answered(feeding.frames(rest.clone()), running.reply()).await?;
+            let mut running = Running::new(recv, limits.deadline);
+            // The gateway may say that the call goes on while the arguments are on their way.
+            running.feed = Some(Box::pin(feeding.frames(rest.clone())));
+            let reply = running.reply().await?;
             Ok((running, reply))
         };
-        until_free(options, attempt).await
+        limits.until_free(attempt).await
     }
 
     async fn feed(
@@ -222,26 +243,23 @@ impl Controller {
         mut buffer: impl AsyncRead + Unpin,
         options: CallOptions,
     ) -> Result<i64, RequestError> {
-        let (first, is_all) = beginning(&mut buffer).await.map_err(RequestError::Source)?;
-        let request = request(name, CallKind::Send, Codec::Raw, &first, !is_all, options);
-        if is_all || options.wait.is_zero() {
-            let attempt = async || {
-                let (feeding, recv) = self.ask(&request).await?;
-                let mut running = Running::new(recv, options);
-                let buffer = if is_all { None } else { Some(&mut buffer) };
-                answered(feeding.all(buffer), running.value()).await
-            };
-            return until_free(options, attempt).await;
+        let limits = Limits::new(options);
+        if options.wait.is_zero() {
+            let request = request(name, CallKind::Send, Codec::Raw, &[], true, limits);
+            let (feeding, recv) = before(limits.deadline, self.ask(&request)).await??;
+            let mut running = Running::new(recv, limits.deadline);
+            return answered(feeding.all(&mut buffer), running.value()).await;
         }
         // What is read is gone, so nothing is until there is a handler.
         let attempt = async || {
+            let request = request(name, CallKind::Send, Codec::Raw, &[], true, limits);
             let (feeding, recv) = self.ask(&request).await?;
-            let mut running = Running::new(recv, options);
+            let mut running = Running::new(recv, limits.deadline);
             let reply = running.reply().await?;
             Ok((feeding, running, reply))
         };
-        let (feeding, mut running, reply) = until_free(options, attempt).await?;
-        answered(feeding.all(Some(&mut buffer)), running.value_after(reply)).await
+        let (feeding, mut running, reply) = limits.until_free(attempt).await?;
+        answered(feeding.all(&mut buffer), running.value_after(reply)).await
     }
 
     async fn ask(&self, request: &CallRequest) -> Result<(Feeding, FrameReceiver), RequestError> {
@@ -251,47 +269,57 @@ impl Controller {
     }
 }
 
+/// The options of a call, from its beginning on.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    deadline: Option<Instant>,
+    /// Until when a busy gateway is asked again; none for ever.
+    wait_until: Option<Instant>,
+}
+
+impl Limits {
+    fn new(options: CallOptions) -> Self {
+        let start = Instant::now();
+        // What no clock can show is as good as for ever.
+        let deadline = options.deadline.and_then(|time| start.checked_add(time));
+        Self { deadline, wait_until: start.checked_add(options.wait) }
+    }
+
+    /// Tries until there is a handler.
+    async fn until_free<T>(
+        self,
+        mut attempt: impl AsyncFnMut() -> Result<T, RequestError>,
+    ) -> Result<T, RequestError> {
+        loop {
+            let err = match before(self.deadline, attempt()).await? {
+                Err(err) if err.status() == Some(Status::Busy) => err,
+                ended => return ended,
+            };
+            let RequestError::Refused { retry_after_ms, .. } = &err else { return Err(err) };
+            let pause = Duration::from_millis((*retry_after_ms).into());
+            let left = self.wait_until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(err);
+            }
+            before(self.deadline, sleep(left.map_or(pause, |left| pause.min(left)))).await?;
+        }
+    }
+}
+
 fn request(
     name: &str,
     kind: CallKind,
     codec: Codec,
     input: &[u8],
     continues: bool,
-    options: CallOptions,
+    limits: Limits,
 ) -> CallRequest {
-    let deadline_ms =
-        options.deadline.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1));
+    let left = limits.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let deadline_ms = left.map_or(0, |left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1));
     CallRequest { name: name.to_owned(), kind, codec, deadline_ms, input: input.to_vec(), continues }
 }
 
-/// Up to what fits into a request, and whether that is all.
-async fn beginning(buffer: &mut (impl AsyncRead + Unpin)) -> std::io::Result<(Vec<u8>, bool)> {
-    let mut first = Vec::new();
-    let read = buffer.take(limits::CALL_INLINE_BYTES_MAX as u64).read_to_end(&mut first).await?;
-    Ok((first, read < limits::CALL_INLINE_BYTES_MAX))
-}
-
-/// Tries until there is a handler, as long as the options say.
-async fn until_free<T>(
-    options: CallOptions,
-    mut attempt: impl AsyncFnMut() -> Result<T, RequestError>,
-) -> Result<T, RequestError> {
-    let start = Instant::now();
-    loop {
-        let err = match attempt().await {
-            Err(err) if err.status() == Some(Status::Busy) => err,
-            ended => return ended,
-        };
-        let RequestError::Refused { retry_after_ms, .. } = &err else { return Err(err) };
-        let left = options.wait.saturating_sub(start.elapsed());
-        if left.is_zero() {
-            return Err(err);
-        }
-        sleep(Duration::from_millis((*retry_after_ms).into()).min(left)).await;
-    }
-}
-
-/// Waits for the answer while the input is fed. A gateway that has answered needs no more of it.
+/// Waits for the last answer while the input is fed. A gateway that has given it needs no more.
 async fn answered<T>(
     feed: impl Future<Output = Result<(), RequestError>>,
     answer: impl Future<Output = Result<T, RequestError>>,
@@ -308,6 +336,9 @@ async fn answered<T>(
     }
     answer.await
 }
+
+/// Bytes that are read at once, at least.
+const FEED_BYTES_MIN: usize = 4 * 1024;
 
 /// The half of a call that leads to the gateway. Dropped before it is finished it is reset, so that half of a buffer is never taken for all of it.
 struct Feeding {
@@ -331,19 +362,20 @@ impl Feeding {
     }
 
     /// Sends what comes out of `buffer`, and that it is all.
-    async fn all(mut self, buffer: Option<&mut (impl AsyncRead + Unpin)>) -> Result<(), RequestError> {
-        if let Some(buffer) = buffer {
-            let mut frame = BytesMut::new();
-            loop {
+    async fn all(mut self, buffer: &mut (impl AsyncRead + Unpin)) -> Result<(), RequestError> {
+        let mut frame = BytesMut::new();
+        loop {
+            // What was sent before may still be held: a little of it must not hold all of a buffer.
+            if frame.capacity() < FEED_BYTES_MIN {
                 frame.reserve(limits::CALL_FRAME_BYTES_MAX);
-                let mut room = (&mut frame).limit(limits::CALL_FRAME_BYTES_MAX);
-                match timeout(limits::HEARTBEAT_INTERVAL, buffer.read_buf(&mut room)).await {
-                    Ok(Ok(0)) => break,
-                    Ok(Ok(_)) => self.send.send_frame(frame.split().freeze()).await?,
-                    Ok(Err(err)) => return Err(RequestError::Source(err)),
-                    // An empty frame says that we live.
-                    Err(_) => self.send.send_frame(Bytes::new()).await?,
-                }
+            }
+            let mut room = (&mut frame).limit(limits::CALL_FRAME_BYTES_MAX);
+            match timeout(limits::HEARTBEAT_INTERVAL, buffer.read_buf(&mut room)).await {
+                Ok(Ok(0)) => break,
+                Ok(Ok(_)) => self.send.send_frame(frame.split().freeze()).await?,
+                Ok(Err(err)) => return Err(RequestError::Source(err)),
+                // An empty frame says that we live.
+                Err(_) => self.send.send_frame(Bytes::new()).await?,
             }
         }
         self.complete();
@@ -365,19 +397,27 @@ impl Drop for Feeding {
 }
 
 /// The half of a call that comes from the gateway.
-#[derive(Debug)]
 struct Running {
     recv: FrameReceiver,
     deadline: Option<Instant>,
+    /// Arguments that are still on their way.
+    feed: Option<BoxFuture<'static, Result<(), RequestError>>>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
 }
 
 impl Running {
-    fn new(recv: FrameReceiver, options: CallOptions) -> Self {
-        Self { recv, deadline: options.deadline.map(|time| Instant::now() + time) }
+    fn new(recv: FrameReceiver, deadline: Option<Instant>) -> Self {
+        Self { recv, deadline, feed: None }
     }
 
     async fn reply(&mut self) -> Result<CallReply, RequestError> {
-        let body = before(self.deadline, self.recv.reply()).await??;
+        let Self { recv, deadline, feed } = self;
+        let body = before(*deadline, fed(feed, async { Ok(recv.reply().await?) })).await??;
         codec::decode::<_, { limits::OPEN_FRAME_BYTES_MAX }>(&body)
             .map_err(|_| RequestError::Protocol("its reply to a call is malformed"))
     }
@@ -402,13 +442,20 @@ impl Running {
     /// The next message that says something.
     async fn message(&mut self) -> Result<CallMessage, RequestError> {
         loop {
-            let message = self.recv.recv::<_, { limits::OPEN_FRAME_BYTES_MAX }>();
-            let message = before(self.deadline, timeout(limits::SYNC_SILENCE_MAX, message)).await?;
-            match message.map_err(|_| RequestError::Silent)?? {
+            let Self { recv, deadline, feed } = self;
+            let message = async {
+                let message = recv.recv::<_, { limits::OPEN_FRAME_BYTES_MAX }>();
+                Ok(timeout(limits::SYNC_SILENCE_MAX, message).await.map_err(|_| RequestError::Silent)??)
+            };
+            match before(*deadline, fed(feed, message)).await?? {
                 CallMessage::Alive => {}
                 CallMessage::Failed { status, reason } => {
+                    let status = Status::from(status);
+                    if status == Status::Ok {
+                        return Err(RequestError::Protocol("a call has failed and all is well"));
+                    }
                     return Err(RequestError::Refused {
-                        status: status.into(),
+                        status,
                         detail: escape_lines(&reason),
                         retry_after_ms: 0,
                     });
@@ -424,9 +471,38 @@ impl Running {
         if size > limit {
             return Err(RequestError::Protocol("a message of a call announces more bytes than one may have"));
         }
-        let mut buffer = Vec::new();
-        before(self.deadline, self.recv.recv_raw(size, &mut buffer)).await??;
-        Ok(buffer)
+        let Self { recv, deadline, feed } = self;
+        let read = async {
+            let mut buffer = Vec::new();
+            while buffer.len() < size {
+                let some = recv.recv_some(size - buffer.len(), &mut buffer);
+                timeout(limits::SYNC_SILENCE_MAX, some).await.map_err(|_| RequestError::Silent)??;
+            }
+            Ok(buffer)
+        };
+        before(*deadline, fed(feed, read)).await?
+    }
+}
+
+/// Goes on feeding while `work` is done.
+async fn fed<T>(
+    feed: &mut Option<BoxFuture<'static, Result<(), RequestError>>>,
+    work: impl Future<Output = Result<T, RequestError>>,
+) -> Result<T, RequestError> {
+    let mut work = pin!(work);
+    loop {
+        let Some(feeding) = feed else { return work.await };
+        let ended = tokio::select! {
+            biased;
+            done = &mut work => return done,
+            ended = feeding => ended,
+        };
+        *feed = None;
+        match ended {
+            // Of a connection that is lost, and of a function that takes no more, the answer tells.
+            Ok(()) | Err(RequestError::Lost(_)) => {}
+            Err(err) => return Err(err),
+        }
     }
 }
 

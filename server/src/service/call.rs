@@ -37,14 +37,22 @@ pub(super) async fn serve(mut request: Request) -> Status {
     let Channel { send, recv } = channel;
     let (start, id) = (Instant::now(), registered.next_id());
     let _running = registered.mark_running();
+    // Until the caller has its answer; the handler is free before.
+    let _answering = session.gateway.pool.answering();
     let options = &registered.subroutine.options;
     let deadline = deadline(start, asked.deadline_ms, options.timeout);
     let cancelled = Arc::new(AtomicBool::new(false));
-    let _cancel = Cancel(Arc::clone(&cancelled));
-    let context =
-        Context { caller: session.peer.fingerprint, id, deadline, cancelled, _room: Arc::clone(&room) };
+    let cancel = Cancel(Arc::clone(&cancelled));
+    let context = Context {
+        subroutine: Arc::clone(&registered.name),
+        caller: session.peer.fingerprint,
+        id,
+        deadline,
+        cancelled: Arc::clone(&cancelled),
+        _room: Arc::clone(&room),
+    };
     let mut caller = Caller::new(send, id, deadline, options.output_bytes_max);
-    let input = Input::new(asked.input.into(), asked.continues.then_some(recv));
+    let input = Input::new(asked.input.into(), asked.continues.then_some(recv), deadline, cancelled);
     let given = match &registered.subroutine.function {
         Function::Send(function) => {
             // Of what is to come it is not known how long it takes, and the caller may wait for a handler.
@@ -63,6 +71,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
             stream(&mut caller, work, room).await
         }
     };
+    drop(cancel);
     let status = caller.end(given).await;
     session.gateway.metrics.call_ended(&registered.name, status, start.elapsed());
     status
@@ -74,6 +83,9 @@ type Admitted = (Arc<Registered>, CallRequest, Arc<Room>);
 fn admit(request: &mut Request) -> Result<Admitted, Refusal> {
     let asked: CallRequest = request.decode()?;
     request.body = Vec::new();
+    if asked.name.len() > limits::SUBROUTINE_NAME_BYTES_MAX {
+        return Err(Refusal::new(Status::NotFound, "no subroutine has so long a name"));
+    }
     let grant = request.grant()?;
     grant.require_call(&asked.name)?;
     let subroutines = &request.gateway().subroutines;
@@ -123,7 +135,10 @@ async fn with_arguments<T, F: Future<Output = Result<T, Failure>>>(
     codec: Codec,
     work: impl FnOnce(Args) -> F,
 ) -> Result<T, Failure> {
-    let bytes = input.read_to_end(limits::ARGUMENTS_BYTES_MAX).await?.into();
+    // Whoever makes values of bytes takes many times their memory.
+    let limit =
+        if codec == Codec::Raw { limits::ARGUMENTS_BYTES_MAX } else { limits::CONTROL_FRAME_BYTES_MAX };
+    let bytes = input.read_to_end(limit).await?.into();
     work(Args { codec, bytes }).await
 }
 
@@ -133,10 +148,15 @@ async fn batch(
     room: Arc<Room>,
 ) -> Result<(), Ended> {
     match caller.wait(work).await?? {
-        Reply::Whole(bytes) => {
+        Reply::Whole(bytes) if caller.fits_reply(&bytes) => {
             // A handler is free before the caller hears that it is done.
             drop(room);
             caller.whole(bytes).await
+        }
+        Reply::Whole(bytes) => {
+            caller.part(bytes).await?;
+            drop(room);
+            caller.last(&CallMessage::End).await
         }
         Reply::Parts(mut parts) => {
             while let Some(part) = caller.wait(parts.next()).await? {

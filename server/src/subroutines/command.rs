@@ -72,6 +72,11 @@ impl Subroutine {
     /// A program.
     pub fn command(options: CommandOptions) -> Result<Self, TemplateError> {
         let template = Template::new(&options.command, &options.arguments)?;
+        if (options.kind == CallKind::Send || options.codec == Codec::Raw)
+            && let Some(name) = template.first_argument()
+        {
+            return Err(TemplateError::NoArguments(name.to_owned()));
+        }
         let (kind, form, description) = (options.kind, options.items, template.describe());
         let (timeout, concurrency, max) = (options.timeout, options.concurrency, options.max_output);
         let codec = options.codec;
@@ -80,9 +85,9 @@ impl Subroutine {
             CallKind::Batch => {
                 Self::batch(move |context, args: Args| batch(Arc::clone(&program), context, args))
             }
-            CallKind::Stream => Self::stream(move |context, args: Args| {
-                std::future::ready(items(&program, &context, &args, form))
-            }),
+            CallKind::Stream => {
+                Self::stream(move |context, args: Args| items(Arc::clone(&program), context, args, form))
+            }
             CallKind::Send => Self::send(move |context, input| send(Arc::clone(&program), context, input)),
         };
         subroutine.options.timeout = timeout;
@@ -91,6 +96,7 @@ impl Subroutine {
         subroutine.options.arguments = description;
         subroutine.options.codecs = match codec {
             Codec::Raw => vec![Codec::Raw],
+            _ if kind == CallKind::Send => Vec::new(),
             _ => vec![Codec::Json, Codec::Bincode],
         };
         Ok(subroutine)
@@ -99,38 +105,42 @@ impl Subroutine {
 
 impl Program {
     /// Starts it with the arguments of a call.
-    fn start(&self, context: &Context, args: &Args) -> Result<(Process, Bytes), Failure> {
+    async fn start(&self, context: &Context, args: &Args) -> Result<(Process, Bytes), Failure> {
         if self.options.codec == Codec::Raw {
             let words = self.template.fill(&[]).map_err(|err| Failure::invalid(err.to_string()))?;
-            return Ok((self.run(context, words, None)?, args.bytes().clone()));
+            return Ok((self.run(context, words, None).await?, args.bytes().clone()));
         }
         let arguments = args.values()?;
         let named = self.template.by_name(&arguments).map_err(Failure::invalid)?;
         let words = self.template.fill(&named).map_err(|err| Failure::invalid(err.to_string()))?;
         let json = arguments.to_json().to_string();
-        Ok((self.run(context, words, Some(&json))?, json.into()))
+        Ok((self.run(context, words, Some(&json)).await?, json.into()))
     }
 
-    fn run(&self, context: &Context, words: Vec<OsString>, json: Option<&str>) -> Result<Process, Failure> {
+    async fn run(
+        &self,
+        context: &Context,
+        words: Vec<OsString>,
+        json: Option<&str>,
+    ) -> Result<Process, Failure> {
         let options = &self.options;
         let start = Start {
             words,
             directory: options.working_directory.as_deref(),
             environment: &options.environment,
             user: options.user,
-            caller: context.caller(),
-            id: context.id(),
+            context,
             json,
         };
-        Process::start(&start).map_err(|err| {
-            tracing::error!(%err, program = options.command[0], "a subroutine's program could not be started");
+        Process::start(start).await.map_err(|err| {
+            tracing::error!(subroutine = context.subroutine(), %err, "a subroutine's program could not be started");
             Failure::of(Status::Unavailable, format!("the program could not be started: {err}"))
         })
     }
 }
 
 async fn batch(program: Arc<Program>, context: Context, args: Args) -> Result<Reply, Failure> {
-    let (process, stdin) = program.start(&context, &args)?;
+    let (process, stdin) = program.start(&context, &args).await?;
     let mut output = process.feeding(stdin);
     let mut first = BytesMut::new();
     while let Some(bytes) = output.next().await? {
@@ -159,10 +169,21 @@ fn rest(output: Output) -> impl futures_util::Stream<Item = Result<Bytes, Failur
     })
 }
 
-fn items(program: &Program, context: &Context, args: &Args, form: ItemForm) -> Result<Items, Failure> {
-    let (process, stdin) = program.start(context, args)?;
-    let cut =
-        Cut { output: Some(process.feeding(stdin)), buffer: BytesMut::new(), ident: 0, form, is_over: false };
+async fn items(
+    program: Arc<Program>,
+    context: Context,
+    args: Args,
+    form: ItemForm,
+) -> Result<Items, Failure> {
+    let (process, stdin) = program.start(&context, &args).await?;
+    let cut = Cut {
+        output: Some(process.feeding(stdin)),
+        buffer: BytesMut::new(),
+        searched: 0,
+        ident: 0,
+        form,
+        is_over: false,
+    };
     Ok(stream::unfold(cut, Cut::next).boxed())
 }
 
@@ -171,6 +192,8 @@ struct Cut {
     /// None once it has ended, or failed.
     output: Option<Output>,
     buffer: BytesMut,
+    /// Bytes of the buffer that have no end of a line.
+    searched: usize,
     ident: i64,
     form: ItemForm,
     is_over: bool,
@@ -211,6 +234,7 @@ impl Cut {
     fn broken(mut self) -> Self {
         self.output = None;
         self.buffer.clear();
+        self.searched = 0;
         self
     }
 
@@ -218,12 +242,16 @@ impl Cut {
     fn cut(&mut self) -> Result<Option<Bytes>, Failure> {
         match self.form {
             ItemForm::Lines => {
-                if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
-                    let line = self.buffer.split_to(end).freeze();
+                let rest = &self.buffer[self.searched..];
+                if let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+                    let line = self.buffer.split_to(self.searched + end).freeze();
                     self.buffer.advance(1);
+                    self.searched = 0;
                     return Ok(Some(line));
                 }
+                self.searched = self.buffer.len();
                 if self.is_over && !self.buffer.is_empty() {
+                    self.searched = 0;
                     return Ok(Some(self.buffer.split().freeze()));
                 }
             }
@@ -261,7 +289,7 @@ async fn send(program: Arc<Program>, context: Context, input: Input) -> Result<i
     /// No integer is as long.
     const INTEGER_BYTES_MAX: usize = 4096;
     let words = program.template.fill(&[]).map_err(|err| Failure::invalid(err.to_string()))?;
-    let mut output = program.run(&context, words, None)?.taking(input);
+    let mut output = program.run(&context, words, None).await?.taking(input);
     let mut text = Vec::new();
     while let Some(bytes) = output.next().await? {
         let room = INTEGER_BYTES_MAX - text.len().min(INTEGER_BYTES_MAX);

@@ -16,6 +16,7 @@ use crate::pool::Handler;
 /// About the call. Cheap to clone; the call's handler is free again when the last clone is gone.
 #[derive(Clone, Debug)]
 pub struct Context {
+    pub(crate) subroutine: Arc<str>,
     pub(crate) caller: Fingerprint,
     pub(crate) id: u64,
     pub(crate) deadline: Option<Instant>,
@@ -31,6 +32,11 @@ pub(crate) struct Room {
 }
 
 impl Context {
+    /// The name that was called.
+    pub fn subroutine(&self) -> &str {
+        &self.subroutine
+    }
+
     /// Whose call it is.
     pub fn caller(&self) -> Fingerprint {
         self.caller

@@ -1,6 +1,13 @@
 //! The buffer of a send, as it comes.
 
-use std::io;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Instant,
+};
 
 use bytes::{Buf, Bytes};
 use swarmwire_common::{
@@ -18,11 +25,18 @@ pub struct Input {
     first: Bytes,
     /// None once nothing more comes.
     rest: Option<FrameReceiver>,
+    deadline: Option<Instant>,
+    cancelled: Arc<AtomicBool>,
 }
 
 impl Input {
-    pub(crate) fn new(first: Bytes, rest: Option<FrameReceiver>) -> Self {
-        Self { first, rest }
+    pub(crate) fn new(
+        first: Bytes,
+        rest: Option<FrameReceiver>,
+        deadline: Option<Instant>,
+        cancelled: Arc<AtomicBool>,
+    ) -> Self {
+        Self { first, rest, deadline, cancelled }
     }
 
     /// The next piece, of at least one byte; `None` at the end. Not cancel-safe.
@@ -32,8 +46,14 @@ impl Input {
                 return Ok(Some(std::mem::take(&mut self.first)));
             }
             let Some(rest) = &mut self.rest else { return Ok(None) };
+            // A thread that reads this is not dropped with its call.
+            let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if self.cancelled.load(Relaxed) || left.is_some_and(|left| left.is_zero()) {
+                return Err(Failure::of(Status::Cancelled, "nobody waits for this call any longer"));
+            }
+            let patience = left.map_or(limits::SYNC_SILENCE_MAX, |left| left.min(limits::SYNC_SILENCE_MAX));
             let frame = rest.try_recv_bytes(limits::CALL_FRAME_BYTES_MAX);
-            let frame = timeout(limits::SYNC_SILENCE_MAX, frame).await.map_err(|_| FrameError::Silent)??;
+            let frame = timeout(patience, frame).await.map_err(|_| FrameError::Silent)??;
             match frame {
                 Some(bytes) => self.first = bytes.into(),
                 None => self.rest = None,

@@ -22,7 +22,7 @@ pub struct Subroutines {
 /// A subroutine under its name.
 #[derive(Debug)]
 pub(crate) struct Registered {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) subroutine: Subroutine,
     /// Room for calls, where that is bounded.
     pub(crate) room: Option<Arc<Semaphore>>,
@@ -64,13 +64,16 @@ impl Subroutines {
     /// Registers one under a name, in place of what may be there. Batch ids begin anew.
     pub fn replace(&self, name: &str, subroutine: Subroutine) -> Result<(), RegisterError> {
         let registered = Registered::new(name, subroutine)?;
-        self.by_name.write().expect("no holder panics").insert(name.to_owned(), registered);
+        let before = self.by_name.write().expect("no holder panics").insert(name.to_owned(), registered);
+        // What a function has captured may do anything when it is dropped; the lock is not held.
+        drop(before);
         Ok(())
     }
 
     /// Takes one away; says whether there was one. Calls that run go on.
     pub fn remove(&self, name: &str) -> bool {
-        self.by_name.write().expect("no holder panics").remove(name).is_some()
+        let removed = self.by_name.write().expect("no holder panics").remove(name);
+        removed.is_some()
     }
 
     /// Whether there is one of this name.
@@ -112,9 +115,12 @@ impl Registered {
         if name.is_empty() || name.len() > limits::SUBROUTINE_NAME_BYTES_MAX || !name.chars().all(is_valid) {
             return Err(RegisterError::Name(name.to_owned()));
         }
-        let room = subroutine.options.concurrency.map(|calls| Arc::new(Semaphore::new(calls)));
+        let room = subroutine
+            .options
+            .concurrency
+            .map(|calls| Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))));
         let (calls, running) = (AtomicU64::new(0), Arc::new(()));
-        Ok(Arc::new(Self { name: name.to_owned(), subroutine, room, calls, running }))
+        Ok(Arc::new(Self { name: name.into(), subroutine, room, calls, running }))
     }
 
     /// The id of the next call.
@@ -130,7 +136,7 @@ impl Registered {
     fn info(&self) -> ServiceInfo {
         let Options { concurrency, arguments, codecs, .. } = &self.subroutine.options;
         ServiceInfo {
-            name: self.name.clone(),
+            name: self.name.to_string(),
             kind: self.subroutine.kind(),
             codecs: codecs.clone(),
             arguments: arguments.clone(),

@@ -99,6 +99,7 @@ fn what_cannot_be_used_is_named_with_its_line() {
         ("[]", "", "`command` is empty"),
         ("['sh', '{a b}']", "", "is no place for an argument"),
         ("['sh', '{c}']", "arguments = ['a']", "`{c}` is not among the `arguments`"),
+        ("['sh', '{a}']", "codec = 'raw'", "`command` cannot have `{a}`"),
         ("['sh']", "user = 'nobody-at-all'", "there is no user `nobody-at-all`"),
         ("['sh']", "concurrency = 0", "`concurrency` is 0"),
         ("['sh']", "retries = 3", "retries"),

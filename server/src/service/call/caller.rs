@@ -43,6 +43,8 @@ pub(super) struct Caller {
     /// Ready once nobody reads any more.
     stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
     has_reply: bool,
+    /// Whether a frame may have left in part.
+    is_torn: bool,
     /// Bytes that may still be given.
     bytes_left: u64,
 }
@@ -50,7 +52,7 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn new(send: FrameSender, id: u64, deadline: Option<Instant>, output_bytes_max: u64) -> Self {
         let stopped = Box::pin(send.stopped());
-        Self { send, id, deadline, stopped, has_reply: false, bytes_left: output_bytes_max }
+        Self { send, id, deadline, stopped, has_reply: false, is_torn: false, bytes_left: output_bytes_max }
     }
 
     /// Does the subroutine's work, while the caller hears now and then that it goes on.
@@ -81,14 +83,15 @@ impl Caller {
         self.reply(&CallReply::Running { id: self.id }).await
     }
 
-    /// All of a batch.
+    /// All of a batch, in the reply if it fits.
     pub(super) async fn whole(&mut self, bytes: Bytes) -> Result<(), Ended> {
-        if self.has_reply || bytes.len() > limits::CALL_INLINE_BYTES_MAX {
-            self.part(bytes).await?;
-            return self.last(&CallMessage::End).await;
-        }
         self.spend(bytes.len())?;
-        self.reply(&CallReply::Done { id: self.id, bytes: bytes.into() }).await
+        soon(self.reply(&CallReply::Done { id: self.id, bytes: bytes.into() })).await
+    }
+
+    /// Whether all of a batch may be given as one.
+    pub(super) fn fits_reply(&self, bytes: &Bytes) -> bool {
+        !self.has_reply && bytes.len() <= limits::CALL_INLINE_BYTES_MAX
     }
 
     /// A part of a batch.
@@ -118,29 +121,42 @@ impl Caller {
         if self.has_reply {
             return self.last(&CallMessage::Returned { value }).await;
         }
-        self.reply(&CallReply::Returned { value }).await
+        soon(self.reply(&CallReply::Returned { value })).await
     }
 
     /// The last message.
     pub(super) async fn last(&mut self, message: &CallMessage) -> Result<(), Ended> {
         self.begin().await?;
-        self.say(message, Bytes::new()).await
+        soon(self.say(message, Bytes::new())).await
     }
 
-    /// Tells how it ended, if that has not been told, and closes.
+    /// Tells how it ended, if that has not been told, closes, and waits a moment until the caller has all of it.
     pub(super) async fn end(mut self, ended: Result<(), Ended>) -> Status {
+        let status = self.tell_end(ended).await;
+        if let Ok(status) = status {
+            self.send.finish();
+            if timeout(limits::REPLY_TIMEOUT, &mut self.stopped).await.is_err() {
+                tracing::debug!("an answer that was not taken");
+            }
+            return status;
+        }
+        let (Ok(status) | Err(status)) = status;
+        self.send.reset(status);
+        status
+    }
+
+    /// The status, once it has been told, or cannot be.
+    async fn tell_end(&mut self, ended: Result<(), Ended>) -> Result<Status, Status> {
         let Failure { status, reason } = match ended {
-            Ok(()) => {
-                self.send.finish();
-                return Status::Ok;
-            }
-            Err(Ended::Gone) => {
-                self.send.reset(Status::Cancelled);
-                return Status::Cancelled;
-            }
+            Ok(()) => return Ok(Status::Ok),
+            Err(Ended::Gone) => return Err(Status::Cancelled),
             Err(Ended::Failed(failure)) => failure,
         };
         tracing::debug!(status = status.as_str(), reason, "a call failed");
+        if self.is_torn {
+            // What follows half of a frame would be taken for the rest of it.
+            return Err(status);
+        }
         let telling = async {
             if self.has_reply {
                 return self.send.send(&CallMessage::Failed { status: status.into(), reason }).await;
@@ -151,11 +167,13 @@ impl Caller {
         };
         // A caller that takes nothing does not take this, either.
         match timeout(limits::REPLY_TIMEOUT, telling).await {
-            Ok(Ok(())) => self.send.finish(),
-            Ok(Err(err)) => tracing::debug!(%err, "a failure that did not arrive"),
-            Err(_) => self.send.reset(status),
+            Ok(Ok(())) => Ok(status),
+            Ok(Err(err)) => {
+                tracing::debug!(%err, "a failure that did not arrive");
+                Err(status)
+            }
+            Err(_) => Err(status),
         }
-        status
     }
 
     async fn reply(&mut self, body: &CallReply) -> Result<(), Ended> {
@@ -166,13 +184,13 @@ impl Caller {
             body: codec::encode(body),
         };
         self.has_reply = true;
-        let Self { send, stopped, deadline, .. } = self;
-        deliver(send.send(&reply), stopped, *deadline).await
+        let Self { send, stopped, deadline, is_torn, .. } = self;
+        deliver(send.send(&reply), stopped, *deadline, is_torn).await
     }
 
     async fn say(&mut self, message: &CallMessage, raw: Bytes) -> Result<(), Ended> {
-        let Self { send, stopped, deadline, .. } = self;
-        deliver(send.send_with(message, raw), stopped, *deadline).await
+        let Self { send, stopped, deadline, is_torn, .. } = self;
+        deliver(send.send_with(message, raw), stopped, *deadline, is_torn).await
     }
 
     fn spend(&mut self, bytes: usize) -> Result<(), Failure> {
@@ -194,16 +212,26 @@ async fn deliver(
     sending: impl Future<Output = Result<(), FrameError>>,
     stopped: &mut (impl Future<Output = ()> + Unpin),
     deadline: Option<Instant>,
+    is_torn: &mut bool,
 ) -> Result<(), Ended> {
+    *is_torn = true;
     tokio::select! {
         biased;
-        sent = sending => sent.map_err(|err| {
-            tracing::debug!(%err, "a caller is gone");
-            Ended::Gone
-        }),
+        sent = sending => {
+            *is_torn = false;
+            sent.map_err(|err| {
+                tracing::debug!(%err, "a caller is gone");
+                Ended::Gone
+            })
+        }
         () = stopped => Err(Ended::Gone),
         () = passed(deadline) => Err(deadline_passed()),
     }
+}
+
+/// What comes last is said without a handler, so who does not take it keeps nothing.
+async fn soon(saying: impl Future<Output = Result<(), Ended>>) -> Result<(), Ended> {
+    timeout(limits::REPLY_TIMEOUT, saying).await.unwrap_or(Err(Ended::Gone))
 }
 
 async fn passed(deadline: Option<Instant>) {

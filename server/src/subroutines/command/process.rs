@@ -8,6 +8,7 @@ use std::{
     path::Path,
     pin::Pin,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
@@ -18,15 +19,15 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
-use swarmwire_certs::Fingerprint;
 use swarmwire_common::{escape::escape, limits};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, unix::AsyncFd},
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader, unix::AsyncFd},
     net::unix::pipe,
+    task::spawn_blocking,
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::subroutines::{Failure, Input};
+use crate::subroutines::{Context, Failure, Input, Room};
 
 /// What a program finds of the gateway's own environment.
 const ENVIRONMENT_KEPT: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
@@ -39,6 +40,10 @@ const TERMINATION_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Bytes that are read from a program at once: what a pipe holds.
 const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES_MIN: usize = 4 * 1024;
+
+/// Lines of standard error that are logged in a second.
+const LINES_PER_SECOND: u32 = 50;
 
 /// Lines of standard error that are kept for the caller, and bytes of each.
 const LAST_LINES: usize = 20;
@@ -50,18 +55,18 @@ pub(super) struct Start<'a> {
     pub(super) directory: Option<&'a Path>,
     pub(super) environment: &'a BTreeMap<String, String>,
     pub(super) user: Option<(u32, u32)>,
-    pub(super) caller: Fingerprint,
-    pub(super) id: u64,
+    pub(super) context: &'a Context,
     pub(super) json: Option<&'a str>,
 }
 
 /// A program that runs. Dropped, it is ended.
 pub(super) struct Process {
     group: Group,
-    stdin: pipe::Sender,
+    stdin: Arc<pipe::Sender>,
     stdout: pipe::Receiver,
     stderr: pipe::Receiver,
     exited: AsyncFd<OwnedFd>,
+    subroutine: Arc<str>,
 }
 
 /// How a program ended.
@@ -88,7 +93,8 @@ impl Exited {
 }
 
 impl Process {
-    pub(super) fn start(start: &Start<'_>) -> io::Result<Self> {
+    /// Starts it, on another thread: a directory on a dead network file system holds up whoever starts something there.
+    pub(super) async fn start(start: Start<'_>) -> io::Result<Self> {
         let mut command = Command::new(&start.words[0]);
         command.args(&start.words[1..]).env_clear().process_group(0);
         for name in ENVIRONMENT_KEPT {
@@ -98,8 +104,8 @@ impl Process {
         }
         command.envs(start.environment);
         command
-            .env("SWARMWIRE_CALLER", start.caller.to_string())
-            .env("SWARMWIRE_CALL_ID", start.id.to_string());
+            .env("SWARMWIRE_CALLER", start.context.caller().to_string())
+            .env("SWARMWIRE_CALL_ID", start.context.id().to_string());
         if let Some(json) = start.json.filter(|json| json.len() <= ENVIRONMENT_BYTES_MAX) {
             command.env("SWARMWIRE_ARGS", json);
         }
@@ -110,29 +116,35 @@ impl Process {
             command.uid(user).gid(group);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
+        let (room, subroutine) = (Arc::clone(&start.context._room), Arc::clone(&start.context.subroutine));
+        // Whoever gives up meanwhile leaves it to end as it would when it runs.
+        let spawning = spawn_blocking(move || command.spawn().map(|child| Group::new(child, room)));
+        let mut group = spawning.await.map_err(io::Error::other)??;
+        let child = group.child.as_mut().expect("it is there until it is reaped");
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let mut group = Group(Some(child));
         let taken = "it was piped, and is taken once";
+        let stdin = Arc::new(pipe::Sender::from_owned_fd(stdin.expect(taken).into())?);
+        group.stdin = Some(Arc::clone(&stdin));
         Ok(Self {
-            stdin: pipe::Sender::from_owned_fd(stdin.expect(taken).into())?,
+            stdin,
             stdout: pipe::Receiver::from_owned_fd(stdout.expect(taken).into())?,
             stderr: pipe::Receiver::from_owned_fd(stderr.expect(taken).into())?,
             exited: watched(group.pidfd()?)?,
+            subroutine,
             group,
         })
     }
 
     /// Gives it these bytes as its standard input.
     pub(super) fn feeding(self, bytes: Bytes) -> Output {
-        self.with_input(|mut stdin| async move { written(stdin.write_all(&bytes).await) })
+        self.with_input(|stdin| async move { write(&stdin, &bytes).await.map(drop) })
     }
 
     /// Gives it what comes.
     pub(super) fn taking(self, mut input: Input) -> Output {
-        self.with_input(|mut stdin| async move {
+        self.with_input(|stdin| async move {
             while let Some(bytes) = input.next().await? {
-                if stdin.write_all(&bytes).await.is_err() {
+                if !write(&stdin, &bytes).await? {
                     break;
                 }
             }
@@ -140,19 +152,21 @@ impl Process {
         })
     }
 
-    fn with_input<F>(self, feed: impl FnOnce(pipe::Sender) -> F) -> Output
+    fn with_input<F>(self, feed: impl FnOnce(Arc<pipe::Sender>) -> F) -> Output
     where
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
-        let Self { group, stdin, stdout, stderr, exited } = self;
+        let Self { group, stdin, stdout, stderr, exited, subroutine } = self;
         let feeding: BoxFuture<'static, _> = Box::pin(feed(stdin));
-        let listening: BoxFuture<'static, _> = Box::pin(last_words(stderr));
+        let listening: BoxFuture<'static, _> = Box::pin(last_words(stderr, subroutine));
         Output {
             group,
             stdout: Some(stdout),
             exited,
+            buffer: BytesMut::new(),
             has_exited: false,
             kill_at: None,
+            abandon_at: None,
             feeding: Some(feeding),
             listening: Some(listening),
             words: String::new(),
@@ -165,12 +179,18 @@ fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(descriptor)
 }
 
-/// A program that does not read its input is no error.
-fn written(result: io::Result<()>) -> Result<(), Failure> {
-    match result {
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
-        _ => Ok(()),
+/// Writes all of `bytes`; whether anybody reads. A program that does not is no error.
+async fn write(stdin: &pipe::Sender, mut bytes: &[u8]) -> Result<bool, Failure> {
+    while !bytes.is_empty() {
+        stdin.writable().await?;
+        match stdin.try_write(bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
+            Err(err) if err.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
+            Err(err) => return Err(err.into()),
+        }
     }
+    Ok(true)
 }
 
 /// What a program gives, while it is fed and its standard error is read.
@@ -179,9 +199,12 @@ pub(super) struct Output {
     /// None once it has ended.
     stdout: Option<pipe::Receiver>,
     exited: AsyncFd<OwnedFd>,
+    buffer: BytesMut,
     has_exited: bool,
     /// When what it has left behind is killed.
     kill_at: Option<Instant>,
+    /// When what has left its group and still holds the pipes is waited for no longer.
+    abandon_at: Option<Instant>,
     feeding: Option<BoxFuture<'static, Result<(), Failure>>>,
     listening: Option<BoxFuture<'static, String>>,
     words: String,
@@ -190,17 +213,17 @@ pub(super) struct Output {
 impl Output {
     /// What it gives next; `None` once there is nothing more. Not cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
-        let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        // What was given out before may still be held: a little of it must not hold all of a buffer.
+        if self.buffer.capacity() < READ_BYTES_MIN {
+            self.buffer.reserve(READ_BYTES);
+        }
         while let Some(stdout) = &mut self.stdout {
             tokio::select! {
-                read = stdout.read_buf(&mut buffer) => match read? {
+                read = stdout.read_buf(&mut self.buffer) => match read? {
                     0 => self.stdout = None,
-                    _ => return Ok(Some(buffer.freeze())),
+                    _ => return Ok(Some(self.buffer.split().freeze())),
                 },
-                fed = going(&mut self.feeding) => {
-                    self.feeding = None;
-                    fed?;
-                }
+                fed = going(&mut self.feeding) => self.fed(fed)?,
                 words = going(&mut self.listening) => {
                     self.listening = None;
                     self.words = words;
@@ -215,20 +238,27 @@ impl Output {
                 () = reached(self.kill_at) => {
                     self.kill_at = None;
                     self.group.kill();
+                    self.abandon_at = Some(Instant::now() + TERMINATION_TIME_MAX);
                 }
+                () = reached(self.abandon_at) => self.stdout = None,
             }
         }
         Ok(None)
+    }
+
+    /// Its input is complete, or broke off: then it sees the end of it only when it is ended itself.
+    fn fed(&mut self, fed: Result<(), Failure>) -> Result<(), Failure> {
+        self.feeding = None;
+        fed?;
+        self.group.stdin = None;
+        Ok(())
     }
 
     /// How it ended, once it has closed its output.
     pub(super) async fn end(mut self) -> Result<Exited, Failure> {
         while !self.has_exited {
             tokio::select! {
-                fed = going(&mut self.feeding) => {
-                    self.feeding = None;
-                    fed?;
-                }
+                fed = going(&mut self.feeding) => self.fed(fed)?,
                 words = going(&mut self.listening) => {
                     self.listening = None;
                     self.words = words;
@@ -245,7 +275,7 @@ impl Output {
                 words
             } else {
                 self.group.kill();
-                listening.await
+                timeout(TERMINATION_TIME_MAX, listening).await.unwrap_or_default()
             };
         }
         let status = self.group.reap()?;
@@ -269,10 +299,11 @@ async fn reached(time: Option<Instant>) {
 }
 
 /// Reads standard error into the log; gives its last lines.
-async fn last_words(stderr: pipe::Receiver) -> String {
+async fn last_words(stderr: pipe::Receiver, subroutine: Arc<str>) -> String {
     let mut stderr = BufReader::new(stderr);
     let mut last = VecDeque::new();
     let mut line = Vec::new();
+    let (mut second, mut logged) = (Instant::now(), 0);
     loop {
         line.clear();
         let read = (&mut stderr).take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line).await;
@@ -280,7 +311,17 @@ async fn last_words(stderr: pipe::Receiver) -> String {
             break;
         }
         let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
-        tracing::info!(line = %escape(text.as_bytes()), "a subroutine's program says");
+        if second.elapsed() >= Duration::from_secs(1) {
+            if logged > LINES_PER_SECOND {
+                let lines = logged - LINES_PER_SECOND;
+                tracing::info!(%subroutine, lines, "left out what a subroutine's program says");
+            }
+            (second, logged) = (Instant::now(), 0);
+        }
+        logged += 1;
+        if logged <= LINES_PER_SECOND {
+            tracing::info!(%subroutine, line = %escape(text.as_bytes()), "a subroutine's program says");
+        }
         if last.len() == LAST_LINES {
             last.pop_front();
         }
@@ -295,36 +336,47 @@ async fn last_words(stderr: pipe::Receiver) -> String {
 
 /// A process and all that it has started, as far as that has stayed in its group.
 #[derive(Debug)]
-struct Group(Option<Child>);
+struct Group {
+    /// None once it is reaped.
+    child: Option<Child>,
+    /// Kept open until its end, where what was to come through it did not come to an end.
+    stdin: Option<Arc<pipe::Sender>>,
+    /// What its call takes up is free again when it is gone.
+    room: Arc<Room>,
+}
 
 impl Group {
+    fn new(child: Child, room: Arc<Room>) -> Self {
+        Self { child: Some(child), stdin: None, room }
+    }
+
     fn pid(child: &Child) -> Pid {
         Pid::from_child(child)
     }
 
     /// Readable once the process has ended.
-    fn pidfd(&mut self) -> io::Result<OwnedFd> {
-        let child = self.0.as_ref().expect("it is there until it is reaped");
+    fn pidfd(&self) -> io::Result<OwnedFd> {
+        let child = self.child.as_ref().expect("it is there until it is reaped");
         Ok(pidfd_open(Self::pid(child), PidfdFlags::NONBLOCK)?)
     }
 
     /// Asks all of it to end.
     fn terminate(&self) {
-        if let Some(child) = &self.0 {
+        if let Some(child) = &self.child {
             signal(child, Signal::TERM);
         }
     }
 
     /// Ends all of it.
     fn kill(&self) {
-        if let Some(child) = &self.0 {
+        if let Some(child) = &self.child {
             signal(child, Signal::KILL);
         }
     }
 
     /// How the process ended, which it has; what is left of its group is killed.
     fn reap(&mut self) -> io::Result<ExitStatus> {
-        let mut child = self.0.take().expect("it is reaped once");
+        let mut child = self.child.take().expect("it is reaped once");
         signal(&child, Signal::KILL);
         child.wait()
     }
@@ -334,23 +386,33 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.terminate();
-        let Some(mut child) = self.0.take() else { return };
-        let ending = move || {
-            let gone = pidfd_open(Self::pid(&child), PidfdFlags::empty());
-            if let Ok(gone) = gone {
-                let time = Timespec::try_from(TERMINATION_TIME_MAX).expect("seconds fit");
-                let waited = poll(&mut [PollFd::new(&gone, PollFlags::IN)], Some(&time));
-                tracing::trace!(?waited, "waited for a process group to end");
-            }
-            signal(&child, Signal::KILL);
-            if let Err(err) = child.wait() {
-                tracing::warn!(%err, "a subroutine's program could not be reaped");
-            }
-        };
+        let Some(child) = self.child.take() else { return };
+        let ended = Arc::new(Mutex::new(Some((child, self.stdin.take(), Arc::clone(&self.room)))));
+        let ending = Arc::clone(&ended);
         let thread = thread::Builder::new().name("ending".to_owned());
-        if let Err(err) = thread.spawn(ending) {
+        let spawned = thread.spawn(move || end(&ending, TERMINATION_TIME_MAX));
+        if let Err(err) = spawned {
             tracing::warn!(%err, "no thread to end a subroutine's program with");
+            end(&ended, Duration::ZERO);
         }
+    }
+}
+
+/// A process that is to end, its input, and the room that it takes up.
+type Ending = (Child, Option<Arc<pipe::Sender>>, Arc<Room>);
+
+/// Gives it some time, and kills what is left. Blocks.
+fn end(ending: &Mutex<Option<Ending>>, patience: Duration) {
+    let taken = ending.lock().expect("no holder panics").take();
+    let Some((mut child, _stdin, _room)) = taken else { return };
+    if let Ok(gone) = pidfd_open(Group::pid(&child), PidfdFlags::empty()) {
+        let time = Timespec::try_from(patience).expect("seconds fit");
+        let waited = poll(&mut [PollFd::new(&gone, PollFlags::IN)], Some(&time));
+        tracing::trace!(?waited, "waited for a process group to end");
+    }
+    signal(&child, Signal::KILL);
+    if let Err(err) = child.wait() {
+        tracing::warn!(%err, "a subroutine's program could not be reaped");
     }
 }
 

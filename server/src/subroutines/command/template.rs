@@ -33,6 +33,11 @@ pub enum TemplateError {
     /// A place of an argument that is not taken.
     #[error("`{{{0}}}` is not among the `arguments`")]
     Unknown(String),
+    /// Places where no argument comes.
+    #[error(
+        "a send, and a subroutine that takes raw bytes, has no arguments: `command` cannot have `{{{0}}}`"
+    )]
+    NoArguments(String),
     /// The program's own name comes from the caller.
     #[error("the program itself cannot be an argument of the call")]
     Program,
@@ -72,6 +77,11 @@ impl Template {
         }
         let taken = if arguments.is_empty() { named } else { arguments.to_vec() };
         Ok(Self { words, arguments: (!taken.is_empty()).then_some(taken) })
+    }
+
+    /// An argument that is taken, if any is by name.
+    pub(super) fn first_argument(&self) -> Option<&str> {
+        self.arguments.as_ref()?.first().map(String::as_str)
     }
 
     /// What is taken, in words.
