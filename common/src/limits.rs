@@ -239,7 +239,7 @@ pub const CALL_INLINE_BYTES_MAX: usize = 32 * 1024;
 /// many calls.
 pub const CALL_FRAME_BYTES_MAX: usize = 256 * 1024;
 
-/// Bytes of a call's arguments, which are held as a whole. What is larger is sent (`send`), and taken as it comes.
+/// Bytes of a call's raw arguments, which are held as a whole; those with values, which take many times their bytes, have [`CONTROL_FRAME_BYTES_MAX`]. What is larger is sent (`send`), and taken as it comes.
 pub const ARGUMENTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Bytes of an item of a stream, which is held as a whole at either end.

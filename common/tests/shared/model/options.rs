@@ -283,10 +283,10 @@ pub(super) fn is_at_or_below(path: &str, directory: &str) -> bool {
 /// Where old versions go: beside the tree, into a directory that may be part of it, and into one that other syncs take for any other.
 const BACKUP_DIRS: [&str; 3] = [".old", "d/.old", "lib"];
 
-/// Whether `dir` can be made at the destination, whatever the sync does before.
+/// Whether `dir` can be made at the destination, whatever the sync does before: nothing is in its way, and nothing takes the place of what it lies in.
 fn can_keep(dir: &str, (source, destination): (&Tree, &Tree)) -> bool {
     let is_fit = |path: &str| match destination.get(path) {
-        Some(node) => node.is_directory(),
+        Some(node) => node.is_directory() && source.get(path).is_none_or(Node::is_directory),
         None => path == dir || !source.contains_key(path),
     };
     std::iter::successors(Some(dir), |path| parent(path)).all(is_fit)
