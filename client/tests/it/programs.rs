@@ -1,6 +1,13 @@
 //! Programs as subroutines, through the command line: `call`, `stream`, `send` and `services`.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command as Process, Stdio},
+    time::Duration,
+};
 
 use serde_json::Value;
 use swarmwire_common::wire::call::{CallKind, Codec};
@@ -192,4 +199,46 @@ fn with_a_call_its_whole_process_group_ends() {
         gone(told.trim());
     }
     world.wait_for("swarmwire_handlers_in_use", Duration::from_secs(10), |count| count == 0.0);
+}
+
+#[test]
+fn a_child_that_has_left_the_group_does_not_keep_the_call() {
+    let (_world, home) = with(&[("leaves", script(CallKind::Batch, "setsid sleep 20 & echo gone", &[]))]);
+    let start = std::time::Instant::now();
+    assert_eq!(stdout(home.swarm(["call", "gw", "leaves"])), "gone\n");
+    // The pipes are given up after two times two seconds; the child lives for twenty.
+    assert!(start.elapsed() < Duration::from_secs(18), "it was waited for");
+}
+
+#[test]
+fn a_program_sees_no_end_of_an_input_that_breaks_off_and_keeps_its_place_until_it_is_gone() {
+    let deaf = r#"trap "" TERM; echo $$ >"$PLACE/pid"; cat >"$PLACE/part"; mv "$PLACE/part" "$PLACE/whole""#;
+    let place = tempfile::tempdir().unwrap();
+    let options = CommandOptions {
+        concurrency: Some(1),
+        environment: BTreeMap::from([("PLACE".to_owned(), place.path().to_str().unwrap().to_owned())]),
+        ..script(CallKind::Send, deaf, &[])
+    };
+    let (world, home) = with(&[("keep", options)]);
+    let mut feeding = Process::new(env!("CARGO_BIN_EXE_swarm"))
+        .args(["send", "gw", "keep"])
+        .env("SWARMWIRE_HOME", home.path())
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = feeding.stdin.take().unwrap();
+    input.write_all(&[1; 100_000]).unwrap();
+    let start = std::time::Instant::now();
+    while !fs::metadata(place.path().join("part")).is_ok_and(|part| part.len() == 100_000) {
+        assert!(start.elapsed() < Duration::from_secs(20), "nothing arrives");
+        std::thread::yield_now();
+    }
+    feeding.kill().unwrap();
+    feeding.wait().unwrap();
+    // The gateway notices within the idle timeout, and waits for two seconds then.
+    world.wait_for("swarmwire_handlers_in_use", Duration::from_secs(30), |count| count == 0.0);
+    let pid = fs::read_to_string(place.path().join("pid")).unwrap();
+    assert!(!Path::new(&format!("/proc/{}", pid.trim())).exists(), "its place was free before it was gone");
+    assert!(!place.path().join("whole").exists(), "half of a buffer was taken for all of it");
 }

@@ -63,6 +63,11 @@ impl Relay {
         assert!(!waited.timed_out(), "too little has passed");
     }
 
+    /// Whether all that may pass has passed.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.shared.state.lock().unwrap().left == Some(0)
+    }
+
     /// Lets everything pass to a gateway at another address.
     pub(crate) fn open_to(&self, gateway: SocketAddr) {
         *self.shared.state.lock().unwrap() = State { gateway, left: None, is_open_back: true };

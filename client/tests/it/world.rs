@@ -121,6 +121,11 @@ impl World {
         Self::start_in(self.temp.take().unwrap(), |options| options.listen = address)
     }
 
+    /// Asks the gateway to end, and does not wait.
+    pub(crate) fn ask_to_stop(&self) {
+        self.shutdown.shutdown("the test says so");
+    }
+
     /// Ends the gateway and waits until it is gone.
     pub(crate) fn stop(&mut self) {
         self.shutdown.shutdown("the test says so");
@@ -179,12 +184,17 @@ impl World {
 
     /// The value of a metric, by its name and labels as they are shown.
     pub(crate) fn metric(&self, series: &str) -> f64 {
+        self.metric_if(series).unwrap_or_else(|| panic!("{series} is not there"))
+    }
+
+    /// The same; none as long as nothing was counted.
+    pub(crate) fn metric_if(&self, series: &str) -> Option<f64> {
         let mut stream = TcpStream::connect(self.metrics.unwrap()).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("{series} is not in\n{text}")).parse().unwrap()
+        value.map(|value| value.parse().unwrap())
     }
 
     /// Waits until a metric has a value that is wanted, and gives it.

@@ -150,6 +150,10 @@ impl Caller {
         let Failure { status, reason } = match ended {
             Ok(()) => return Ok(Status::Ok),
             Err(Ended::Gone) => return Err(Status::Cancelled),
+            // Whatever a function makes of that its time is over.
+            Err(Ended::Failed(_)) if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                late()
+            }
             Err(Ended::Failed(failure)) => failure,
         };
         tracing::debug!(status = status.as_str(), reason, "a call failed");
@@ -242,5 +246,9 @@ async fn passed(deadline: Option<Instant>) {
 }
 
 fn deadline_passed() -> Ended {
-    Ended::Failed(Failure::of(Status::Deadline, Status::Deadline.meaning()))
+    Ended::Failed(late())
+}
+
+fn late() -> Failure {
+    Failure::of(Status::Deadline, Status::Deadline.meaning())
 }
