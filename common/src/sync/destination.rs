@@ -296,9 +296,21 @@ async fn converse(
     let unsaid = outgoing.clone();
     let writing = control::write(&mut channel.send, shared, outgoing);
     tokio::pin!(writing);
-    let result = tokio::select! {
-        result = drive(&mut channel.recv, data, shared, &mut threads) => result,
-        result = &mut writing => result.and(Err(SyncError::Worker)),
+    let mut listens = true;
+    let result = {
+        let driving = drive(&mut channel.recv, data, shared, &mut threads);
+        tokio::pin!(driving);
+        tokio::select! {
+            result = &mut driving => result,
+            result = &mut writing => {
+                listens = false;
+                match result {
+                    Ok(()) => Err(SyncError::Worker),
+                    // It does not listen any longer, and may be saying why.
+                    Err(err) => Err(last_word_or(err, driving).await),
+                }
+            }
+        }
     };
     let result = wind_up(result, shared, &mut threads, &unsaid).await;
     let last = match &result {
@@ -308,7 +320,7 @@ async fn converse(
             Some(DestinationMessage::Aborted { status: err.status().into(), reason: err.to_string() })
         }
     };
-    if let Some(last) = last {
+    if listens && let Some(last) = last {
         let queued = async {
             // The queue is only ever closed here and when the sync is dropped.
             if matches!(last, DestinationMessage::Done(_)) {
@@ -319,16 +331,26 @@ async fn converse(
             shared.control.close();
         };
         let sent = async { tokio::join!(queued, writing).1 };
-        let told = timeout(limits::REPLY_TIMEOUT, sent).await.map_err(|_| FrameError::Silent);
+        let told = timeout(limits::REPLY_TIMEOUT, sent).await.unwrap_or(Err(FrameError::Silent.into()));
         // That the source could not be told says less than why it should have been.
-        if result.is_ok() {
-            told??;
+        if result.is_ok()
+            && let Err(err) = told
+        {
+            return Err(last_word_or(err, farewell::listen(&mut channel.recv, shared)).await);
         }
     }
     if result.is_ok() {
         return farewell::hear(&mut channel.recv, &connection, shared).await;
     }
     result
+}
+
+/// Why the sync ended, when the source takes nothing more: what it says of it, if it does.
+async fn last_word_or(err: SyncError, listening: impl Future<Output = Result<(), SyncError>>) -> SyncError {
+    match timeout(limits::LAST_WORD_TIMEOUT, listening).await {
+        Ok(Err(told @ SyncError::Aborted { .. })) => told,
+        _ => err,
+    }
 }
 
 /// Lets the threads end: after a success they have, otherwise what was written and checked still gets its name.

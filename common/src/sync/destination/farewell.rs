@@ -37,7 +37,8 @@ pub(super) async fn hear(
     }
 }
 
-async fn listen(recv: &mut FrameReceiver, shared: &Shared) -> Result<(), SyncError> {
+/// Takes what the source has to say to its end.
+pub(super) async fn listen(recv: &mut FrameReceiver, shared: &Shared) -> Result<(), SyncError> {
     loop {
         match next_message_or_end(recv).await? {
             None => return Ok(()),
