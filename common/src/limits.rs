@@ -197,8 +197,11 @@ pub const RATE_BYTES_MIN: u64 = 1024;
 /// What a limited source may send at once after a pause, as a part of a second: a tenth is not felt as a burst by others on the link.
 pub const RATE_BURST: Duration = Duration::from_millis(100);
 
-/// Files that are written but not yet renamed in one batch of `--durability batch`.
-pub const BATCH_FILES_MAX: usize = 8192;
+/// Files that are written before the disk is asked to keep them, with `--durability batch`. Measured: 1024 and 8192 take 5 to 12 % more time.
+pub const BATCH_FILES_MIN: usize = 2048;
+
+/// Files that wait while it does so.
+pub const BATCH_FILES_MAX: usize = 16_384;
 
 /// Bytes that are written but not yet renamed in one batch: half a second of a fast disk.
 pub const BATCH_BYTES_MAX: u64 = 512 * 1024 * 1024;
