@@ -9,6 +9,7 @@ mod compressing;
 mod damage;
 #[path = "../../../server/tests/shared/disks.rs"]
 mod disks;
+mod examples;
 mod hindrances;
 mod kills;
 mod losses;

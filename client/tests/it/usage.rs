@@ -1,7 +1,9 @@
 //! Command lines that make no sense: the argument is named, the fix is told, nothing is touched.
 
 use std::{
+    fs,
     os::unix::fs::PermissionsExt,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -83,16 +85,16 @@ fn a_destination_below_a_file_is_told_before_anybody_is_dialled() {
     let home = home_that_knows("web1");
     let temp = tempfile::tempdir().unwrap();
     let file = temp.path().join("file");
-    std::fs::write(&file, "content").unwrap();
+    fs::write(&file, "content").unwrap();
     let below = file.join("x/y");
     refused(home.swarm(["sync", "web1:x", text(&below)]), 1, &["DST", "file` is not a directory"]);
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), "content");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "content");
 }
 
 #[test]
 fn a_home_that_others_can_enter_is_refused_with_the_command_that_mends_it() {
     let home = home_that_knows("web1");
-    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
     refused(home.swarm(["gateways"]), 1, &["chmod 700", text(&home.path())]);
 }
 
@@ -127,4 +129,21 @@ fn a_reader_that_goes_away_is_no_failure() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn what_the_readme_says_a_test_holds_is_a_test() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(folder.join("../README.md")).unwrap();
+    let (_, table) = readme.split_once("| pynet | here | test |").unwrap();
+    let rows: Vec<_> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() >= 15, "{rows:?}");
+    let places = ["tests/it", "tests/it/calls"].map(|place| fs::read_dir(folder.join(place)).unwrap());
+    let sources = places.into_iter().flatten().map(|entry| entry.unwrap().path());
+    let sources: String =
+        sources.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).unwrap()).collect();
+    for row in rows {
+        let name = row.split('`').nth_back(1).unwrap();
+        assert!(sources.contains(&format!("#[test]\nfn {name}()")), "{name} is no test");
+    }
 }

@@ -45,7 +45,16 @@ impl ControllerHome {
     }
 
     pub(crate) fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
+        self.program(env!("CARGO_BIN_EXE_swarm"), arguments)
+    }
+
+    /// A program that uses this home.
+    pub(crate) fn program<A: AsRef<OsStr>>(
+        &self,
+        program: impl AsRef<OsStr>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Command {
+        let mut command = Command::new(program);
         for variable in [
             "SWARMWIRE_LOG",
             "SWARMWIRE_RETRY",
