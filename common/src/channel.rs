@@ -149,7 +149,7 @@ impl FrameSender {
     pub async fn send_with<T: Serialize + Sync>(
         &mut self,
         message: &T,
-        raw: bytes::Bytes,
+        raw: Bytes,
     ) -> Result<(), FrameError> {
         let body = codec::encode(message);
         let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
@@ -158,14 +158,14 @@ impl FrameSender {
     }
 
     /// Sends raw bytes that a frame before them has announced, without a copy.
-    pub async fn send_raw(&mut self, bytes: bytes::Bytes) -> Result<(), FrameError> {
+    pub async fn send_raw(&mut self, bytes: Bytes) -> Result<(), FrameError> {
         Ok(self.stream.write_chunk(bytes).await?)
     }
 
     /// Sends one frame of raw bytes without a copy.
-    pub async fn send_frame(&mut self, body: bytes::Bytes) -> Result<(), FrameError> {
+    pub async fn send_frame(&mut self, body: Bytes) -> Result<(), FrameError> {
         let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
-        let mut chunks = [bytes::Bytes::copy_from_slice(&length.to_be_bytes()), body];
+        let mut chunks = [Bytes::copy_from_slice(&length.to_be_bytes()), body];
         Ok(self.stream.write_all_chunks(&mut chunks).await?)
     }
 
