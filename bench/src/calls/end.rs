@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Args;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 use swarmwire_certs::{Fingerprint, Identity, KeyExchange, verify};
 use swarmwire_client::Home;
@@ -47,13 +48,16 @@ pub struct ServerArguments {
     /// Where to listen.
     #[arg(long)]
     pub(super) listen: SocketAddr,
+    /// The processor on which to stay, among those there are.
+    #[arg(long)]
+    pub(super) processor: Option<usize>,
 }
 
 impl ServerArguments {
     /// A server at the far end.
     pub(super) fn new(peer: Peer, home: PathBuf, ground: &Ground) -> Result<Self> {
         let listen = SocketAddr::new(ground.far().address(), ground.far().free_port()?);
-        Ok(Self { peer, home, listen })
+        Ok(Self { peer, home, listen, processor: None })
     }
 
     /// The command that runs it.
@@ -61,6 +65,9 @@ impl ServerArguments {
         let mut command = process::command("/proc/self/exe");
         command.arg(SERVER).args(["--peer", &self.peer.to_string(), "--listen", &self.listen.to_string()]);
         command.arg("--home").arg(&self.home);
+        if let Some(processor) = self.processor {
+            command.arg("--processor").arg(processor.to_string());
+        }
         command
     }
 }
@@ -86,6 +93,9 @@ pub struct ClientArguments {
     /// What is pushed meanwhile.
     #[arg(long)]
     pub(super) tree: Option<PathBuf>,
+    /// The processor on which to stay, among those there are.
+    #[arg(long)]
+    pub(super) processor: Option<usize>,
 }
 
 impl ClientArguments {
@@ -97,6 +107,9 @@ impl ClientArguments {
         command.arg("--home").arg(&self.home);
         if let Some(tree) = &self.tree {
             command.arg("--tree").arg(tree);
+        }
+        if let Some(processor) = self.processor {
+            command.arg("--processor").arg(processor.to_string());
         }
         command
     }
@@ -118,6 +131,7 @@ impl Ready {
 
 /// Serves until the process is ended.
 pub fn serve(arguments: &ServerArguments) -> Result<()> {
+    stay(arguments.processor)?;
     descriptors::raise_limit();
     heap::keep_freed();
     let place = Place { home: arguments.home.clone() };
@@ -126,6 +140,7 @@ pub fn serve(arguments: &ServerArguments) -> Result<()> {
 
 /// Calls as told, and writes the row to `out`.
 pub fn measure(arguments: &ClientArguments, out: &mut impl Write) -> Result<()> {
+    stay(arguments.processor)?;
     descriptors::raise_limit();
     heap::keep_freed();
     let place = Place { home: arguments.home.clone() };
@@ -152,6 +167,18 @@ pub fn leak(arguments: &leaks::Arguments, out: &mut impl Write) -> Result<()> {
     let held = runtime()?.block_on(async { peer::leak(&place.target()?, arguments).await })?;
     serde_json::to_writer(&mut *out, &held)?;
     writeln!(out)?;
+    Ok(())
+}
+
+/// Keeps this process, before it has another thread, on one of the processors that it may use; where there are not so many, on any.
+fn stay(processor: Option<usize>) -> Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    let mut numbers = (0..CpuSet::MAX_CPU).filter(|&number| allowed.is_set(number));
+    if let Some(number) = processor.and_then(|wanted| numbers.nth(wanted)) {
+        let mut only = CpuSet::new();
+        only.set(number);
+        sched_setaffinity(None, &only)?;
+    }
     Ok(())
 }
 
@@ -250,6 +277,7 @@ mod tests {
             peer: Peer::TonicLarge,
             home: "/h e".into(),
             listen: ([127, 0, 0, 1], 5).into(),
+            processor: Some(1),
         };
         let work = Work { kind: Kind::Items, bytes: 64, at_a_time: 1 };
         let client = ClientArguments {
@@ -259,6 +287,7 @@ mod tests {
             work,
             seconds: 3,
             tree: Some("/t".into()),
+            processor: Some(0),
         };
         let read = |command: &Command| {
             let line = ["lab".as_ref()].into_iter().chain(command.get_args());
