@@ -25,7 +25,7 @@ use crate::{
     process::Process,
     record::{Call, Machine},
     report::{self, Appender, Directory},
-    work::Work as Nursery,
+    work::Work as Workplace,
     workload::Workload,
 };
 use end::{ClientArguments, Ready, ServerArguments};
@@ -77,12 +77,12 @@ pub struct Options {
 
 /// Measures, prints a line for each run, and writes the report.
 pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
-    let nursery = Nursery::begin(&options.place)?;
-    let ground = Ground::loopback(nursery.nursery())?;
-    let tree = nursery.path().join("tree");
+    let workplace = Workplace::begin(&options.place)?;
+    let ground = Ground::loopback(workplace.nursery())?;
+    let tree = workplace.path().join("tree");
     std::fs::create_dir(&tree)?;
     if options.kinds.contains(&Kind::Beside) {
-        nursery.expect_space(BESIDE.bytes_max()? * 3)?;
+        workplace.expect_space(BESIDE.bytes_max()? * 3)?;
         BESIDE.generate(&tree, options.seed)?;
     }
     let directory = match &options.report {
@@ -92,7 +92,7 @@ pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
     let mut rows = directory.as_ref().map(Directory::append).transpose()?;
     writeln!(out, "{}", heading())?;
     for work in options.works() {
-        let scene = Scene { ground: &ground, top: nursery.path(), tree: &tree, seconds: options.seconds };
+        let scene = Scene { ground: &ground, top: workplace.path(), tree: &tree, seconds: options.seconds };
         scene.rounds(options, work, rows.as_mut(), out)?;
     }
     if let Some(directory) = &directory {

@@ -24,7 +24,7 @@ use swarmwire_client::{
 use swarmwire_common::{value::Arguments as Values, wire::status::Status};
 
 use super::{AT_A_TIME, Peer, end::ServerArguments, peer::content, serve};
-use crate::{figures::megabytes, ground::Ground, process, process::tree, work::Work as Nursery};
+use crate::{figures::megabytes, ground::Ground, process, process::tree, work::Work as Workplace};
 
 /// The name of the client's command.
 const CLIENT: &str = "call-leak";
@@ -151,9 +151,9 @@ impl Uses {
 
 /// Calls, prints what was held before and after, and fails if that differs.
 pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
-    let nursery = Nursery::begin(&options.place)?;
-    let ground = Ground::loopback(nursery.nursery())?;
-    let home = nursery.path().to_owned();
+    let workplace = Workplace::begin(&options.place)?;
+    let ground = Ground::loopback(workplace.nursery())?;
+    let home = workplace.path().to_owned();
     let (server, ready) = serve(&ground, &ServerArguments::new(Peer::Swarm, home.clone(), &ground)?)?;
     let client = Arguments { home, server: ready.process, calls: options.calls, streams: options.streams };
     let told = ground.near().run(&client.command(), DEADLINE)?.success();

@@ -28,7 +28,7 @@ const WARM_UP_DIVISOR: u32 = 5;
 /// Idle streams that are opened at a time.
 const OPENING: usize = 64;
 
-/// Between two looks at the clock of a stream of items, at least.
+/// Between two looks at the clock of a stream of items, at most, and a hundredth of those that have come.
 const ITEMS_OF_A_LOOK: u64 = 1000;
 
 /// What to do.
@@ -111,13 +111,10 @@ async fn count_items(items: &mut impl Items, time: Duration) -> Result<u64> {
             if Instant::now() >= end {
                 return Ok(count);
             }
-            look_at = count + if time < SLOW { 1 } else { ITEMS_OF_A_LOOK.min(count / 100) };
+            look_at = count + ITEMS_OF_A_LOOK.min(count / 100);
         }
     }
 }
-
-/// Within this time a thousand large items are many.
-const SLOW: Duration = Duration::from_millis(100);
 
 /// What the ends have used since a moment.
 pub(super) struct Meter<'a> {

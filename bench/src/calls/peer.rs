@@ -43,7 +43,7 @@ impl Peer {
             Self::Swarm => concat!("swarmwire ", env!("CARGO_PKG_VERSION")),
             Self::Quinn => "quinn 0.11, the floor: a stream for each call, with our configuration",
             Self::Tonic => "tonic 0.14 over tokio-rustls, its own window sizes, messages of plain bytes",
-            Self::TonicLarge => "the same with windows of 16 MiB and adaptive windows off",
+            Self::TonicLarge => "the same with windows of 16 MiB",
             Self::Irpc => "irpc 0.17 over noq 1.4, its own configuration",
         }
     }
