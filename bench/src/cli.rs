@@ -9,6 +9,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 
 use crate::{
+    calls::{Kind, Peer, end, leaks},
     change::Change,
     compare::{Peers, Tcp},
     latency::pinger,
@@ -43,6 +44,10 @@ pub enum Command {
     Link(LinkArguments),
     /// Measures 64-byte pings on a connection, idle and beside a bulk transfer on the same connection.
     Latency(LatencyArguments),
+    /// Measures calls of subroutines beside other programs that call, and beside the bare streams below ours.
+    Calls(CallsArguments),
+    /// Calls a gateway very often and in many ways, and fails if anything of it is left at either end.
+    Leaks(LeaksArguments),
     /// Measures how a push and a TCP connection share the queue of a link.
     Fair(FairArguments),
     /// Measures what one gateway does with many controllers that push at once.
@@ -59,6 +64,15 @@ pub enum Command {
     /// Pings over one connection (started by the laboratory itself).
     #[command(hide = true)]
     PingBeside(pinger::Arguments),
+    /// Answers calls (started by the laboratory itself).
+    #[command(hide = true)]
+    CallServe(end::ServerArguments),
+    /// Calls (started by the laboratory itself).
+    #[command(hide = true)]
+    CallMeasure(end::ClientArguments),
+    /// Calls and looks at what is left (started by the laboratory itself).
+    #[command(hide = true)]
+    CallLeak(leaks::Arguments),
     /// Runs one command and ends all that it started (started by the laboratory itself).
     #[command(hide = true)]
     Keep(keeper::Arguments),
@@ -163,6 +177,43 @@ pub struct LatencyArguments {
     /// Where a report goes.
     #[command(flatten)]
     pub report: ReportArguments,
+}
+
+/// `calls`.
+#[derive(Debug, Args)]
+pub struct CallsArguments {
+    /// Who takes part, with commas; ratios are to `swarm`, and `quinn` is the floor.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "swarm,quinn,tonic,tonic-large,irpc")]
+    pub peers: Vec<Peer>,
+    /// What is measured, with commas.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "calls,items,idle,beside")]
+    pub kinds: Vec<Kind>,
+    /// Bytes there and back in a call, with commas.
+    #[arg(long, value_name = "BYTES", value_delimiter = ',', default_value = "64,4096,1048576", value_parser = RangedU64ValueParser::<u32>::new().range(1..=4_000_000))]
+    pub payloads: Vec<u32>,
+    /// Idle streams.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = RangedU64ValueParser::<u32>::new().range(1..=16_000))]
+    pub streams: u32,
+    /// Counted runs of each peer; an uncounted one comes before.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = RangedU64ValueParser::<u32>::new().range(1..=100))]
+    pub runs: u32,
+    /// Seconds of each run.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = RangedU64ValueParser::<u32>::new().range(1..=60))]
+    pub seconds: u32,
+    /// Where a report goes.
+    #[command(flatten)]
+    pub report: ReportArguments,
+}
+
+/// `leaks`.
+#[derive(Debug, Args)]
+pub struct LeaksArguments {
+    /// Calls, of all kinds.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = RangedU64ValueParser::<u32>::new().range(1..=100_000_000))]
+    pub calls: u32,
+    /// Streams that are given up.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1_000_000))]
+    pub streams: u32,
 }
 
 /// `fair`.

@@ -9,7 +9,7 @@
 mod contender;
 mod measured;
 pub mod pinger;
-mod quantiles;
+pub(crate) mod quantiles;
 mod schedule;
 
 use std::{

@@ -5,6 +5,7 @@
 //! tree that comes out with the one that went in. Nothing here is part of the product, and no timing is asserted by a test.
 
 pub mod binaries;
+pub mod calls;
 pub mod change;
 pub mod cli;
 pub mod compare;

@@ -5,9 +5,10 @@ use std::{env, io, path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::Parser;
 use swarmwire_bench::{
+    calls,
     cli::{
-        Cli, Command, CompareArguments, CrowdArguments, FairArguments, FileSystem, GuardArguments,
-        LatencyArguments, ReportArguments, ScaleArguments,
+        CallsArguments, Cli, Command, CompareArguments, CrowdArguments, FairArguments, FileSystem,
+        GuardArguments, LatencyArguments, LeaksArguments, ReportArguments, ScaleArguments,
     },
     compare, crowd, demo, fair, guard, latency, link, peer,
     process::keeper,
@@ -36,6 +37,11 @@ fn run(command: Command) -> Result<()> {
         Command::Link(arguments) => link::check::run(&link::check::Options { quick: arguments.quick }, out),
         Command::Latency(arguments) => latency::run(&latency_options(arguments), out),
         Command::PingBeside(arguments) => latency::pinger::run(&arguments, out),
+        Command::Calls(arguments) => calls::run(&calls_options(arguments), out),
+        Command::Leaks(arguments) => calls::leaks::run(&leaks_options(&arguments), out),
+        Command::CallServe(arguments) => calls::end::serve(&arguments),
+        Command::CallMeasure(arguments) => calls::end::measure(&arguments, out),
+        Command::CallLeak(arguments) => calls::end::leak(&arguments, out),
         Command::Fair(arguments) => fair::run(&fair_options(arguments), out),
         Command::Crowd(arguments) => crowd::run(&crowd_options(arguments), out),
         Command::Scale(arguments) => scale::run(&scale_options(arguments), out),
@@ -101,6 +107,29 @@ fn latency_options(arguments: LatencyArguments) -> latency::Options {
         report: report_of(arguments.report),
         seed: SEED,
         command: command_line(),
+    }
+}
+
+fn calls_options(arguments: CallsArguments) -> calls::Options {
+    calls::Options {
+        peers: arguments.peers,
+        kinds: arguments.kinds,
+        payloads: arguments.payloads,
+        streams: arguments.streams,
+        runs: arguments.runs,
+        seconds: arguments.seconds,
+        place: compare::place_of("tmpfs").to_owned(),
+        report: report_of(arguments.report),
+        seed: SEED,
+        command: command_line(),
+    }
+}
+
+fn leaks_options(arguments: &LeaksArguments) -> calls::leaks::Options {
+    calls::leaks::Options {
+        calls: arguments.calls,
+        streams: arguments.streams,
+        place: compare::place_of("tmpfs").to_owned(),
     }
 }
 

@@ -138,6 +138,53 @@ pub struct Latency {
     pub bulk_bytes_per_second: f64,
 }
 
+/// One run of one peer that calls.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// Who called: `swarm`, `tonic`, …
+    pub peer: String,
+    /// `calls`, `items` of one stream, `idle` for streams that are open and give nothing, `beside` for calls on the connection of a sync.
+    pub work: String,
+    /// Bytes there and back, or of an item.
+    pub bytes: u64,
+    /// Calls at a time, or idle streams.
+    pub at_a_time: u64,
+    /// Number of the run, from 1.
+    pub run: u32,
+    /// Calls that were made, items that came, streams that were opened.
+    pub count: u64,
+    /// In how long.
+    pub seconds: f64,
+    /// What half of the calls took at most; 0 where calls are not timed, as the two below.
+    pub p50_microseconds: f64,
+    /// 99 %.
+    pub p99_microseconds: f64,
+    /// 99.9 %.
+    pub p999_microseconds: f64,
+    /// CPU time of the client meanwhile.
+    pub client_cpu_seconds: f64,
+    /// CPU time of the server meanwhile.
+    pub server_cpu_seconds: f64,
+    /// Memory that the server had resident before.
+    pub server_before_bytes: u64,
+    /// And after, with its streams still open.
+    pub server_after_bytes: u64,
+    /// What the sync moved meanwhile, per second; 0 where there is none.
+    pub bulk_bytes_per_second: f64,
+}
+
+impl Call {
+    /// Calls, items or streams in a second.
+    pub(crate) fn per_second(&self) -> f64 {
+        self.count as f64 / self.seconds.max(1e-9)
+    }
+
+    /// CPU time of both ends for 100,000 of them.
+    pub(crate) fn cpu_seconds_of_100k(&self) -> f64 {
+        (self.client_cpu_seconds + self.server_cpu_seconds) / self.count.max(1) as f64 * 1e5
+    }
+}
+
 /// What a push and a TCP connection had put onto the link that they share, at one moment. Counted from when the push began, at the entry to the link,
 /// whose headers and retransmissions are in it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

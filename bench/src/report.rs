@@ -4,6 +4,7 @@
 //! committed measurement can be shown anew, better, without measuring again; [`table`] shows rows on a terminal. The same rows always give
 //! the same files. Nothing here measures.
 
+mod calls;
 mod cases;
 mod directory;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub fn write(dir: &Path) -> Result<()> {
         latency: directory.rows()?,
         growth: directory.rows()?,
         sharing: directory.rows()?,
+        calls: directory.rows()?,
         why: directory.text("why.md")?,
     };
     let plots = plots::draw(&rows, &directory.rows()?)?;

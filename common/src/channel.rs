@@ -4,7 +4,8 @@
 //! opening handshake, which [`Opening`] does for the controller; the gateway's half is where its refusals are. Deadlines are the
 //! caller's, save that an opening ends within `limits::REPLY_TIMEOUT`.
 
-use quinn::{Connection, ReadExactError, RecvStream, SendStream, WriteError};
+use bytes::Bytes;
+use quinn::{Connection, RecvStream, SendStream, WriteError};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
@@ -148,7 +149,7 @@ impl FrameSender {
     pub async fn send_with<T: Serialize + Sync>(
         &mut self,
         message: &T,
-        raw: bytes::Bytes,
+        raw: Bytes,
     ) -> Result<(), FrameError> {
         let body = codec::encode(message);
         let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
@@ -157,14 +158,14 @@ impl FrameSender {
     }
 
     /// Sends raw bytes that a frame before them has announced, without a copy.
-    pub async fn send_raw(&mut self, bytes: bytes::Bytes) -> Result<(), FrameError> {
+    pub async fn send_raw(&mut self, bytes: Bytes) -> Result<(), FrameError> {
         Ok(self.stream.write_chunk(bytes).await?)
     }
 
     /// Sends one frame of raw bytes without a copy.
-    pub async fn send_frame(&mut self, body: bytes::Bytes) -> Result<(), FrameError> {
+    pub async fn send_frame(&mut self, body: Bytes) -> Result<(), FrameError> {
         let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
-        let mut chunks = [bytes::Bytes::copy_from_slice(&length.to_be_bytes()), body];
+        let mut chunks = [Bytes::copy_from_slice(&length.to_be_bytes()), body];
         Ok(self.stream.write_all_chunks(&mut chunks).await?)
     }
 
@@ -209,12 +210,14 @@ impl FrameSender {
 #[derive(Debug)]
 pub struct FrameReceiver {
     stream: RecvStream,
+    /// What has arrived and was not asked for yet: the rest of a datagram, at most.
+    ahead: Bytes,
 }
 
 impl FrameReceiver {
     /// Frames on `stream`.
     pub fn new(stream: RecvStream) -> Self {
-        Self { stream }
+        Self { stream, ahead: Bytes::new() }
     }
 
     /// Waits for the gateway's reply to a request, for `limits::REPLY_TIMEOUT`; gives its body. Not cancel-safe.
@@ -246,27 +249,45 @@ impl FrameReceiver {
     pub async fn try_recv<T: DeserializeOwned, const LIMIT: usize>(
         &mut self,
     ) -> Result<Option<T>, FrameError> {
-        match self.try_recv_bytes(LIMIT).await? {
-            Some(body) => Ok(Some(codec::decode::<T, LIMIT>(&body)?)),
-            None => Ok(None),
+        let Some(size) = self.announced(LIMIT).await? else { return Ok(None) };
+        if size <= self.ahead.len() {
+            return Ok(Some(codec::decode::<T, LIMIT>(&self.ahead.split_to(size))?));
         }
+        let mut body = Vec::new();
+        self.recv_raw(size, &mut body).await?;
+        Ok(Some(codec::decode::<T, LIMIT>(&body)?))
     }
 
     /// The body of the next frame, at most `limit` bytes; `None` when the stream was finished between two frames.
     pub async fn try_recv_bytes(&mut self, limit: usize) -> Result<Option<Vec<u8>>, FrameError> {
+        let Some(size) = self.announced(limit).await? else { return Ok(None) };
+        let mut body = Vec::new();
+        self.recv_raw(size, &mut body).await?;
+        Ok(Some(body))
+    }
+
+    /// The length of the next frame, which is at most `limit`; `None` when the stream was finished before it.
+    async fn announced(&mut self, limit: usize) -> Result<Option<usize>, FrameError> {
         let mut length = [0; 4];
-        match self.stream.read_exact(&mut length).await {
-            Ok(()) => {}
-            Err(ReadExactError::FinishedEarly(0)) => return Ok(None),
-            Err(err) => return Err(err.into()),
+        let mut known = 0;
+        while known < length.len() {
+            if self.ahead.is_empty() {
+                let chunk = self.stream.read_chunk(usize::MAX, true).await.map_err(FrameError::from_read)?;
+                match chunk {
+                    Some(chunk) => self.ahead = chunk.bytes,
+                    None if known == 0 => return Ok(None),
+                    None => return Err(FrameError::Ended),
+                }
+            }
+            let some = self.ahead.split_to(self.ahead.len().min(length.len() - known));
+            length[known..known + some.len()].copy_from_slice(&some);
+            known += some.len();
         }
         let size = usize::try_from(u32::from_be_bytes(length)).expect("usize has 32 bits or more");
         if size > limit {
             return Err(DecodeError::TooLarge { size, limit }.into());
         }
-        let mut body = Vec::new();
-        self.recv_raw(size, &mut body).await?;
-        Ok(Some(body))
+        Ok(Some(size))
     }
 
     /// Appends exactly `size` raw bytes to `buffer`. Memory is claimed as bytes arrive, not as they are announced.
@@ -280,10 +301,14 @@ impl FrameReceiver {
 
     /// Appends what has arrived to `buffer`, at least one byte and at most `limit`; says how many. Waits for the first.
     pub async fn recv_some(&mut self, limit: usize, buffer: &mut Vec<u8>) -> Result<usize, FrameError> {
-        let chunk = self.stream.read_chunk(limit, true).await.map_err(FrameError::from_read)?;
-        let Some(chunk) = chunk else { return Err(FrameError::Ended) };
-        buffer.extend_from_slice(&chunk.bytes);
-        Ok(chunk.bytes.len())
+        let some = if self.ahead.is_empty() {
+            let chunk = self.stream.read_chunk(limit, true).await.map_err(FrameError::from_read)?;
+            chunk.ok_or(FrameError::Ended)?.bytes
+        } else {
+            self.ahead.split_to(self.ahead.len().min(limit))
+        };
+        buffer.extend_from_slice(&some);
+        Ok(some.len())
     }
 
     /// Tells the peer that nothing more will be read.
@@ -342,15 +367,6 @@ impl FrameError {
             quinn::ReadError::Reset(code) => Self::from_code(code),
             quinn::ReadError::ConnectionLost(err) => Self::Connection(err),
             _ => Self::Closed,
-        }
-    }
-}
-
-impl From<ReadExactError> for FrameError {
-    fn from(err: ReadExactError) -> Self {
-        match err {
-            ReadExactError::FinishedEarly(_) => Self::Ended,
-            ReadExactError::ReadError(err) => Self::from_read(err),
         }
     }
 }

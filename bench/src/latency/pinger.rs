@@ -5,7 +5,7 @@
 //! and the account of what the bulk has moved; they differ only in what carries 64 bytes there and back. One line of JSON tells what it found.
 
 mod alarm;
-mod bulk;
+pub(crate) mod bulk;
 mod ssh;
 mod swarm;
 

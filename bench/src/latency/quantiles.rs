@@ -8,41 +8,41 @@ use std::time::Duration;
 const UNITS: u32 = 10_000;
 
 /// What half of the pings took at most, in ten-thousandths as the three below: the quantiles that tables show.
-pub(super) const MEDIAN: u32 = 5000;
+pub(crate) const MEDIAN: u32 = 5000;
 
 /// 99 %.
-pub(super) const P99: u32 = 9900;
+pub(crate) const P99: u32 = 9900;
 
 /// 99.9 %.
-pub(super) const P999: u32 = 9990;
+pub(crate) const P999: u32 = 9990;
 
 /// All of them.
-pub(super) const GREATEST: u32 = UNITS;
+pub(crate) const GREATEST: u32 = UNITS;
 
 /// The times of some pings, sorted. There is at least one.
 #[derive(Clone, Debug)]
-pub(super) struct Distribution(Vec<Duration>);
+pub(crate) struct Distribution(Vec<Duration>);
 
 impl Distribution {
     /// Sorts `times`; nothing if there are none.
-    pub(super) fn new(mut times: Vec<Duration>) -> Option<Self> {
+    pub(crate) fn new(mut times: Vec<Duration>) -> Option<Self> {
         times.sort_unstable();
         (!times.is_empty()).then_some(Self(times))
     }
 
     /// How many there are.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.0.len() as u64
     }
 
     /// The least time within which `units` ten-thousandths of the pings came back; for 0, the least of all.
-    pub(super) fn at(&self, units: u32) -> Duration {
+    pub(crate) fn at(&self, units: u32) -> Duration {
         let rank = (self.count() * u64::from(units)).div_ceil(u64::from(UNITS)).clamp(1, self.count());
         self.0[usize::try_from(rank - 1).expect("it is an index")]
     }
 
     /// Every point that a report keeps: the quantile, from 0 to 1, and the time.
-    pub(super) fn points(&self) -> impl Iterator<Item = (f64, Duration)> {
+    pub(crate) fn points(&self) -> impl Iterator<Item = (f64, Duration)> {
         kept().map(|units| (f64::from(units) / f64::from(UNITS), self.at(units)))
     }
 }

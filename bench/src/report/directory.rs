@@ -167,7 +167,7 @@ fn joined(older: &Machine, newer: &Machine) -> Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Growth, Latency, Outcome, Progress, Run};
+    use crate::record::{Call, Growth, Latency, Outcome, Progress, Run};
 
     fn machine(command: &str, peer: &str) -> Machine {
         Machine {
@@ -206,6 +206,7 @@ mod tests {
         round_trip(&directory, &[run(1), run(2)]);
         round_trip(&directory, &[Progress { seconds: 0.5, wire_bytes: 9, ..Progress::default() }]);
         round_trip(&directory, &[Latency { quantile: 0.999, microseconds: 87.25, ..Latency::default() }]);
+        round_trip(&directory, &[Call { count: 1_000_000, seconds: 2.25, ..Call::default() }]);
         round_trip(&directory, &[Growth { files: 1000, wall_seconds: 0.125, ..Growth::default() }]);
     }
 

@@ -5,6 +5,7 @@
 
 mod axis;
 mod bars;
+mod calls;
 mod canvas;
 mod chart;
 mod growth;
@@ -52,6 +53,8 @@ pub(crate) enum Section {
     Sharing,
     /// Time and memory by number of files.
     Growth,
+    /// Calls of subroutines.
+    Calls,
 }
 
 /// All pictures of a report.
@@ -66,6 +69,7 @@ pub(crate) fn draw(rows: &Rows, progress: &[Progress]) -> Result<Vec<Plot>> {
     plots.extend(latency::draw(&rows.latency)?);
     plots.extend(sharing::draw(&rows.sharing)?);
     plots.extend(growth::draw(&rows.growth)?);
+    plots.extend(calls::draw(&rows.calls)?);
     Ok(plots)
 }
 

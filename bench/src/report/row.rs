@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     figures::kept,
-    record::{Growth, Latency, Progress, Run, Sharing},
+    record::{Call, Growth, Latency, Progress, Run, Sharing},
 };
 
 /// A record with a file of its own in the directory.
@@ -65,5 +65,23 @@ impl Row for Sharing {
 
     fn round(&mut self) {
         self.seconds = kept(self.seconds);
+    }
+}
+
+impl Row for Call {
+    const FILE: &'static str = "calls.csv";
+
+    fn round(&mut self) {
+        for value in [
+            &mut self.seconds,
+            &mut self.p50_microseconds,
+            &mut self.p99_microseconds,
+            &mut self.p999_microseconds,
+            &mut self.client_cpu_seconds,
+            &mut self.server_cpu_seconds,
+            &mut self.bulk_bytes_per_second,
+        ] {
+            *value = kept(*value);
+        }
     }
 }

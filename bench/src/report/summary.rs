@@ -4,10 +4,11 @@
 
 use crate::{
     figures::grouped,
-    record::{Growth, Latency, Machine, Outcome, Run, Sharing},
+    record::{Call, Growth, Latency, Machine, Outcome, Run, Sharing},
 };
 
 use super::{
+    calls,
     cases::{Case, SWARM, cases},
     growth, latency, losses,
     plots::{Plot, Section},
@@ -23,6 +24,7 @@ pub(crate) struct Rows {
     pub(crate) latency: Vec<Latency>,
     pub(crate) growth: Vec<Growth>,
     pub(crate) sharing: Vec<Sharing>,
+    pub(crate) calls: Vec<Call>,
     /// What a person wrote about the causes of losses.
     pub(crate) why: String,
 }
@@ -31,7 +33,7 @@ pub(crate) struct Rows {
 pub(crate) fn summary(rows: &Rows, plots: &[Plot]) -> String {
     let cases = cases(&rows.runs);
     let mut text = head(&rows.machine, &cases);
-    if !(cases.is_empty() && rows.latency.is_empty()) {
+    if !(cases.is_empty() && rows.latency.is_empty() && rows.calls.is_empty()) {
         text.push_str(&format!("\n## Where Swarmwire loses\n\n{}", lost(rows, &cases)));
     }
     let sections = [
@@ -39,6 +41,7 @@ pub(crate) fn summary(rows: &Rows, plots: &[Plot]) -> String {
         (Section::Cases, "Runs", case_tables(&cases), !cases.is_empty()),
         (Section::Latency, "Latency under load", latency::section(&rows.latency), !rows.latency.is_empty()),
         (Section::Sharing, "Sharing a queue", sharing::section(&rows.sharing), !rows.sharing.is_empty()),
+        (Section::Calls, "Calls", calls::section(&rows.calls), !rows.calls.is_empty()),
         (Section::Growth, "Growth", growth::section(&rows.growth), !rows.growth.is_empty()),
     ];
     for (section, title, body, applies) in sections {
@@ -62,9 +65,15 @@ fn lost(rows: &Rows, cases: &[Case]) -> String {
         }
         losses => losses,
     };
+    let calls = match calls::losses(&rows.calls) {
+        none if none.is_empty() && rows.calls.iter().any(|row| row.peer != SWARM) => {
+            "No call is slower than another program's.\n".to_owned()
+        }
+        losses => losses,
+    };
     let why = rows.why.trim();
     let why = if why.is_empty() { String::new() } else { format!("{why}\n") };
-    let parts = [time, latency, why];
+    let parts = [time, latency, calls, why];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 

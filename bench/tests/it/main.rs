@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do ends its test")]
 
+mod calls;
 mod latency;
 mod metrics;
 mod peers;

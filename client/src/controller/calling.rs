@@ -227,10 +227,14 @@ impl Controller {
         let limits = Limits::new(options);
         let attempt = async || {
             let request = request(name, kind, codec, &first, !rest.is_empty(), limits);
-            let (feeding, recv) = self.ask(&request).await?;
+            let (mut feeding, recv) = self.ask(&request).await?;
             let mut running = Running::new(recv, limits.deadline);
-            // The gateway may say that the call goes on while the arguments are on their way.
-            running.feed = Some(Box::pin(feeding.frames(rest.clone())));
+            if rest.is_empty() {
+                feeding.complete();
+            } else {
+                // The gateway may say that the call goes on while the arguments are on their way.
+                running.feed = Some(Box::pin(feeding.frames(rest.clone())));
+            }
             let reply = running.reply().await?;
             Ok((running, reply))
         };

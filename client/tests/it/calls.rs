@@ -1,6 +1,7 @@
 //! Subroutines through the library: the three kinds, their ends, and what must not happen.
 
 mod ends;
+mod leaks;
 mod swarms;
 
 use std::{

@@ -6,6 +6,7 @@
 mod caller;
 
 use std::{
+    pin::pin,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -63,11 +64,12 @@ pub(super) async fn serve(mut request: Request) -> Status {
             }
         }
         Function::Batch(function) => {
-            let work = with_arguments(input, asked.codec, |args| function(context, args));
+            // Pinned here, since each function that it were handed to by value would have room for two of it.
+            let work = pin!(with_arguments(input, asked.codec, |args| function(context, args)));
             batch(&mut caller, work, room).await
         }
         Function::Stream(function) => {
-            let work = with_arguments(input, asked.codec, |args| function(context, args));
+            let work = pin!(with_arguments(input, asked.codec, |args| function(context, args)));
             stream(&mut caller, work, room).await
         }
     };

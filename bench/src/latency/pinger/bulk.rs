@@ -26,7 +26,7 @@ const BLOCK_BYTES: u64 = 512;
 
 /// Pushes of one tree.
 #[derive(Debug)]
-pub(super) struct Rounds {
+pub(crate) struct Rounds {
     tree: PathBuf,
     into: PathBuf,
     tree_bytes: u64,
@@ -35,7 +35,7 @@ pub(super) struct Rounds {
 
 impl Rounds {
     /// Pushes of `tree` into directories below `into`. Reads the tree's sizes; blocks.
-    pub(super) fn new(tree: &Path, into: &Path) -> Result<Self> {
+    pub(crate) fn new(tree: &Path, into: &Path) -> Result<Self> {
         let mut tree_bytes = 0;
         for entry in WalkDir::new(tree) {
             let entry = entry.context("failed to read the tree")?;
@@ -47,7 +47,7 @@ impl Rounds {
     }
 
     /// Calls `push` with the tree and one new name below `into` after the other, until it fails.
-    pub(super) async fn run(&self, push: impl AsyncFn(&Path, &str) -> Result<()>) -> Result<Infallible> {
+    pub(crate) async fn run(&self, push: impl AsyncFn(&Path, &str) -> Result<()>) -> Result<Infallible> {
         loop {
             let number = self.completed.get();
             let name = round(number);
@@ -61,7 +61,7 @@ impl Rounds {
     }
 
     /// Bytes of file content that have arrived: whole trees, and a part of one.
-    pub(super) fn arrived_bytes(&self) -> u64 {
+    pub(crate) fn arrived_bytes(&self) -> u64 {
         let current = round(self.completed.get());
         let is_counted =
             |entry: &DirEntry| entry.depth() != 1 || !is_other_round(entry.file_name(), &current);

@@ -172,6 +172,10 @@ pub(super) fn colour(peer: &str, tcp: &str) -> RGBColor {
         "sparsync" => RGBColor(176, 134, 10),
         "syq" => RGBColor(0, 137, 130),
         "qcp" => RGBColor(112, 72, 56),
+        "tonic" => RGBColor(24, 72, 128),
+        "tonic-large" => RGBColor(78, 150, 214),
+        "irpc" => RGBColor(38, 112, 58),
+        "quinn" => RGBColor(150, 150, 150),
         "sendme" => RGBColor(186, 104, 176),
         _ => RGBColor(70, 70, 70),
     };

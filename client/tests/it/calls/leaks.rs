@@ -1,0 +1,211 @@
+//! Many calls of every kind and streams that are given up leave nothing behind, at either end.
+//!
+//! Both ends are in a process of their own, this test program once more, so that what other tests hold is not counted. The laboratory's `leaks` does the same with
+//! a million calls.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use swarmwire_client::{
+    Controller,
+    controller::calling::{CallOptions, Payload},
+};
+use swarmwire_common::wire::{
+    call::{CallKind, Codec},
+    status::Status,
+};
+use swarmwire_server::subroutines::{
+    Context, Failure, Input, Subroutine, Subroutines,
+    command::{CommandOptions, ItemForm},
+};
+
+use super::{OPTIONS, count_to, echo, integer, none_lives, numbers, status, with_gateway};
+use crate::world::World;
+
+/// Set in the process that calls.
+const ROLE: &str = "SWARMWIRE_LEAKS";
+
+const CALLS: u32 = 20_000;
+const STREAMS: u32 = 300;
+
+/// At a time.
+const AT_A_TIME: usize = 64;
+
+/// One call in so many is of a program, and one stream in a tenth as many.
+const PROGRAM_EVERY: u32 = 200;
+
+/// What memory may grow by between two rounds: 200 bytes of each call are as much, which the smallest task or stream that stays is several times over.
+const GROWTH_BYTES_MAX: u64 = u64::from(CALLS) * 200;
+
+/// tokio ends a thread that nobody needs after 10 s.
+const REST_TIME_MAX: Duration = Duration::from_secs(30);
+
+#[test]
+fn nothing_is_left_of_many_calls_and_of_streams_that_were_given_up() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["calls::leaks::calls_where_it_is_told_to", "--exact", "--nocapture"])
+        .env(ROLE, "")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.contains("1 passed"), "{out}\n{err}");
+}
+
+/// Nothing, unless this process was started for it.
+#[test]
+fn calls_where_it_is_told_to() {
+    if std::env::var_os(ROLE).is_none() {
+        return;
+    }
+    let living = tokio::sync::watch::Sender::new(0);
+    let subroutines = Subroutines::new();
+    let count = Subroutine::send(async |_: Context, mut input: Input| {
+        let mut count = 0;
+        while let Some(bytes) = input.next().await? {
+            count += integer(bytes.len());
+        }
+        Ok::<_, Failure>(count)
+    });
+    for (name, subroutine) in [
+        ("echo", echo()),
+        ("items", count_to(&living)),
+        ("count", count),
+        ("cat", program("cat", CallKind::Batch)),
+        ("yes", program("yes", CallKind::Stream)),
+    ] {
+        subroutines.register(name, subroutine).unwrap();
+    }
+    with_gateway(&subroutines, async |controller, world| {
+        let mut before = None;
+        for _ in 0..3 {
+            round(&controller).await;
+            none_lives(&living).await;
+            before = Some(no_more_than(before.as_ref(), world).await);
+        }
+    });
+}
+
+async fn round(controller: &Controller) {
+    stream::iter(0..CALLS)
+        .map(|number| call(controller, number))
+        .buffer_unordered(AT_A_TIME)
+        .collect::<()>()
+        .await;
+    let streams = stream::iter(0..STREAMS).map(|number| give_up(controller, number));
+    streams.buffer_unordered(AT_A_TIME).collect::<()>().await;
+}
+
+/// One of the kinds of calls.
+async fn call(controller: &Controller, number: u32) {
+    match number % 8 {
+        _ if number.is_multiple_of(PROGRAM_EVERY) => {
+            let back = controller.call("cat", Payload::raw("meow"), OPTIONS).await.unwrap();
+            assert_eq!(back, "meow");
+        }
+        // Larger than a reply may be.
+        0 => echoes(controller, 40_000, OPTIONS).await,
+        1 => {
+            let count = controller.send("count", &[7; 50_000][..], OPTIONS).await.unwrap();
+            assert_eq!(count, 50_000);
+        }
+        2 => {
+            let items = controller.stream("items", numbers(20, 100), OPTIONS).await.unwrap();
+            assert_eq!(items.into_stream().count().await, 20);
+        }
+        3 => {
+            let err = controller.call("nothing", (), OPTIONS).await.unwrap_err();
+            assert_eq!(status(&err), Status::NotFound);
+        }
+        4 => echoes(controller, 64, CallOptions { deadline: Some(REST_TIME_MAX), ..OPTIONS }).await,
+        _ => echoes(controller, 64, OPTIONS).await,
+    }
+}
+
+async fn echoes(controller: &Controller, bytes: usize, options: CallOptions) {
+    let payload = Bytes::from(vec![7; bytes]);
+    assert!(controller.call("echo", Payload::raw(payload.clone()), options).await.unwrap() == payload);
+}
+
+/// A stream that is dropped after its first item.
+async fn give_up(controller: &Controller, number: u32) {
+    let (name, payload) = if number.is_multiple_of(PROGRAM_EVERY / 10) {
+        ("yes", Payload::raw(""))
+    } else {
+        ("items", Payload::from(numbers(i64::MAX, 64)))
+    };
+    let mut items = controller.stream(name, payload, OPTIONS).await.unwrap();
+    items.next().await.unwrap().unwrap();
+}
+
+/// What this process holds, both ends of it.
+#[derive(Debug)]
+struct Held {
+    handlers: f64,
+    descriptors: usize,
+    threads: usize,
+    children: usize,
+    resident_bytes: u64,
+}
+
+impl Held {
+    fn look(world: &World) -> Self {
+        let entries = |directory| fs::read_dir(directory).unwrap().count();
+        let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+        // A thread may end meanwhile.
+        let lists = tasks.filter_map(|task| fs::read_to_string(task.join("children")).ok());
+        let memory = fs::read_to_string("/proc/self/status").unwrap();
+        let resident = memory.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix(" kB"));
+        Self {
+            descriptors: entries("/proc/self/fd"),
+            threads: entries("/proc/self/task"),
+            children: lists.map(|list| list.split_whitespace().count()).sum(),
+            resident_bytes: resident.unwrap().trim().parse::<u64>().unwrap() * 1024,
+            handlers: world.metric("swarmwire_handlers_in_use"),
+        }
+    }
+
+    /// Nothing that runs, and of what stands no more than before.
+    fn is_at_rest(&self, before: Option<&Self>) -> bool {
+        let stands = before
+            .is_none_or(|before| self.descriptors <= before.descriptors && self.threads <= before.threads);
+        self.handlers == 0.0 && self.children == 0 && stands
+    }
+}
+
+/// Waits until nothing runs and there is no more than before, the memory apart, which must not have grown.
+async fn no_more_than(before: Option<&Held>, world: &World) -> Held {
+    let start = Instant::now();
+    loop {
+        let held = Held::look(world);
+        if held.is_at_rest(before) {
+            let grown = before.map_or(0, |before| held.resident_bytes.saturating_sub(before.resident_bytes));
+            assert!(grown <= GROWTH_BYTES_MAX, "{before:?} before, {held:?} after");
+            return held;
+        }
+        assert!(start.elapsed() < REST_TIME_MAX, "{before:?} before, {held:?} after");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn program(name: &str, kind: CallKind) -> Subroutine {
+    Subroutine::command(CommandOptions {
+        command: vec![name.to_owned()],
+        kind,
+        arguments: Vec::new(),
+        timeout: None,
+        concurrency: None,
+        max_output: u64::MAX,
+        working_directory: None,
+        environment: Default::default(),
+        user: None,
+        codec: Codec::Raw,
+        items: ItemForm::Lines,
+    })
+    .unwrap()
+}
