@@ -9,8 +9,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::limits::CONTROL_FRAME_BYTES_MAX;
 
 /// Bytes that bincode may count while it decodes one message. It counts every integer at its full width (8 for a length
-/// that takes one byte), so eight times the largest message lets every message of legal length pass. A text may reserve this
-/// much before its bytes are missed; serde reserves at most 1 MiB for any other collection.
+/// that takes one byte), so eight times the largest message lets every message of legal length pass. Texts and bytes may reserve
+/// this much before they are missed; serde reserves at most 1 MiB for any other collection.
 const COUNTED_BYTES_MAX: usize = 8 * CONTROL_FRAME_BYTES_MAX;
 
 /// Encodes `message`.

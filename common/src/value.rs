@@ -34,7 +34,7 @@ pub enum Value {
     /// Text.
     Text(String),
     /// Bytes.
-    Bytes(Vec<u8>),
+    Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Values in an order.
     #[serde(deserialize_with = "nested")]
     List(Vec<Self>),

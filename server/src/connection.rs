@@ -183,9 +183,7 @@ impl Session {
 
     fn spawn_channel(self: &Arc<Self>, channels: &mut JoinSet<Status>, accepted: Accepted) {
         let session = Arc::clone(self);
-        let id = u64::from(quinn::VarInt::from(accepted.send.id()));
-        let span = tracing::info_span!("channel", id, service = tracing::field::Empty);
-        channels.spawn(serve_channel(session, accepted).instrument(span));
+        channels.spawn(serve_channel(session, accepted).in_current_span());
     }
 
     fn close(&self, status: Status, reason: &str) {
@@ -202,11 +200,12 @@ struct Accepted {
 }
 
 async fn serve_channel(session: Arc<Session>, accepted: Accepted) -> Status {
+    let id = accepted.send.id().into();
     let opened = opening::accept(accepted.send, accepted.recv).await;
     drop(accepted.permit);
     let gateway = Arc::clone(&session.gateway);
     let (service, status) = match opened {
-        Ok((channel, open)) => service::serve(session, channel, open).await,
+        Ok((channel, open)) => service::serve(session, id, channel, open).await,
         Err(status) => (crate::metrics::NO_SERVICE, status),
     };
     gateway.metrics.channel_ended(service, status);

@@ -3,37 +3,42 @@
 //! Nobody waits for a handler: one is free or the peer is told to come back. A [`Handler`] goes back to the pool when it is
 //! dropped, however its task ends.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::SeqCst},
+};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Cheap to clone; all clones are one pool.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
-    counts: Arc<watch::Sender<Counts>>,
+    shared: Arc<Shared>,
     limit: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    in_use: usize,
-    /// Channels whose answer may not have arrived, with or without a handler.
-    answering: usize,
+#[derive(Debug, Default)]
+struct Shared {
+    /// Handlers in use, in units of [`HANDLER`], and channels whose answer may not have arrived, with or without a handler. Both in one number, so that
+    /// who sees zero has seen both at the same moment.
+    counts: AtomicU64,
+    is_idle: Notify,
 }
+
+const HANDLER: u64 = 1 << 32;
+const ANSWER: u64 = 1;
 
 impl Pool {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { counts: Arc::default(), limit }
+        Self { shared: Arc::default(), limit }
     }
 
     /// Takes a handler, or `None` at once when all are in use.
     pub(crate) fn try_take(&self) -> Option<Handler> {
-        let taken = self.counts.send_if_modified(|counts| {
-            let is_free = counts.in_use < self.limit;
-            counts.in_use += usize::from(is_free);
-            is_free
-        });
-        taken.then(|| Handler { pool: self.clone() })
+        let limit = self.limit as u64;
+        let take = |counts| (counts / HANDLER < limit).then_some(counts + HANDLER);
+        self.shared.counts.fetch_update(SeqCst, SeqCst, take).ok()?;
+        Some(Handler(Counted { shared: Arc::clone(&self.shared), unit: HANDLER }))
     }
 
     /// How many there are.
@@ -43,44 +48,47 @@ impl Pool {
 
     /// How many are taken.
     pub(crate) fn in_use(&self) -> usize {
-        self.counts.borrow().in_use
+        usize::try_from(self.shared.counts.load(SeqCst) / HANDLER).expect("no more than the limit")
     }
 
     /// Lets [`Self::idle`] wait for an answer that is given without a handler, until this is dropped.
     pub(crate) fn answering(&self) -> Answering {
-        self.counts.send_modify(|counts| counts.answering += 1);
-        Answering { pool: self.clone() }
+        self.shared.counts.fetch_add(ANSWER, SeqCst);
+        Answering(Counted { shared: Arc::clone(&self.shared), unit: ANSWER })
     }
 
     /// Waits until none is taken and nobody answers. Cancel-safe.
     pub(crate) async fn idle(&self) {
-        let mut counts = self.counts.subscribe();
-        let idle = counts.wait_for(|counts| counts.in_use == 0 && counts.answering == 0);
-        idle.await.expect("this pool holds the sender");
+        loop {
+            let idle = self.shared.is_idle.notified();
+            if self.shared.counts.load(SeqCst) == 0 {
+                return;
+            }
+            idle.await;
+        }
     }
 }
 
 /// The right to serve one channel.
 #[derive(Debug)]
-pub(crate) struct Handler {
-    pool: Pool,
-}
-
-impl Drop for Handler {
-    fn drop(&mut self) {
-        self.pool.counts.send_modify(|counts| counts.in_use -= 1);
-    }
-}
+pub(crate) struct Handler(#[expect(dead_code, reason = "it is kept to be dropped")] Counted);
 
 /// An answer on its way.
 #[derive(Debug)]
-pub(crate) struct Answering {
-    pool: Pool,
+pub(crate) struct Answering(#[expect(dead_code, reason = "it is kept to be dropped")] Counted);
+
+/// Part of a count for as long as it lives.
+#[derive(Debug)]
+struct Counted {
+    shared: Arc<Shared>,
+    unit: u64,
 }
 
-impl Drop for Answering {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.pool.counts.send_modify(|counts| counts.answering -= 1);
+        if self.shared.counts.fetch_sub(self.unit, SeqCst) == self.unit {
+            self.shared.is_idle.notify_waiters();
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod watch;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
+use quinn::VarInt;
 use serde::{Serialize, de::DeserializeOwned};
 use swarmwire_common::{
     channel::{Channel, FrameError},
@@ -27,8 +28,8 @@ use swarmwire_common::{
         status::Status,
     },
 };
-
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use crate::{
     connection::Session,
@@ -183,20 +184,40 @@ impl Request {
     }
 }
 
-/// Answers an opened channel and serves it to its end; gives what the metrics call it.
-pub(crate) async fn serve(session: Arc<Session>, channel: Channel, open: Open) -> (&'static str, Status) {
+/// Answers an opened channel, which is the stream of this `id`, and serves it to its end; gives what the metrics call it.
+pub(crate) async fn serve(
+    session: Arc<Session>,
+    id: VarInt,
+    channel: Channel,
+    open: Open,
+) -> (&'static str, Status) {
     let found = SERVICES.iter().find(|service| service.name == open.service);
     let name = found.map_or(NO_SERVICE, |service| service.name);
-    tracing::Span::current().record("service", name);
+    let id = id.into_inner();
+    // To write down which channel it is costs more than a short call.
+    let span = if name == SERVICE_CALL {
+        tracing::debug_span!("channel", id, service = name)
+    } else {
+        tracing::info_span!("channel", id, service = name)
+    };
+    (name, answer(session, channel, open, found).instrument(span).await)
+}
+
+async fn answer(
+    session: Arc<Session>,
+    channel: Channel,
+    open: Open,
+    found: Option<&'static Service>,
+) -> Status {
     match admit(&session, &open, found) {
         Ok((service, grant, handler)) => {
             let request = Request { session, channel, body: open.request, grant, handler };
-            (name, (service.serve)(request).await)
+            (service.serve)(request).await
         }
         Err(refusal) => {
             // Up to 64 KiB, on each of 16,384 channels, for as long as the peer does not take the answer.
             drop(open);
-            (name, opening::refuse(channel, refusal).await)
+            opening::refuse(channel, refusal).await
         }
     }
 }

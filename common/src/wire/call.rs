@@ -20,6 +20,7 @@ pub struct CallRequest {
     /// Milliseconds that the caller waits for the end, from when the gateway hears of it; 0 for ever.
     pub deadline_ms: u64,
     /// The input, or its beginning.
+    #[serde(with = "serde_bytes")]
     pub input: Vec<u8>,
     /// Whether frames with the rest follow.
     pub continues: bool,
@@ -82,6 +83,7 @@ pub enum CallReply {
         /// One more with each call of this subroutine.
         id: u64,
         /// What it gave.
+        #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
     /// A send is done.

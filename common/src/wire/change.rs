@@ -17,7 +17,7 @@ pub enum Subject {
     /// By its index in the listing.
     Listed(u32),
     /// What only the destination has: `RelPath` below the top.
-    Extraneous(Vec<u8>),
+    Extraneous(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// What becomes of an entry.

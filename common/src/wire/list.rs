@@ -10,6 +10,7 @@ use crate::entry::{Kind, Metadata, SpecialKind};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListRequest {
     /// `RelPath` below the gateway's root.
+    #[serde(with = "serde_bytes")]
     pub path: Vec<u8>,
     /// Whether subdirectories are listed too.
     pub recursive: bool,
@@ -25,6 +26,7 @@ pub enum ListMessage {
     /// A path below that could not be listed or hashed; the others follow.
     Failed {
         /// `RelPath`, relative to the path asked for.
+        #[serde(with = "serde_bytes")]
         path: Vec<u8>,
         /// Why.
         reason: String,
@@ -37,6 +39,7 @@ pub enum ListMessage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListEntry {
     /// `RelPath`, relative to the path asked for; the file's own name when that is a file.
+    #[serde(with = "serde_bytes")]
     pub path: Vec<u8>,
     /// What it is.
     pub kind: ListKind,

@@ -12,6 +12,7 @@ pub struct Open {
     /// The service's name, one of the `SERVICE_*` constants.
     pub service: String,
     /// The service's own request, encoded; empty where it has none.
+    #[serde(with = "serde_bytes")]
     pub request: Vec<u8>,
 }
 
@@ -25,6 +26,7 @@ pub struct Reply {
     /// With `busy`: milliseconds after which trying again makes sense. Otherwise 0.
     pub retry_after_ms: u32,
     /// The service's own reply, encoded; empty where it has none.
+    #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
 }
 
@@ -66,5 +68,6 @@ pub struct JoinReply {
     /// The grant's operations, comma-separated, as `swarmd clients` shows them.
     pub allow: String,
     /// The grant's path prefix; empty for the whole root.
+    #[serde(with = "serde_bytes")]
     pub path: Vec<u8>,
 }

@@ -29,6 +29,7 @@ pub struct SyncRequest {
     /// Which way the content goes.
     pub direction: Direction,
     /// `RelPath` below the gateway's root: the source of a pull, the destination of a push.
+    #[serde(with = "serde_bytes")]
     pub path: Vec<u8>,
     /// Pull: a directory's contents are meant, not the directory itself. Push: the path was typed with a trailing slash,
     /// so it names a directory.
@@ -38,10 +39,12 @@ pub struct SyncRequest {
     /// Which entries take part.
     pub selection: Selection,
     /// Push: the name of the top, as `Top` will tell it.
+    #[serde(with = "serde_bytes")]
     pub top: Vec<u8>,
     /// Pull: listing blocks may be told by their digests.
     pub compares: bool,
     /// Push: where what is replaced or removed is moved first. `RelPath` below the top of the sync, and not the top itself.
+    #[serde(with = "serde_bytes")]
     pub backup: Option<Vec<u8>>,
 }
 
@@ -272,6 +275,7 @@ pub enum SourceMessage {
     /// What is synced; index 0.
     Top {
         /// Its own name, for landing inside a directory; empty when its contents are meant.
+        #[serde(with = "serde_bytes")]
         name: Vec<u8>,
         /// Type and metadata.
         entry: Kind,
@@ -292,6 +296,7 @@ pub enum SourceMessage {
         /// The wanted file, or none if it was never listed.
         index: Option<u32>,
         /// `RelPath` below the top.
+        #[serde(with = "serde_bytes")]
         path: Vec<u8>,
         /// Why.
         reason: String,
@@ -299,6 +304,7 @@ pub enum SourceMessage {
     /// An entry of a type that is not synced.
     Skipped {
         /// `RelPath` below the top.
+        #[serde(with = "serde_bytes")]
         path: Vec<u8>,
         /// Which type.
         kind: SpecialKind,
@@ -346,6 +352,7 @@ pub enum SourceMessage {
         /// As in `Listing`.
         directory: u32,
         /// The name of the last of its entries; they are all that the directory has up to it from the block before on.
+        #[serde(with = "serde_bytes")]
         last: Vec<u8>,
         /// How many entries it has.
         count: u32,
@@ -402,6 +409,7 @@ pub struct Digest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListingEntry {
     /// One path component.
+    #[serde(with = "serde_bytes")]
     pub name: Vec<u8>,
     /// Type and what belongs to it.
     pub kind: Kind,
@@ -441,6 +449,7 @@ pub enum DestinationMessage {
     /// Something that the source does not have could not be removed, or was left for a reason.
     NotDeleted {
         /// `RelPath` below the top; the top for what concerns all of it.
+        #[serde(with = "serde_bytes")]
         path: Vec<u8>,
         /// Why.
         reason: String,

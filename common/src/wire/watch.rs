@@ -11,6 +11,7 @@ use super::sync::Selection;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchRequest {
     /// `RelPath` below the gateway's root.
+    #[serde(with = "serde_bytes")]
     pub path: Vec<u8>,
     /// Which entries matter.
     pub selection: Selection,
