@@ -263,12 +263,12 @@ async fn give_up(controller: &Controller, number: u32) -> Result<()> {
 /// What both ends hold once nothing of that changes any more.
 async fn at_rest(gateway: SocketAddr, server: u32) -> Result<Held> {
     let begin = Instant::now();
-    let mut held = look(gateway, server).await?;
+    let mut held = look(gateway, server)?;
     let mut since = Instant::now();
     while since.elapsed() < REST {
         ensure!(begin.elapsed() < REST_TIME_MAX, "an end does not come to rest: {held:?}");
         tokio::time::sleep(LOOK_INTERVAL).await;
-        let now = look(gateway, server).await?;
+        let now = look(gateway, server)?;
         let counts = |held: &Held| (held.gateway.counts(), held.client.counts());
         if counts(&now) != counts(&held) {
             since = Instant::now();
@@ -278,7 +278,7 @@ async fn at_rest(gateway: SocketAddr, server: u32) -> Result<Held> {
     Ok(held)
 }
 
-async fn look(gateway: SocketAddr, server: u32) -> Result<Held> {
+fn look(gateway: SocketAddr, server: u32) -> Result<Held> {
     // Before the metrics are asked for, which takes a descriptor, too.
     let mut held = Held { gateway: Uses::of(server), client: Uses::of(std::process::id()) };
     held.gateway.handlers = handlers(gateway).context("failed to read the gateway's metrics")?;

@@ -105,7 +105,12 @@ impl World {
         adjust(&mut options);
         let (sender, receiver) = mpsc::sync_channel(1);
         let serving = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                // Whoever counts threads need not wait for those that nobody needs any longer.
+                .thread_keep_alive(Duration::from_millis(100))
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 let gateway = Gateway::bind(&options).unwrap();
                 let addresses = (gateway.local_addr(), gateway.metrics_addr());
