@@ -16,6 +16,7 @@ mod many;
 mod mirrors;
 mod model;
 mod moving;
+mod offload;
 mod placement;
 mod preserving;
 mod programs;
