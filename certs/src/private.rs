@@ -96,6 +96,20 @@ impl PrivateDir {
         self.replace(name, content, |_| Ok(()))
     }
 
+    /// Opens a file of mode 0600 to read it and to append to it; one that there was none of survives power loss, empty.
+    pub fn append(&self, name: &str) -> Result<File, PrivateError> {
+        let file = self.open_file(name, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE)?;
+        self.handle.sync_all().map_err(|err| self.io("open", name, err))?;
+        Ok(file)
+    }
+
+    /// Gives a file another name, in place of what had that.
+    pub fn rename(&self, name: &str, to: &str) -> Result<(), PrivateError> {
+        rustix::fs::renameat(&self.handle, component(name), &self.handle, component(to))
+            .map_err(|err| self.io("rename", name, err.into()))?;
+        self.handle.sync_all().map_err(|err| self.io("rename", name, err))
+    }
+
     /// Removes a file for good; `false` if there was none.
     pub fn remove(&self, name: &str) -> Result<bool, PrivateError> {
         match rustix::fs::unlinkat(&self.handle, component(name), AtFlags::empty()) {

@@ -1,6 +1,7 @@
 //! The command line of `swarm`, and nothing else: the doc comments are the help.
 
 mod calling;
+mod offloading;
 mod preserving;
 mod selecting;
 
@@ -25,6 +26,7 @@ use crate::{
 pub(crate) use calling::{
     CallArguments, CalledArguments, LimitArguments, SendArguments, ServicesArguments, StreamArguments,
 };
+pub(crate) use offloading::OffloadArguments;
 pub(crate) use preserving::PreservingArguments;
 pub(crate) use selecting::SelectingArguments;
 
@@ -76,6 +78,13 @@ pub(crate) enum Command {
     /// difference is told: what is missing or extra at DST, and what differs in type, size, content, time, mode or target. The exit code
     /// is 0 if there is none and 3 otherwise. Needs `pull` in the grant, whichever side is at the gateway.
     Verify(Box<VerifyArguments>),
+    /// Move the oldest files away from a disk that is too full
+    ///
+    /// When more than ABOVE is in use of the disk on which SRC lies, or with --capacity of that, files of SRC are moved to DST below their own
+    /// paths, the oldest first, until no more than UNTIL is in use: copied, verified, durable at DST, and only then removed from SRC, if they
+    /// are still what was copied. Interrupted, it goes on where it was with the next run. A file at DST whose name another one takes is kept
+    /// below DST/.offload-earlier. Needs `list`, `pull` and `delete` in the grant; to a gateway `push`.
+    Offload(Box<OffloadArguments>),
     /// Call a subroutine of a gateway and print the bytes that it gives
     Call(CallArguments),
     /// Print the items that a subroutine of a gateway gives, as they come, a line for each

@@ -8,6 +8,7 @@ mod interrupt;
 mod join;
 mod ls;
 mod man;
+mod offload;
 mod ping;
 mod send;
 mod services;
@@ -42,6 +43,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Ls(arguments) => ls::run(&arguments, options).await,
         Command::Sync(arguments) => sync::run(&arguments, options).await,
         Command::Verify(arguments) => sync::verify(&arguments, options).await,
+        Command::Offload(arguments) => offload::run(&arguments, options).await,
         Command::Call(arguments) => call::run(arguments, options).await,
         Command::Stream(arguments) => stream::run(arguments, options).await,
         Command::Send(arguments) => send::run(arguments, options).await,

@@ -10,6 +10,7 @@ pub mod calling;
 mod dial;
 mod error;
 mod listing;
+mod offloading;
 mod watching;
 
 use std::{
@@ -40,6 +41,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 pub use error::{ConnectError, RequestError};
 pub use listing::{ListItem, Listing};
+pub use offloading::Holding;
 pub use watching::Watching;
 
 /// How long [`Controller::close`] lets the last packet leave. The endpoint sends within microseconds; waiting for quinn's

@@ -4,7 +4,7 @@
 
 use std::{fmt, io, process::ExitCode};
 
-use swarmwire_client::{ConnectError, RequestError};
+use swarmwire_client::{ConnectError, RequestError, offload::OffloadError};
 use swarmwire_common::{
     sync::{PlaceError, SyncError},
     wire::status::Status,
@@ -46,18 +46,17 @@ fn of_one(err: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(Exit::Connection);
     }
     if let Some(err) = err.downcast_ref::<RequestError>() {
-        return Some(match err {
-            RequestError::Source(_) => Exit::Failed,
-            err => err.status().map_or(Exit::Connection, Exit::from),
-        });
+        return Some(of_request(err));
     }
     if let Some(err) = err.downcast_ref::<SyncError>() {
+        return Some(of_sync(err));
+    }
+    if let Some(err) = err.downcast_ref::<OffloadError>() {
         return Some(match err {
-            SyncError::Link(_) | SyncError::Protocol(_) => Exit::Connection,
-            SyncError::Aborted { status, .. } => Exit::from(*status),
-            SyncError::Place(_) | SyncError::Disk(_) | SyncError::TooManyEntries | SyncError::Worker => {
-                Exit::Failed
-            }
+            OffloadError::Busy(_) => Exit::Busy,
+            OffloadError::Request(err) => of_request(err),
+            OffloadError::Sync(err) => of_sync(err),
+            _ => Exit::Failed,
         });
     }
     if err.is::<PlaceError>() {
@@ -65,6 +64,23 @@ fn of_one(err: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     let is_closed = |err: &io::Error| err.kind() == io::ErrorKind::BrokenPipe;
     err.downcast_ref::<io::Error>().filter(|err| is_closed(err)).map(|_| Exit::Done)
+}
+
+fn of_request(err: &RequestError) -> Exit {
+    match err {
+        RequestError::Source(_) => Exit::Failed,
+        err => err.status().map_or(Exit::Connection, Exit::from),
+    }
+}
+
+fn of_sync(err: &SyncError) -> Exit {
+    match err {
+        SyncError::Link(_) | SyncError::Protocol(_) => Exit::Connection,
+        SyncError::Aborted { status, .. } => Exit::from(*status),
+        SyncError::Place(_) | SyncError::Disk(_) | SyncError::TooManyEntries | SyncError::Worker => {
+            Exit::Failed
+        }
+    }
 }
 
 impl From<Status> for Exit {

@@ -59,6 +59,11 @@ impl Home {
         Ok(self.dir.write_hint(PATHS_FILE, paths.to_text().as_bytes())?)
     }
 
+    /// Where the journals of offloads are kept (`crate::offload`).
+    pub fn offloads(&self) -> Result<PrivateDir, HomeError> {
+        Ok(PrivateDir::open_or_create(self.dir.path().join(OFFLOADS_DIR))?)
+    }
+
     /// The gateways that this machine has joined.
     pub fn gateways(&self) -> Result<Gateways, GatewaysError> {
         Gateways::open(&self.dir)
@@ -67,6 +72,9 @@ impl Home {
 
 /// The file of [`Home::paths`], whose format is told there where it is parsed.
 const PATHS_FILE: &str = "paths";
+
+/// The directory of [`Home::offloads`].
+const OFFLOADS_DIR: &str = "offload";
 
 /// Subject of the controller's certificate. Nobody decides anything by it; it names the kind of thing in a packet dump.
 const COMMON_NAME: &str = "swarmwire controller";

@@ -9,6 +9,7 @@ pub mod blocking;
 pub mod controller;
 pub mod gateways;
 pub mod home;
+pub mod offload;
 
 pub use controller::{ConnectError, ConnectOptions, Controller, RequestError, Target};
 pub use home::Home;

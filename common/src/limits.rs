@@ -26,6 +26,21 @@ pub const UNIT_HEADER_BYTES_MAX: usize = 128 * 1024;
 /// Bytes that one `ping` may carry (the contract).
 pub const PING_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of a frame of the `offload` service: three numbers of at most 9 bytes, one of 5 and a variant's.
+pub const OFFLOAD_FRAME_BYTES_MAX: usize = 64;
+
+/// Files of one batch of an offload. Chosen: enough that round trips and barriers are few, and few enough that the oldest go first.
+pub const OFFLOAD_BATCH_FILES_MAX: usize = 1024;
+
+/// Bytes of the same, unless one file has more: seconds of a fast link, and what is on its way when an offload is killed.
+pub const OFFLOAD_BATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Bytes of the paths of all files that an offload looks at: 64 for each of [`ENTRIES_MAX`]. A gateway could have them be 4,095.
+pub const OFFLOAD_PATH_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Bytes of an offload's journal, of which there are two: some 100,000 files. Chosen, not measured.
+pub const JOURNAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// Bytes of a file-name component: `NAME_MAX` of Linux file systems (POSIX `limits.h`).
 pub const NAME_BYTES_MAX: usize = 255;
 

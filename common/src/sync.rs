@@ -13,6 +13,7 @@ mod change;
 mod destination;
 mod events;
 mod in_hand;
+mod ledger;
 mod place;
 #[doc(hidden)]
 pub mod plan;
@@ -25,6 +26,7 @@ mod unit;
 
 pub use events::{Event, EventQueue, Events, events};
 pub use in_hand::FileInHand;
+pub use ledger::{Ledger, Moved};
 pub use place::{Destination, PlaceError, Source};
 pub use report::{Failure, Outcome, Report, SyncError};
 pub use router::{DataStreams, Router};

@@ -17,6 +17,7 @@ pub mod change;
 pub mod data;
 pub mod extra;
 pub mod list;
+pub mod offload;
 pub mod open;
 pub mod status;
 pub mod sync;

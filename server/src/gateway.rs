@@ -40,6 +40,7 @@ use crate::{
     clients::{Clients, Follower, chain},
     connection,
     handshake::Failure,
+    holds::Holds,
     invitations::JoinLimiter,
     metrics::Metrics,
     pool::Pool,
@@ -138,6 +139,8 @@ pub(crate) struct Shared {
     pub(crate) clients: Clients,
     pub(crate) limiter: Mutex<JoinLimiter>,
     pub(crate) pool: Pool,
+    /// Which directories are being offloaded.
+    pub(crate) holds: Holds,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) shutdown: ShutdownHandle,
     /// What the paths to controllers are like.
@@ -177,6 +180,7 @@ impl Gateway {
             paths: Mutex::new(state.paths()),
             state,
             limiter: Mutex::new(JoinLimiter::new(Instant::now())),
+            holds: Holds::default(),
             pool: Pool::new(options.handlers),
             metrics: Arc::new(Metrics::new()),
             shutdown: ShutdownHandle::new(),

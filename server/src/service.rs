@@ -6,6 +6,7 @@
 mod call;
 mod join;
 mod list;
+mod offload;
 mod ping;
 mod services;
 mod stop;
@@ -22,8 +23,8 @@ use swarmwire_common::{
     wire::{
         self,
         open::{
-            Open, SERVICE_CALL, SERVICE_JOIN, SERVICE_LIST, SERVICE_PING, SERVICE_SERVICES, SERVICE_STOP,
-            SERVICE_SYNC, SERVICE_WATCH,
+            Open, SERVICE_CALL, SERVICE_JOIN, SERVICE_LIST, SERVICE_OFFLOAD, SERVICE_PING, SERVICE_SERVICES,
+            SERVICE_STOP, SERVICE_SYNC, SERVICE_WATCH,
         },
         status::Status,
     },
@@ -97,6 +98,12 @@ const SERVICES: &[Service] = &[
         admits: Admits::Known,
         handlers: Handlers::One,
         serve: |r| Box::pin(watch::serve(r)),
+    },
+    Service {
+        name: SERVICE_OFFLOAD,
+        admits: Admits::Known,
+        handlers: Handlers::One,
+        serve: |r| Box::pin(offload::serve(r)),
     },
     Service {
         name: SERVICE_CALL,

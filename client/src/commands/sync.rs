@@ -4,7 +4,7 @@
 //! (`run/watching`, `standing`), and what is told of it (`changes`, `account`, `summary`, `stats`).
 
 mod account;
-mod backoff;
+pub(super) mod backoff;
 mod changes;
 mod job;
 mod local;

@@ -17,6 +17,7 @@ mod many;
 mod mirrors;
 mod model;
 mod moving;
+mod offload;
 mod placement;
 mod preserving;
 mod programs;

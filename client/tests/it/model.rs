@@ -13,7 +13,7 @@ mod arguments;
 mod edits;
 #[path = "../../../common/tests/shared/model/expect.rs"]
 mod expect;
-mod gateway;
+pub(crate) mod gateway;
 #[path = "../../../common/tests/shared/model/options.rs"]
 mod options;
 mod sequence;

@@ -344,6 +344,15 @@ impl Dir {
         }
     }
 
+    /// As [`Self::try_lock`], but others may take it in this way at the same time.
+    pub fn try_lock_shared(&self) -> io::Result<bool> {
+        match rustix::fs::flock(&self.fd, rustix::fs::FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(err) => Err(err.into()),
+        }
+    }
+
     pub(super) fn pass(&self, op: DiskOp, name: Name<'_>) -> io::Result<()> {
         pass(self.gate(), op, name.as_bytes())
     }

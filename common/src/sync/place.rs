@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use super::Events;
+use super::{Events, Ledger};
 use crate::{
     entry::{Kind, Timestamp},
     filter::{Selection, Subject},
@@ -28,6 +28,7 @@ pub struct Source {
     pub(super) compares: bool,
     pub(super) hashes: Memory,
     pub(super) as_of: Option<Timestamp>,
+    pub(super) ledger: Option<Arc<dyn Ledger>>,
     backup: Option<RelPath>,
     left_out: Option<RelPath>,
 }
@@ -71,6 +72,7 @@ impl Source {
             events: None,
             selection: Arc::default(),
             as_of: None,
+            ledger: None,
             backup: None,
             left_out: None,
             namespaces: Namespaces::default(),
@@ -93,6 +95,12 @@ impl Source {
     /// and all are without it.
     pub fn opened_at(mut self, now: Timestamp) -> Self {
         self.as_of = Some(now);
+        self
+    }
+
+    /// Enters each file that is safe at the destination, before it is removed.
+    pub fn accounting(mut self, ledger: Arc<dyn Ledger>) -> Self {
+        self.ledger = Some(ledger);
         self
     }
 
@@ -200,6 +208,8 @@ pub struct Destination {
     pub(super) backup: Option<RelPath>,
     pub(super) partial_bytes_max: u64,
     pub(super) farewell_time: Duration,
+    pub(super) ledger: Option<Arc<dyn Ledger>>,
+    pub(super) keeps_top: bool,
     asked: Option<Asked>,
 }
 
@@ -247,6 +257,8 @@ impl Destination {
             backup: None,
             partial_bytes_max: limits::PARTIAL_BYTES_DEFAULT,
             farewell_time: limits::REPLY_TIMEOUT,
+            ledger: None,
+            keeps_top: false,
             asked: None,
         })
     }
@@ -254,6 +266,18 @@ impl Destination {
     /// Tells what is changed, where the options ask for it.
     pub fn telling(mut self, events: Events) -> Self {
         self.events = Some(events);
+        self
+    }
+
+    /// Enters each file that is safe here, before the source is told so and removes it.
+    pub fn accounting(mut self, ledger: Arc<dyn Ledger>) -> Self {
+        self.ledger = Some(ledger);
+        self
+    }
+
+    /// Leaves the top's own mode and time as they are: some of a directory's entries are taken, and not the directory.
+    pub fn keeping_top(mut self) -> Self {
+        self.keeps_top = true;
         self
     }
 

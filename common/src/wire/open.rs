@@ -40,6 +40,8 @@ pub const SERVICE_LIST: &str = "list";
 pub const SERVICE_SYNC: &str = "sync";
 /// Changes at a path as they happen: `watch::WatchRequest`.
 pub const SERVICE_WATCH: &str = "watch";
+/// How full the file system of a directory is, and the right to offload it: `offload::OffloadRequest`.
+pub const SERVICE_OFFLOAD: &str = "offload";
 /// A subroutine of the gateway: `call::CallRequest`.
 pub const SERVICE_CALL: &str = "call";
 /// What subroutines there are. No request; `call::ServicesPage` frames follow the reply.

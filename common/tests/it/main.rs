@@ -12,6 +12,7 @@ mod delta;
 mod digests;
 mod faults;
 mod goodbye;
+mod ledger;
 mod mirroring;
 mod model;
 mod moved;

@@ -15,6 +15,7 @@ mod kills;
 mod lifecycle;
 mod listing;
 mod observed;
+mod offloading;
 mod process;
 mod refusals;
 mod subroutines;

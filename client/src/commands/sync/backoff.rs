@@ -10,7 +10,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Pauses that double, for a limited time after the last progress.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(in crate::commands) struct Backoff {
     limit: Duration,
     pause: Duration,
     lost_at: Option<Instant>,
@@ -18,18 +18,18 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Gives up when an attempt would begin later than `limit` after the first loss.
-    pub(super) fn new(limit: Duration) -> Self {
+    pub(in crate::commands) fn new(limit: Duration) -> Self {
         Self { limit, pause: PAUSE_FIRST, lost_at: None }
     }
 
     /// An attempt has moved something: the time begins anew with the next loss.
-    pub(super) fn progressed(&mut self) {
+    pub(in crate::commands) fn progressed(&mut self) {
         self.lost_at = None;
         self.pause = PAUSE_FIRST;
     }
 
     /// How long to wait before the next attempt; `None` when it is time to give up.
-    pub(super) fn lost(&mut self, now: Instant) -> Option<Duration> {
+    pub(in crate::commands) fn lost(&mut self, now: Instant) -> Option<Duration> {
         let lost_at = *self.lost_at.get_or_insert(now);
         let pause = self.pause;
         self.pause = (pause * 2).min(PAUSE_MAX);
@@ -37,7 +37,7 @@ impl Backoff {
     }
 
     /// The time after which [`Self::lost`] gives up.
-    pub(super) fn limit(&self) -> Duration {
+    pub(in crate::commands) fn limit(&self) -> Duration {
         self.limit
     }
 }

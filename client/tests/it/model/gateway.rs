@@ -16,16 +16,16 @@ const ROLE: &str = "SWARMWIRE_MODEL_GATEWAY";
 
 const READY: &str = "the gateway listens at ";
 
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     /// Its end is the end of the process, should we be killed ourselves.
     _input: ChildStdin,
-    pub(super) address: SocketAddr,
-    pub(super) fingerprint: Fingerprint,
+    pub(crate) address: SocketAddr,
+    pub(crate) fingerprint: Fingerprint,
 }
 
 impl Running {
-    pub(super) fn start(home: &Path) -> Self {
+    pub(crate) fn start(home: &Path) -> Self {
         Self::try_start(home, ([127, 0, 0, 1], 0).into()).expect("any port is free")
     }
 
@@ -62,7 +62,7 @@ impl Running {
 
 impl Running {
     /// Without a word.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill();
         self.child.wait().unwrap();

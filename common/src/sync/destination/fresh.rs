@@ -14,6 +14,12 @@ impl Fresh {
     pub(super) fn note(&self, index: u32, hash: [u8; 32]) {
         self.0.lock().expect("no holder panics").push((index, hash));
     }
+
+    /// The hash of a file that was noted a moment ago.
+    pub(super) fn hash(&self, index: u32) -> Option<[u8; 32]> {
+        let noted = self.0.lock().expect("no holder panics");
+        noted.iter().rev().find(|(known, _)| *known == index).map(|(_, hash)| *hash)
+    }
 }
 
 /// Remembers those that are in place and still look as they came. Blocks.

@@ -284,11 +284,14 @@ pub(super) fn finish(shared: &Shared) -> Result<(), SyncError> {
     items::flush(shared);
     fresh::remember(shared);
     receipts::flush(shared);
+    // What cannot be entered ends the sync.
+    shared.take_fatal()?;
     if shared.options.dry_run {
         return Ok(());
     }
     let directories = std::mem::take(&mut *landing.directories.lock().expect("no holder panics"));
-    for &index in directories.iter().rev() {
+    let kept = if landing.destination.keeps_top { Some(0) } else { None };
+    for &index in directories.iter().rev().filter(|&&index| Some(index) != kept) {
         if let Err(err) = shared.tally.timed(Stage::Write, || set_directory_metadata(shared, index)) {
             shared.fail_io(index, "cannot set the directory's mode and time", &err);
         }

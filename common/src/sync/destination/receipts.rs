@@ -10,8 +10,10 @@ use std::{
 
 use super::Shared;
 use crate::{
-    path::RelPath,
-    sync::tree::NodeType,
+    limits::CHUNK_BYTES,
+    path::{Name, RelPath},
+    root::{File, describe},
+    sync::{Ledger, Moved, SyncError, tree::NodeType},
     wire::sync::{DestinationMessage, Run},
 };
 
@@ -58,6 +60,10 @@ pub(super) fn add(shared: &Shared, indexes: impl IntoIterator<Item = u32>) {
 /// Tells the source of all that is safe. Blocks while the control stream is behind.
 pub(super) fn flush(shared: &Shared) {
     let untold = std::mem::take(&mut *shared.receipts.untold());
+    let untold = match &shared.landing.destination().ledger {
+        Some(ledger) => entered(shared, &**ledger, untold),
+        None => untold,
+    };
     if !untold.is_empty() {
         // A closed channel means that the sync has ended, and then nobody waits for this.
         let _ended = match place(shared) {
@@ -71,6 +77,56 @@ pub(super) fn flush(shared: &Shared) {
                 Ok(())
             }
         };
+    }
+}
+
+/// Enters those of these files that are in place, and gives them; a file of which that cannot be seen stays at the source. Blocks.
+fn entered(shared: &Shared, ledger: &dyn Ledger, indexes: Vec<u32>) -> Vec<u32> {
+    let (mut safe, mut files) = (Vec::new(), Vec::new());
+    for index in indexes {
+        match moved(shared, index) {
+            Ok(file) => {
+                safe.push(index);
+                files.push(file);
+            }
+            Err(err) => shared.fail_io(index, "it is not in place any more", &err),
+        }
+    }
+    if files.is_empty() {
+        return safe;
+    }
+    match ledger.enter(&files) {
+        Ok(()) => safe,
+        Err(err) => {
+            let reason = format!("the journal cannot be written: {}", describe(&err));
+            shared.abort(SyncError::Disk(reason));
+            Vec::new()
+        }
+    }
+}
+
+/// What is under the file's name now.
+fn moved(shared: &Shared, index: u32) -> io::Result<Moved> {
+    let name = shared.name_of(index);
+    let file = shared.parent_dir(index)?.open_file(Name::new(&name).expect("listed as a name"))?;
+    let stat = file.stat()?;
+    let hash = match shared.fresh.hash(index) {
+        Some(hash) => hash,
+        None => hash_of(&file)?,
+    };
+    Ok(Moved { path: shared.path_of(index), size: stat.size, mtime: stat.metadata.mtime, hash })
+}
+
+fn hash_of(file: &File) -> io::Result<[u8; 32]> {
+    let (mut hasher, mut piece, mut offset) = (blake3::Hasher::new(), Vec::new(), 0);
+    let step = usize::try_from(CHUNK_BYTES).expect("1 MiB");
+    loop {
+        piece.clear();
+        match file.read_at(offset, step, &mut piece)? {
+            0 => return Ok(hasher.finalize().into()),
+            count => offset += u64::try_from(count).expect("at most a chunk"),
+        }
+        hasher.update(&piece);
     }
 }
 

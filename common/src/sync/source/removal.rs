@@ -19,7 +19,7 @@ use crate::{
     limits::CHUNK_BYTES,
     path::Name,
     root::{Dir, EntryType, File, Stat, describe},
-    sync::{Source, SyncError, report::clip},
+    sync::{Moved, Source, SyncError, report::clip},
     wire::sync::{Run, SourceMessage},
 };
 
@@ -50,6 +50,8 @@ struct State {
     safe: VecDeque<(u32, Sent)>,
     /// Nothing more will be safe.
     is_closed: bool,
+    /// What is safe stays.
+    is_abandoned: bool,
 }
 
 /// A file as it was read.
@@ -134,13 +136,19 @@ impl Removal {
     pub(super) fn abandon(&self) {
         let mut state = self.state();
         state.safe.clear();
-        state.is_closed = true;
+        (state.is_closed, state.is_abandoned) = (true, true);
         self.changed.notify_all();
     }
 
-    fn next(&self) -> Option<(u32, Sent)> {
+    /// Those that are safe, as soon as there are any; none when nothing more will be.
+    fn next(&self) -> VecDeque<(u32, Sent)> {
         let idle = |state: &mut State| state.safe.is_empty() && !state.is_closed;
-        self.changed.wait_while(self.state(), idle).expect("no holder panics").safe.pop_front()
+        std::mem::take(&mut self.changed.wait_while(self.state(), idle).expect("no holder panics").safe)
+    }
+
+    /// Whether the sync is over, and what is left stays.
+    fn is_abandoned(&self) -> bool {
+        self.state().is_abandoned
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -160,23 +168,28 @@ pub(super) fn place(source: &Source) -> io::Result<[u8; 32]> {
 /// Removes what is safe until nothing more will be. Blocks.
 pub(super) fn work(shared: &Shared) -> Result<(), SyncError> {
     let mut remover = Remover { shared, dir: None, thinned: HashSet::new() };
-    while let Some((index, sent)) = shared.removal.next() {
-        let reason = match remover.remove(index, &sent) {
-            Ok(()) => {
-                shared.tally.files_removed.fetch_add(1, Relaxed);
-                continue;
-            }
-            Err(Kept::Gone) => break,
-            Err(Kept::Changed) => CHANGED.to_owned(),
-            Err(Kept::Io(err)) => {
-                format!("it is safe at the destination and cannot be removed: {}", describe(&err))
-            }
-        };
-        if tell(shared, index, &reason).is_err() {
-            break;
+    loop {
+        let safe = shared.removal.next();
+        if safe.is_empty() {
+            return Ok(());
         }
+        enter(shared, &safe)?;
+        remover.remove_all(safe);
     }
-    Ok(())
+}
+
+/// Enters files before they are removed, where that is asked for.
+fn enter(shared: &Shared, safe: &VecDeque<(u32, Sent)>) -> Result<(), SyncError> {
+    let Some(ledger) = &shared.source.ledger else { return Ok(()) };
+    let moved = |(index, Sent { stat, hash }): &(u32, Sent)| Moved {
+        path: shared.path_of(*index),
+        size: stat.size,
+        mtime: stat.metadata.mtime,
+        hash: *hash,
+    };
+    let files: Vec<_> = safe.iter().map(moved).collect();
+    let lost = |err| SyncError::Disk(format!("the journal cannot be written: {}", describe(&err)));
+    ledger.enter(&files).map_err(lost)
 }
 
 fn tell(shared: &Shared, index: u32, reason: &str) -> Result<(), Gone> {
@@ -193,6 +206,29 @@ struct Remover<'a> {
 }
 
 impl Remover<'_> {
+    /// Removes those that can be, and names the others.
+    fn remove_all(&mut self, safe: VecDeque<(u32, Sent)>) {
+        for (index, sent) in safe {
+            if self.shared.removal.is_abandoned() {
+                return;
+            }
+            let reason = match self.remove(index, &sent) {
+                Ok(()) => {
+                    self.shared.tally.files_removed.fetch_add(1, Relaxed);
+                    continue;
+                }
+                Err(Kept::Gone) => return,
+                Err(Kept::Changed) => CHANGED.to_owned(),
+                Err(Kept::Io(err)) => {
+                    format!("it is safe at the destination and cannot be removed: {}", describe(&err))
+                }
+            };
+            if tell(self.shared, index, &reason).is_err() {
+                return;
+            }
+        }
+    }
+
     fn remove(&mut self, index: u32, sent: &Sent) -> Result<(), Kept> {
         let (dir, name) = self.place(index)?;
         let name = Name::new(&name).expect("listed as a name");
@@ -326,6 +362,7 @@ mod tests {
         assert!(removal.are_safe(&[8; 32], &[Run { first: 3, count: 2 }]).is_ok());
         assert!(removal.are_safe(&[8; 32], &[Run { first: 3, count: 1 }]).is_err(), "twice");
         removal.close();
-        assert_eq!(removal.next().map(|(index, _)| index), Some(3));
+        assert_eq!(removal.next().iter().map(|(index, _)| *index).collect::<Vec<_>>(), [3, 4]);
+        assert!(removal.next().is_empty());
     }
 }

@@ -7,8 +7,8 @@ use crate::{
     wire::{
         ALPN, VERSION,
         open::{
-            Open, Reply, SERVICE_CALL, SERVICE_JOIN, SERVICE_LIST, SERVICE_PING, SERVICE_SERVICES,
-            SERVICE_STOP, SERVICE_SYNC, SERVICE_WATCH,
+            Open, Reply, SERVICE_CALL, SERVICE_JOIN, SERVICE_LIST, SERVICE_OFFLOAD, SERVICE_PING,
+            SERVICE_SERVICES, SERVICE_STOP, SERVICE_SYNC, SERVICE_WATCH,
         },
         status::Status,
         sync::{Direction, Selection, SyncOptions, SyncReply, SyncRequest},
@@ -56,7 +56,7 @@ fn the_limits_are_the_codes() {
     assert_eq!(
         documented,
         in_code![
-            OPEN_FRAME_BYTES_MAX CONTROL_FRAME_BYTES_MAX UNIT_HEADER_BYTES_MAX PING_BYTES_MAX
+            OPEN_FRAME_BYTES_MAX CONTROL_FRAME_BYTES_MAX UNIT_HEADER_BYTES_MAX PING_BYTES_MAX OFFLOAD_FRAME_BYTES_MAX
             NAME_BYTES_MAX PATH_BYTES_MAX LINK_TARGET_BYTES_MAX XATTRS_MAX XATTR_BYTES_MAX XATTR_SETS_BYTES_MAX
             REASON_BYTES_MAX SUBROUTINE_NAME_BYTES_MAX CALL_INLINE_BYTES_MAX CALL_FRAME_BYTES_MAX ARGUMENTS_BYTES_MAX
             ITEM_BYTES_MAX CALL_REASON_BYTES_MAX ENTRIES_MAX BLOCK_ENTRIES_MAX
@@ -121,6 +121,7 @@ fn names_and_versions_are_the_codes() {
             SERVICE_LIST,
             SERVICE_SYNC,
             SERVICE_WATCH,
+            SERVICE_OFFLOAD,
             SERVICE_CALL,
             SERVICE_SERVICES,
             SERVICE_STOP

@@ -18,6 +18,7 @@ use crate::{
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         extra::{Extra, Preserve},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
+        offload::{OffloadAsk, OffloadMessage, OffloadRequest, Space},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::Status,
         sync::{
@@ -245,6 +246,30 @@ fn watching_a_directory() {
         "04           # Refused
          04 66756c6c  # reason",
     );
+}
+
+#[test]
+fn offloading_a_directory() {
+    golden(
+        &OffloadRequest { path: b"a/b".to_vec(), holds: true },
+        "03 612f62     # path
+         01            # holds",
+    );
+    let space = Space { total: 1000, used: 7, available: 250, block: 4096 };
+    golden(
+        &space,
+        "fb e803       # total
+         07            # used
+         fa            # available
+         fb 0010       # block",
+    );
+    golden(&OffloadAsk::Measure, "00");
+    golden(
+        &OffloadMessage::Measured(space),
+        "00                    # Measured
+         fb e803 07 fa fb 0010",
+    );
+    golden(&OffloadMessage::Alive, "01");
 }
 
 #[test]

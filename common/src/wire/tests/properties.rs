@@ -8,12 +8,15 @@ use super::strategies;
 use crate::{
     codec::{DecodeError, decode, encode},
     entry::{Attributes, Kind, Metadata, Owner, Timestamp, Xattr},
-    limits::{self, CONTROL_FRAME_BYTES_MAX, OPEN_FRAME_BYTES_MAX, UNIT_HEADER_BYTES_MAX},
+    limits::{
+        self, CONTROL_FRAME_BYTES_MAX, OFFLOAD_FRAME_BYTES_MAX, OPEN_FRAME_BYTES_MAX, UNIT_HEADER_BYTES_MAX,
+    },
     wire::{
         call::{CallMessage, CallReply, CallRequest, ServicesPage},
         data::{Encoding, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         extra::Extra,
         list::{ListEntry, ListKind, ListMessage, ListRequest},
+        offload::{OffloadAsk, OffloadMessage, OffloadRequest, Space},
         open::{JoinReply, JoinRequest, Open, Reply},
         sync::{DestinationMessage, ListingEntry, SourceMessage, SyncRequest, WantWith},
         watch::{WatchMessage, WatchRequest},
@@ -110,6 +113,10 @@ properties! {
     list_message: ListMessage, CONTROL_FRAME_BYTES_MAX;
     watch_request: WatchRequest, OPEN_FRAME_BYTES_MAX;
     watch_message: WatchMessage, CONTROL_FRAME_BYTES_MAX;
+    offload_request: OffloadRequest, OPEN_FRAME_BYTES_MAX;
+    space: Space, OPEN_FRAME_BYTES_MAX;
+    offload_ask: OffloadAsk, OFFLOAD_FRAME_BYTES_MAX;
+    offload_message: OffloadMessage, OFFLOAD_FRAME_BYTES_MAX;
     call_request: CallRequest, OPEN_FRAME_BYTES_MAX;
     call_reply: CallReply, OPEN_FRAME_BYTES_MAX;
     call_message: CallMessage, OPEN_FRAME_BYTES_MAX;

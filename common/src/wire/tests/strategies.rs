@@ -13,6 +13,7 @@ use crate::{
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         extra::{Extra, Preserve},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
+        offload::{OffloadAsk, OffloadMessage, OffloadRequest, Space},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
         sync::{
@@ -309,6 +310,23 @@ pub(super) fn watch_message() -> impl Strategy<Value = WatchMessage> {
         Just(WatchMessage::Gone),
         text().prop_map(|reason| WatchMessage::Refused { reason }),
     ]
+}
+
+pub(super) fn offload_request() -> impl Strategy<Value = OffloadRequest> {
+    (bytes(), any::<bool>()).prop_map(|(path, holds)| OffloadRequest { path, holds })
+}
+
+pub(super) fn space() -> impl Strategy<Value = Space> {
+    (any::<u64>(), any::<u64>(), any::<u64>(), any::<u32>())
+        .prop_map(|(total, used, available, block)| Space { total, used, available, block })
+}
+
+pub(super) fn offload_ask() -> impl Strategy<Value = OffloadAsk> {
+    Just(OffloadAsk::Measure)
+}
+
+pub(super) fn offload_message() -> impl Strategy<Value = OffloadMessage> {
+    prop_oneof![space().prop_map(OffloadMessage::Measured), Just(OffloadMessage::Alive)]
 }
 
 fn call_kind() -> impl Strategy<Value = CallKind> {

@@ -1,0 +1,218 @@
+//! Conditional backup: when a disk is fuller than it should be, its oldest files are moved away until it is not.
+//!
+//! [`Offload::run`] looks how full it is, lists what is there, and moves the oldest files in batches (`batch`), each by a sync that removes at the
+//! source what is durable at the destination (`swarmwire_common::sync`); after each batch it looks again. When to do that and which files may
+//! go is said by [`Terms`]. Everything that is decided is pure.
+//!
+//! It may be interrupted at any moment and repeated: what is safe and was not removed is compared and removed, and a [`Journal`] remembers that an
+//! offload is not at its end, so that the next one goes on to *until* although it is not above *above* any longer. A file whose name an earlier one has
+//! at the destination does not replace it: that is kept below [`EARLIER`]. Nothing here prints or tries again.
+
+mod account;
+mod batch;
+mod error;
+mod journal;
+mod moving;
+mod side;
+mod terms;
+
+use std::{fs, io, path::PathBuf, sync::Arc, time::SystemTime};
+
+use swarmwire_certs::{Fingerprint, PrivateDir};
+use swarmwire_common::{
+    escape::escape,
+    hashes::HashStore,
+    path::RelPath,
+    root::{Root, Space},
+    sync::Failure,
+    wire::sync::Direction,
+};
+
+use crate::controller::Controller;
+pub use account::{Account, State};
+pub use error::OffloadError;
+pub use journal::Journal;
+pub use moving::EARLIER;
+pub use terms::{BadTerms, Candidate, Percent, Terms, Usage};
+
+use moving::Course;
+use side::{Files, Side, blocking};
+
+/// What is offloaded, where to, and on which terms.
+#[derive(Clone, Debug)]
+pub struct Offload {
+    /// Pull: from the gateway to this machine.
+    pub direction: Direction,
+    /// The directory at the gateway.
+    pub remote: RelPath,
+    /// The directory on this machine.
+    pub local: PathBuf,
+    /// When, how far, and which files.
+    pub terms: Terms,
+    /// Threads of each end that read or write files.
+    pub jobs: u8,
+    /// Where hashes of files on this machine are remembered.
+    pub hashes: Option<Arc<HashStore>>,
+    /// Tells the time of day.
+    pub clock: fn() -> SystemTime,
+}
+
+/// What an offload would do.
+#[derive(Debug)]
+pub struct Plan {
+    /// The files that would be moved, the oldest first.
+    pub files: Vec<Candidate>,
+    /// How full it is.
+    pub before: Usage,
+    /// How full it would be.
+    pub after: Usage,
+    /// What it would come to.
+    pub state: State,
+    /// What could not be looked at.
+    pub failed: Vec<Failure>,
+}
+
+impl Offload {
+    /// Opens the journal of this offload in `dir` (`Home::offloads`), which no other process has then. `name` is what the gateway is called. Blocks.
+    pub fn journal(
+        &self,
+        dir: PrivateDir,
+        gateway: Fingerprint,
+        name: &str,
+    ) -> Result<Arc<Journal>, OffloadError> {
+        let there = format!("{name}:{}", escape(self.remote.as_bytes()));
+        let here = escape(self.local.as_os_str().as_encoded_bytes()).into_owned();
+        let (from, to) = match self.direction {
+            Direction::Pull => (there, here),
+            Direction::Push => (here, there),
+        };
+        let journal =
+            Journal::open(dir, &self.subject(gateway)?, &format!("offload {from} to {to}"), self.clock)?;
+        let busy = || {
+            let by = "is being offloaded by another process of this user";
+            OffloadError::Busy(format!("`{from}` {by}; try again when that has ended"))
+        };
+        journal.map(Arc::new).ok_or_else(busy)
+    }
+
+    /// Whether the last such offload was interrupted, and the next one goes on with it. Blocks.
+    pub fn was_interrupted(&self, dir: &PrivateDir, gateway: Fingerprint) -> Result<bool, OffloadError> {
+        Ok(Journal::was_interrupted(dir, &self.subject(gateway)?)?)
+    }
+
+    /// What tells this offload apart from others: the directory that is offloaded.
+    fn subject(&self, gateway: Fingerprint) -> Result<Vec<u8>, OffloadError> {
+        Ok(match self.direction {
+            Direction::Pull => [b"pull", &gateway.as_bytes()[..], self.remote.as_bytes()].concat(),
+            Direction::Push => {
+                let real = self.local.canonicalize().map_err(|err| OffloadError::local(&self.local, &err))?;
+                [b"push", real.as_os_str().as_encoded_bytes()].concat()
+            }
+        })
+    }
+
+    /// Says what would be moved, and changes nothing. It holds nothing either, so others may be at it.
+    pub async fn plan(&self, controller: &Controller, was_interrupted: bool) -> Result<Plan, OffloadError> {
+        let (space, files) = match self.direction {
+            Direction::Pull => {
+                (controller.space(&self.remote).await?, side::list_there(controller, &self.remote).await?)
+            }
+            Direction::Push => {
+                let path = self.local.clone();
+                let opened = blocking(move || {
+                    let root = side::open_root(&path)?;
+                    let space = root.top().space().map_err(|err| OffloadError::local(&path, &err))?;
+                    Ok((Arc::new(root), space))
+                });
+                let (root, space) = opened.await?;
+                (space, side::list_here(root).await?)
+            }
+        };
+        let before = self.terms.usage(&files.there, &space).ok_or(OffloadError::NoSize)?;
+        let mut plan =
+            Plan { files: Vec::new(), before, after: before, state: State::NotDue, failed: files.failed };
+        if self.is_due(before, was_interrupted) {
+            for file in self.terms.eligible(files.there, (self.clock)()) {
+                if !plan.after.is_above(self.terms.until) {
+                    break;
+                }
+                let worth = self.terms.worth(file.size, space.block);
+                plan.after.used = plan.after.used.saturating_sub(worth);
+                plan.files.push(file);
+            }
+            let is_reached = !plan.after.is_above(self.terms.until);
+            plan.state = if is_reached { State::Reached } else { State::Unreached };
+        }
+        Ok(plan)
+    }
+
+    /// Moves what has to go. What was moved, and what not, is in `account` even if an error ends it; run again with the same one, it goes on.
+    pub async fn run(
+        &self,
+        controller: &Controller,
+        journal: &Arc<Journal>,
+        account: &mut Account,
+    ) -> Result<(), OffloadError> {
+        let side = match self.direction {
+            Direction::Pull => Side::there(controller, &self.remote).await?,
+            Direction::Push => Side::here(&self.local).await?,
+        };
+        let looking = Arc::clone(journal);
+        let was_interrupted =
+            blocking(move || looking.is_unfinished().map_err(OffloadError::Journal)).await?;
+        let is_idle = account.is_settled() && self.is_seen_idle(&side.space(), was_interrupted);
+        let files = if is_idle { Files::default() } else { side.list(controller).await? };
+        account.settle(&files);
+        let usage = self.terms.usage(&files.there, &side.space()).ok_or(OffloadError::NoSize)?;
+        account.before.get_or_insert(usage);
+        account.after = Some(usage);
+        if !self.is_due(usage, was_interrupted) {
+            account.state = if was_interrupted { State::Reached } else { State::NotDue };
+            return if was_interrupted {
+                note(journal, move |journal| journal.end(usage)).await
+            } else {
+                Ok(())
+            };
+        }
+        if !was_interrupted {
+            let terms = self.terms.clone();
+            note(journal, move |journal| journal.begin(&terms, usage)).await?;
+        }
+        let root = self.open_local().await?;
+        let mut course = Course { controller, journal, account, side, root, usage };
+        let state = self.move_all(&mut course, files).await?;
+        (course.account.state, course.account.after) = (state, Some(course.usage));
+        let usage = course.usage;
+        note(journal, move |journal| journal.end(usage)).await
+    }
+
+    /// Whether the disk alone tells that nothing is to be done, so that nothing needs to be listed.
+    fn is_seen_idle(&self, space: &Space, was_interrupted: bool) -> bool {
+        let usage = Usage::of(space).filter(|_| self.terms.capacity.is_none());
+        usage.is_some_and(|usage| !self.is_due(usage, was_interrupted))
+    }
+
+    fn is_due(&self, usage: Usage, was_interrupted: bool) -> bool {
+        usage.is_above(self.terms.above) || was_interrupted && usage.is_above(self.terms.until)
+    }
+
+    /// The directory on this machine; made, where it is the destination and missing.
+    async fn open_local(&self) -> Result<Arc<Root>, OffloadError> {
+        let (path, makes) = (self.local.clone(), self.direction == Direction::Pull);
+        blocking(move || {
+            if makes {
+                fs::create_dir_all(&path).map_err(|err| OffloadError::local(&path, &err))?;
+            }
+            side::open_root(&path).map(Arc::new)
+        })
+        .await
+    }
+}
+
+async fn note(
+    journal: &Arc<Journal>,
+    write: impl FnOnce(&Journal) -> io::Result<()> + Send + 'static,
+) -> Result<(), OffloadError> {
+    let journal = Arc::clone(journal);
+    blocking(move || write(&journal).map_err(OffloadError::Journal)).await
+}

@@ -1,0 +1,183 @@
+//! What an offload came to, over all its attempts. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use swarmwire_common::{
+    path::RelPath,
+    sync::{Failure, Moved},
+};
+
+use super::{
+    side::Files,
+    terms::{Candidate, Usage},
+};
+
+/// How far an offload has got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// It did not get to its end.
+    #[default]
+    Unfinished,
+    /// It was not fuller than *above*: nothing was to be done.
+    NotDue,
+    /// It is not fuller than *until*.
+    Reached,
+    /// It still is, and nothing is left that may go and can.
+    Unreached,
+}
+
+/// What became of an offload. Attempts at the same one add up in it.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// How far it has got.
+    pub state: State,
+    /// Files that are here and not there any more.
+    pub files_moved: u64,
+    /// Bytes of them.
+    pub bytes_moved: u64,
+    /// How full it was in the beginning.
+    pub before: Option<Usage>,
+    /// How full it was when that was found out last.
+    pub after: Option<Usage>,
+    /// What stays although it should go, or could not be looked at, and why.
+    pub failed: BTreeMap<RelPath, String>,
+    /// Safe here; whether it was removed there was not heard before the connection was lost.
+    unsure: Vec<Moved>,
+}
+
+impl Account {
+    /// Whether it needs to be seen what is there to know what became of earlier attempts.
+    pub(super) fn is_settled(&self) -> bool {
+        self.unsure.is_empty() && self.failed.is_empty()
+    }
+
+    /// Takes what is there by now: what was to be removed and is not there any more has been, and what failed and is gone is nobody's concern.
+    pub(super) fn settle(&mut self, files: &Files) {
+        if !self.unsure.is_empty() || !self.failed.is_empty() {
+            let there: BTreeMap<_, _> = files.there.iter().map(|file| (file.path.as_bytes(), file)).collect();
+            let stays = |moved: &Moved| {
+                there
+                    .get(moved.path.as_bytes())
+                    .is_some_and(|file| (file.size, file.mtime) == (moved.size, moved.mtime))
+            };
+            let unsure = std::mem::take(&mut self.unsure);
+            unsure.iter().filter(|moved| !stays(moved)).for_each(|moved| self.moved(moved));
+            self.failed.retain(|path, _| {
+                let below = [path.as_bytes(), b"/"].concat();
+                let is_above = |(next, _): (&&[u8], _)| next.starts_with(&below);
+                there.contains_key(path.as_bytes()) || there.range(&below[..]..).next().is_some_and(is_above)
+            });
+        }
+        self.failed
+            .extend(files.failed.iter().map(|Failure { path, reason }| (path.clone(), reason.clone())));
+    }
+
+    fn moved(&mut self, moved: &Moved) {
+        self.files_moved += 1;
+        self.bytes_moved += moved.size;
+    }
+
+    /// Takes what became of a batch that got to its end: what was safe, and what failed. Gives the bytes that were moved, and what stays.
+    pub(super) fn add(
+        &mut self,
+        batch: &[Candidate],
+        safe: &[Moved],
+        failed: &[Failure],
+    ) -> (u64, Vec<(RelPath, String)>) {
+        let mut stays: BTreeMap<RelPath, String> =
+            failed.iter().map(|Failure { path, reason }| (path.clone(), reason.clone())).collect();
+        let mut bytes = 0;
+        let safe: HashMap<_, _> = safe.iter().map(|moved| (&moved.path, moved)).collect();
+        for file in batch.iter().filter(|file| !safe.contains_key(&file.path)) {
+            let above = failed.iter().find(|failure| file.path.starts_with(&failure.path));
+            let reason = above.map_or(NOT_TAKEN, |failure| &failure.reason);
+            stays.entry(file.path.clone()).or_insert_with(|| reason.to_owned());
+        }
+        for moved in safe.values().filter(|moved| !stays.contains_key(&moved.path)) {
+            self.moved(moved);
+            bytes += moved.size;
+        }
+        self.failed.extend(stays.clone());
+        (bytes, stays.into_iter().collect())
+    }
+
+    /// Adds what a later one came to. What there is, is told by that.
+    pub fn add_later(&mut self, later: Self) {
+        let before = self.before.or(later.before);
+        let after = later.after.or(self.after);
+        let (files_moved, bytes_moved) =
+            (self.files_moved + later.files_moved, self.bytes_moved + later.bytes_moved);
+        *self = Self { files_moved, bytes_moved, before, after, ..later };
+    }
+
+    /// Takes what was safe of a batch that broke off.
+    pub(super) fn add_broken(&mut self, safe: Vec<Moved>) {
+        self.unsure.extend(safe);
+    }
+}
+
+/// Why a file was not moved that neither side says anything of.
+const NOT_TAKEN: &str = "it was left: it has changed since it was listed, or lies on another file system";
+
+#[cfg(test)]
+mod tests {
+    use swarmwire_common::entry::Timestamp;
+
+    use super::*;
+
+    const MTIME: Timestamp = Timestamp { seconds: 1, nanoseconds: 0 };
+
+    fn path(text: &str) -> RelPath {
+        RelPath::parse(text.as_bytes()).unwrap()
+    }
+
+    fn moved(at: &str) -> Moved {
+        Moved { path: path(at), size: 10, mtime: MTIME, hash: [0; 32] }
+    }
+
+    fn files(there: &[(&str, u64)]) -> Files {
+        let file = |&(at, size): &(&str, u64)| Candidate { path: path(at), size, mtime: MTIME };
+        Files { there: there.iter().map(file).collect(), ..Files::default() }
+    }
+
+    #[test]
+    fn what_is_safe_was_moved_unless_it_stays() {
+        let mut account = Account::default();
+        let batch = files(&[("a", 10), ("b", 10), ("c", 10), ("d", 10)]).there;
+        let failed = [Failure { path: path("b"), reason: "changed".to_owned() }];
+        let (bytes, stays) = account.add(&batch, &[moved("a"), moved("b"), moved("d")], &failed);
+        assert_eq!((bytes, account.files_moved, account.bytes_moved), (20, 2, 20));
+        let expected = [(path("b"), "changed".to_owned()), (path("c"), NOT_TAKEN.to_owned())];
+        assert_eq!(stays, expected);
+        account.settle(&files(&[("c", 12)]));
+        assert_eq!(account.failed.keys().collect::<Vec<_>>(), [&path("c")], "b went by itself");
+    }
+
+    #[test]
+    fn what_is_below_a_failure_stays_for_the_same_reason() {
+        let mut account = Account::default();
+        let there = [("d-e", 10), ("d/f", 10), ("g", 10)];
+        let failed = [Failure { path: path("d"), reason: "a file is in the way".to_owned() }];
+        account.add(&files(&there).there, &[moved("g")], &failed);
+        account.settle(&files(&there[..2]));
+        let named: Vec<_> =
+            account.failed.iter().map(|(path, reason)| (path.to_string(), &reason[..])).collect();
+        let reason = "a file is in the way";
+        assert_eq!(
+            named,
+            [("d".to_owned(), reason), ("d-e".to_owned(), NOT_TAKEN), ("d/f".to_owned(), reason)]
+        );
+        account.settle(&files(&there[..1]));
+        assert_eq!(account.failed.len(), 1);
+    }
+
+    #[test]
+    fn what_was_not_heard_of_is_seen_by_what_is_there() {
+        let mut account = Account::default();
+        account.add_broken(vec![moved("gone"), moved("there"), moved("new")]);
+        account.settle(&files(&[("there", 10), ("new", 11)]));
+        assert_eq!((account.files_moved, account.bytes_moved), (2, 20));
+        account.settle(&files(&[]));
+        assert_eq!(account.files_moved, 2, "once");
+    }
+}

@@ -1,0 +1,96 @@
+//! Why an offload did not get to its end, in words for whoever has to fix it.
+
+use std::{io, path::Path};
+
+use swarmwire_certs::private::PrivateError;
+use swarmwire_common::{
+    escape::{escape, escape_str},
+    filter::SelectionError,
+    limits,
+    root::describe,
+    sync::{PlaceError, SyncError},
+    wire::status::Status,
+};
+
+use crate::controller::RequestError;
+
+/// Why an offload did not get to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum OffloadError {
+    /// Somebody on this machine is at it.
+    #[error("{0}")]
+    Busy(String),
+    /// The gateway, or the way to it.
+    #[error("{0}")]
+    Request(RequestError),
+    /// A sync could not go on.
+    #[error("{0}")]
+    Sync(SyncError),
+    /// A directory cannot be used.
+    #[error("{0}")]
+    Place(PlaceError),
+    /// A directory on this machine cannot be used.
+    #[error("`{path}` cannot be opened: {reason}")]
+    Local {
+        /// Escaped.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// A file system of which nobody can say how full it is.
+    #[error("its file system has no size; say by `--capacity SIZE` how much the directory may hold")]
+    NoSize,
+    /// More files than are held in memory.
+    #[error(
+        "it has more than {} files, or too long paths; offload its directories one by one",
+        limits::ENTRIES_MAX
+    )]
+    TooMany,
+    /// Paths that cannot be asked for.
+    #[error("the files cannot be asked for: {0}")]
+    List(SelectionError),
+    /// The journal.
+    #[error("the journal cannot be used, and without it nothing is moved: {}", describe(.0))]
+    Journal(io::Error),
+    /// The directory of the journal.
+    #[error("the journal cannot be used, and without it nothing is moved")]
+    State(#[from] PrivateError),
+}
+
+impl OffloadError {
+    pub(super) fn local(path: &Path, err: &io::Error) -> Self {
+        let path = escape(path.as_os_str().as_encoded_bytes()).into_owned();
+        Self::Local { path, reason: describe(err) }
+    }
+
+    /// Whether another attempt in a moment may help: the connection was lost, and nobody has decided that.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Request(err) if err.is_transient() && err.status() != Some(Status::Busy))
+    }
+}
+
+impl From<RequestError> for OffloadError {
+    fn from(err: RequestError) -> Self {
+        Self::Request(err)
+    }
+}
+
+impl From<PlaceError> for OffloadError {
+    fn from(err: PlaceError) -> Self {
+        Self::Place(err)
+    }
+}
+
+/// What the gateway gave up for is told like a refusal, since it is one that came late.
+impl From<SyncError> for OffloadError {
+    fn from(err: SyncError) -> Self {
+        match err {
+            SyncError::Link(err) => Self::Request(err.into()),
+            SyncError::Aborted { status, reason } => {
+                let detail = escape_str(&reason).into_owned();
+                Self::Request(RequestError::Refused { status, detail, retry_after_ms: 0 })
+            }
+            err => Self::Sync(err),
+        }
+    }
+}

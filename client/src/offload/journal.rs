@@ -1,0 +1,277 @@
+//! What was offloaded when: a text that is only ever appended to, and whose last line says whether an offload has come to its end.
+//!
+//! It lies in the controller's state directory, under a name that is made of what is offloaded, beside the lock that only one process at a time has. A
+//! line is a time, a word, and what belongs to it:
+//!
+//! ```text
+//! # offload vault:logs to /archive
+//! 2026-03-01T04:00:00.102Z begin above=75% until=25% used=8120 of=10000
+//! 2026-03-01T04:00:00.310Z safe size=5020 mtime=1772337600.000000000 blake3=4f0c… app.log.3
+//! 2026-03-01T04:00:00.311Z stays app.log.2: it is safe at the destination and was not removed: it has changed since it was read
+//! 2026-03-01T04:00:00.324Z end used=3100 of=10000
+//! ```
+//!
+//! `safe` is on the disk before the file may be removed where it was. A `safe` without an `end` means that an offload was interrupted, and the next one
+//! goes on until it is done, even if it is not fuller than *above* any longer. A text that grows past `limits::JOURNAL_BYTES_MAX` becomes `….old`.
+
+use std::{
+    fmt::Write as _,
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+    time::SystemTime,
+};
+
+use data_encoding::HEXLOWER;
+use swarmwire_certs::{
+    PrivateDir,
+    private::{FileLock, PrivateError},
+};
+use swarmwire_common::{
+    escape::{escape, escape_str},
+    limits,
+    path::RelPath,
+    sync::{Ledger, Moved},
+};
+
+use super::terms::{Terms, Usage};
+
+/// Bytes at the end of a journal among which there is a whole line: a path and a reason, escaped.
+const TAIL_BYTES: u64 = 64 * 1024;
+
+/// The journal of one directory that is offloaded, and the right to be the one process of this machine's identity that does. Calls block.
+#[derive(Debug)]
+pub struct Journal {
+    dir: PrivateDir,
+    name: String,
+    title: String,
+    clock: fn() -> SystemTime,
+    file: Mutex<File>,
+    _lock: FileLock,
+}
+
+impl Journal {
+    /// Opens the journal of what `subject` tells apart from all else; `None` where another process has it. `title` says the same to people.
+    pub(super) fn open(
+        dir: PrivateDir,
+        subject: &[u8],
+        title: &str,
+        clock: fn() -> SystemTime,
+    ) -> Result<Option<Self>, PrivateError> {
+        let id = id(subject);
+        let Some(lock) = dir.lock(&format!("{id}.lock"))? else { return Ok(None) };
+        let name = format!("{id}.journal");
+        let title = escape_str(title).into_owned();
+        let file = Mutex::new(dir.append(&name)?);
+        Ok(Some(Self { dir, name, title, clock, file, _lock: lock }))
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join(&self.name)
+    }
+
+    /// Whether the last offload has not come to its end.
+    pub fn is_unfinished(&self) -> io::Result<bool> {
+        let file = self.file();
+        let size = file.metadata()?.len();
+        let start = size.saturating_sub(TAIL_BYTES);
+        let mut tail = vec![0; usize::try_from(size - start).expect("at most 64 KiB")];
+        file.read_exact_at(&mut tail, start)?;
+        Ok(lacks_end(&tail))
+    }
+
+    /// The same of a journal that is not opened, for who only wants to look.
+    pub(super) fn was_interrupted(dir: &PrivateDir, subject: &[u8]) -> Result<bool, PrivateError> {
+        Ok(dir.read(&format!("{}.journal", id(subject)))?.is_some_and(|text| lacks_end(&text)))
+    }
+
+    pub(super) fn begin(&self, terms: &Terms, usage: Usage) -> io::Result<()> {
+        let Usage { used, total } = usage;
+        let (above, until) = (terms.above, terms.until);
+        self.enter(&[format!("begin above={above} until={until} used={used} of={total}")])
+    }
+
+    pub(super) fn stays(&self, files: &[(RelPath, String)]) -> io::Result<()> {
+        let line = |(path, reason): &(RelPath, String)| format!("stays {path}: {}", escape_str(reason));
+        self.enter(&files.iter().map(line).collect::<Vec<_>>())
+    }
+
+    pub(super) fn end(&self, usage: Usage) -> io::Result<()> {
+        self.enter(&[format!("end used={} of={}", usage.used, usage.total)])
+    }
+
+    /// Appends lines and waits until they are on the disk.
+    fn enter(&self, lines: &[String]) -> io::Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let now = humantime::format_rfc3339_millis((self.clock)());
+        let mut text = String::new();
+        for line in lines {
+            // A text takes anything.
+            let _ = writeln!(text, "{now} {line}");
+        }
+        let mut file = self.file();
+        let mut size = file.metadata()?.len();
+        if size > 0
+            && size.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX)) > limits::JOURNAL_BYTES_MAX
+        {
+            let fail = |err: PrivateError| io::Error::other(err.to_string());
+            self.dir.rename(&self.name, &format!("{}.old", self.name)).map_err(fail)?;
+            (*file, size) = (self.dir.append(&self.name).map_err(fail)?, 0);
+        }
+        let before = if size == 0 {
+            format!("# {}\n", self.title)
+        } else {
+            let mut last = [0];
+            file.read_exact_at(&mut last, size - 1)?;
+            // Of a line that a crash has torn.
+            if last == *b"\n" { String::new() } else { "\n".to_owned() }
+        };
+        file.write_all((before + &text).as_bytes())?;
+        file.sync_data()
+    }
+
+    fn file(&self) -> MutexGuard<'_, File> {
+        self.file.lock().expect("no holder panics")
+    }
+}
+
+/// What a journal is called, before its suffix.
+fn id(subject: &[u8]) -> String {
+    HEXLOWER.encode(&blake3::hash(subject).as_bytes()[..8])
+}
+
+/// Whether the text of a journal ends within an offload. One that has moved nothing is not missed.
+fn lacks_end(text: &[u8]) -> bool {
+    // What follows the last newline was torn off by a crash, and nothing followed from it.
+    let lines = text.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let mut words = lines.filter_map(|line| line.trim_ascii().split(|&byte| byte == b' ').nth(1));
+    words.rfind(|word| matches!(*word, b"begin" | b"safe" | b"end")) == Some(b"safe")
+}
+
+/// What of one batch has been entered.
+#[derive(Debug)]
+pub(super) struct BatchLedger {
+    journal: Arc<Journal>,
+    entered: Mutex<Vec<Moved>>,
+}
+
+impl BatchLedger {
+    pub(super) fn new(journal: Arc<Journal>) -> Self {
+        Self { journal, entered: Mutex::default() }
+    }
+
+    pub(super) fn take(&self) -> Vec<Moved> {
+        std::mem::take(&mut *self.entered.lock().expect("no holder panics"))
+    }
+}
+
+impl Ledger for BatchLedger {
+    fn enter(&self, files: &[Moved]) -> io::Result<()> {
+        let line = |Moved { path, size, mtime, hash }: &Moved| {
+            let (seconds, nanoseconds) = (mtime.seconds, mtime.nanoseconds);
+            let (hash, path) = (HEXLOWER.encode(hash), escape(path.as_bytes()));
+            format!("safe size={size} mtime={seconds}.{nanoseconds:09} blake3={hash} {path}")
+        };
+        self.journal.enter(&files.iter().map(line).collect::<Vec<_>>())?;
+        self.entered.lock().expect("no holder panics").extend_from_slice(files);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use swarmwire_common::entry::Timestamp;
+
+    use super::*;
+
+    const USAGE: Usage = Usage { used: 8120, total: 10_000 };
+
+    fn open(dir: &PrivateDir) -> Option<Journal> {
+        Journal::open(dir.clone(), b"gw:logs", "offload gw:logs to /archive\n", || SystemTime::UNIX_EPOCH)
+            .unwrap()
+    }
+
+    fn terms() -> Terms {
+        Terms::new("75%".parse().unwrap(), "25%".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_has_moved_something_is_unfinished_until_its_end() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open_or_create(temp.path().join("offload")).unwrap();
+        let journal = Arc::new(open(&dir).unwrap());
+        assert!(open(&dir).is_none(), "it has a lock");
+        assert!(!journal.is_unfinished().unwrap());
+        journal.begin(&terms(), USAGE).unwrap();
+        assert!(!journal.is_unfinished().unwrap(), "nothing has been moved");
+        let path = RelPath::parse(b"a b\n.log").unwrap();
+        let mtime = Timestamp { seconds: -5, nanoseconds: 7 };
+        let moved = Moved { path: path.clone(), size: 12, mtime, hash: [0xab; 32] };
+        let ledger = BatchLedger::new(Arc::clone(&journal));
+        ledger.enter(std::slice::from_ref(&moved)).unwrap();
+        assert_eq!(ledger.take(), [moved]);
+        assert!(journal.is_unfinished().unwrap());
+        journal.stays(&[(path, "it has\nchanged".to_owned())]).unwrap();
+        let at = journal.path();
+        drop((journal, ledger));
+        let journal = open(&dir).unwrap();
+        assert!(journal.is_unfinished().unwrap(), "after a crash, too");
+        journal.end(USAGE).unwrap();
+        assert!(!journal.is_unfinished().unwrap());
+        let time = "1970-01-01T00:00:00.000Z";
+        assert_eq!(
+            fs::read_to_string(at).unwrap(),
+            format!(
+                "# offload gw:logs to /archive\\x0a\n\
+                 {time} begin above=75% until=25% used=8120 of=10000\n\
+                 {time} safe size=12 mtime=-5.000000007 blake3={} a b\\x0a.log\n\
+                 {time} stays a b\\x0a.log: it has\\x0achanged\n\
+                 {time} end used=8120 of=10000\n",
+                "ab".repeat(32)
+            )
+        );
+    }
+
+    #[test]
+    fn a_torn_line_says_nothing_and_the_next_one_is_whole() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open_or_create(temp.path().join("offload")).unwrap();
+        let journal = open(&dir).unwrap();
+        journal.enter(&["safe a".to_owned()]).unwrap();
+        let at = journal.path();
+        drop(journal);
+        File::options()
+            .append(true)
+            .open(&at)
+            .unwrap()
+            .write_all(b"1970-01-01T00:00:00.000Z end us")
+            .unwrap();
+        let journal = open(&dir).unwrap();
+        assert!(journal.is_unfinished().unwrap());
+        journal.end(USAGE).unwrap();
+        assert!(!journal.is_unfinished().unwrap());
+        assert_eq!(fs::read_to_string(at).unwrap().lines().count(), 4);
+    }
+
+    #[test]
+    fn a_journal_is_bounded_and_begins_anew_in_the_middle_of_an_offload() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open_or_create(temp.path().join("offload")).unwrap();
+        let journal = open(&dir).unwrap();
+        journal.begin(&terms(), USAGE).unwrap();
+        let at = journal.path();
+        File::options().write(true).open(&at).unwrap().set_len(limits::JOURNAL_BYTES_MAX - 10).unwrap();
+        journal.enter(&["safe a".to_owned()]).unwrap();
+        assert!(journal.is_unfinished().unwrap());
+        assert!(fs::metadata(&at).unwrap().len() < 200);
+        let old = dir.path().join(format!("{}.old", journal.name));
+        assert_eq!(fs::metadata(old).unwrap().len(), limits::JOURNAL_BYTES_MAX - 10);
+    }
+}

@@ -1,0 +1,193 @@
+//! Moving files: pass after pass over what is there, batch after batch, each of them one sync.
+
+use std::{sync::Arc, time::SystemTime};
+
+use swarmwire_common::{
+    entry::Timestamp,
+    filter::{List, Selection},
+    path::{Name, RelPath},
+    root::{Root, attributes::Namespaces},
+    sync::{Destination, Outcome, Source, Tally},
+    wire::{
+        extra::Preserve,
+        sync::{Direction, Selection as WireSelection, SyncOptions},
+    },
+};
+
+use super::{
+    Account, Candidate, Journal, Offload, OffloadError, State, Usage, batch,
+    journal::BatchLedger,
+    note,
+    side::{Files, Side, blocking},
+};
+use crate::controller::{Controller, RemotePath};
+
+/// The directory at the destination in which earlier files are kept whose names are taken by new ones, each below the time at which that happened.
+pub const EARLIER: &str = ".offload-earlier";
+
+/// How often all is listed again, because others write meanwhile. Chosen: who writes faster than files move will not be caught up with.
+const PASSES_MAX: usize = 8;
+
+/// Where it goes on between batches.
+pub(super) struct Course<'a> {
+    pub(super) controller: &'a Controller,
+    pub(super) journal: &'a Arc<Journal>,
+    pub(super) account: &'a mut Account,
+    pub(super) side: Side,
+    /// The directory on this machine.
+    pub(super) root: Arc<Root>,
+    pub(super) usage: Usage,
+}
+
+/// What of a batch was moved.
+struct Moves {
+    bytes: u64,
+    /// Nothing of it stays.
+    is_whole: bool,
+}
+
+impl Offload {
+    /// Moves files until it is not fuller than *until*, or nothing is left that can go.
+    pub(super) async fn move_all(
+        &self,
+        course: &mut Course<'_>,
+        files: Files,
+    ) -> Result<State, OffloadError> {
+        let mut there = files.there;
+        for _ in 0..PASSES_MAX {
+            let has_moved = self.pass(course, there).await?;
+            let is_above = course.usage.is_above(self.terms.until);
+            // Others may have written meanwhile, or removed what could not be moved.
+            let is_sure = self.terms.capacity.is_none() && !(is_above && has_moved);
+            if is_sure && course.account.failed.is_empty() {
+                return Ok(if is_above { State::Unreached } else { State::Reached });
+            }
+            let files = self.look_again(course).await?;
+            if !course.usage.is_above(self.terms.until) {
+                return Ok(State::Reached);
+            }
+            if !has_moved {
+                break;
+            }
+            there = files.there;
+        }
+        Ok(State::Unreached)
+    }
+
+    /// Moves of these files those that may go, the oldest first, as far as it is needed. Says whether any was moved.
+    async fn pass(&self, course: &mut Course<'_>, there: Vec<Candidate>) -> Result<bool, OffloadError> {
+        let mut eligible = self.terms.eligible(there, (self.clock)());
+        eligible.retain(|file| !course.account.failed.contains_key(&file.path));
+        let (mut rest, mut has_moved) = (&eligible[..], false);
+        loop {
+            let excess = course.usage.excess(self.terms.until);
+            let count = batch::next(&self.terms, rest, excess, course.side.space().block);
+            if count == 0 {
+                return Ok(has_moved);
+            }
+            let (batch, after) = rest.split_at(count);
+            let before = course.account.files_moved;
+            let moved = self.move_batch(course, batch).await?;
+            has_moved |= course.account.files_moved > before;
+            rest = after;
+            match self.terms.capacity {
+                Some(_) if moved.is_whole => {
+                    course.usage.used = course.usage.used.saturating_sub(moved.bytes);
+                }
+                // What was not moved may have been removed, by an earlier run that was killed and of which the gateway has not noticed that.
+                Some(_) => drop(self.look_again(course).await?),
+                None => {
+                    course.side.measure().await?;
+                    course.usage = Usage::of(&course.side.space()).ok_or(OffloadError::NoSize)?;
+                }
+            }
+            course.account.after = Some(course.usage);
+        }
+    }
+
+    /// Lists what is there by now, and how full a quota is with it.
+    async fn look_again(&self, course: &mut Course<'_>) -> Result<Files, OffloadError> {
+        let files = course.side.list(course.controller).await?;
+        course.account.settle(&files);
+        if self.terms.capacity.is_some() {
+            course.usage = self.terms.usage(&files.there, &course.side.space()).unwrap_or(course.usage);
+        }
+        Ok(files)
+    }
+
+    /// Moves these files.
+    async fn move_batch(&self, course: &mut Course<'_>, batch: &[Candidate]) -> Result<Moves, OffloadError> {
+        let selection = Arc::new(self.selection(batch)?);
+        let ledger = Arc::new(BatchLedger::new(Arc::clone(course.journal)));
+        let Outcome { report, error } = self.sync(course, selection, Arc::clone(&ledger)).await?;
+        let safe = ledger.take();
+        if let Some(err) = error {
+            course.account.add_broken(safe);
+            return Err(err.into());
+        }
+        let (bytes, stays) = course.account.add(batch, &safe, &report.failed);
+        let is_whole = stays.is_empty();
+        note(course.journal, move |journal| journal.stays(&stays)).await?;
+        Ok(Moves { bytes, is_whole })
+    }
+
+    /// These files, as far as they are what was listed: whatever takes the place of one of them is mostly newer.
+    fn selection(&self, batch: &[Candidate]) -> Result<Selection, OffloadError> {
+        let asked = WireSelection {
+            size_max: batch.iter().map(|file| file.size).max(),
+            mtime_max: batch.iter().map(|file| file.mtime).max(),
+            one_file_system: self.terms.capacity.is_none(),
+            ..WireSelection::default()
+        };
+        let mut list = List::default();
+        batch.iter().try_for_each(|file| list.push(file.path.clone())).map_err(OffloadError::List)?;
+        Ok(Selection::from_wire(asked).map_err(OffloadError::List)?.listing(list))
+    }
+
+    async fn sync(
+        &self,
+        course: &Course<'_>,
+        selection: Arc<Selection>,
+        ledger: Arc<BatchLedger>,
+    ) -> Result<Outcome, OffloadError> {
+        let options = SyncOptions {
+            remove_source: true,
+            preserve: Preserve { sparse: true, ..Preserve::default() },
+            jobs: self.jobs,
+            ..SyncOptions::default()
+        };
+        let remote = RemotePath { path: self.remote.clone(), trailing_slash: true };
+        let (earlier, now) = (earlier((self.clock)()), Timestamp::from((self.clock)()));
+        let (root, hashes, tally) = (Arc::clone(&course.root), self.hashes.clone(), Arc::<Tally>::default());
+        match self.direction {
+            Direction::Pull => {
+                let opened = blocking(move || Ok(Destination::open(root, RelPath::root(), true, false)?));
+                let destination = opened.await?.carrying(Namespaces::permitted()).selecting(selection);
+                let destination = destination.keeping_top().accounting(ledger).backing_up(earlier);
+                let destination = match hashes {
+                    Some(hashes) => destination.remembering(hashes),
+                    None => destination,
+                };
+                Ok(course.controller.pull(&remote, destination, options, tally).await?)
+            }
+            Direction::Push => {
+                let opened =
+                    blocking(move || Ok(Source::open(root, RelPath::root(), None)?.selecting(selection)?));
+                let source = opened.await?.opened_at(now).accounting(ledger).backing_up(earlier);
+                let source = match hashes {
+                    Some(hashes) => source.remembering(hashes),
+                    None => source,
+                };
+                Ok(course.controller.push(source, &remote, options, tally).await?)
+            }
+        }
+    }
+}
+
+/// Where the destination keeps what a sync that begins now replaces: nothing is there yet, so that nothing of that is replaced.
+fn earlier(now: SystemTime) -> RelPath {
+    let time = humantime::format_rfc3339_nanos(now).to_string();
+    let names = [EARLIER, &time].map(|name| Name::new(name.as_bytes()).expect("a plain name"));
+    let path = names.into_iter().try_fold(RelPath::root(), |path, name| path.join(name));
+    path.expect("two short names")
+}

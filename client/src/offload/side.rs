@@ -1,0 +1,226 @@
+//! The side from which files go: what is there, how full it is, and nobody else at it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use swarmwire_common::{
+    entry::Kind,
+    escape::escape,
+    limits,
+    path::{Name, RelPath},
+    root::{Dir, EntryType, Root, Space, describe},
+    sync::Failure,
+    wire::list::ListKind,
+};
+use tokio::task::spawn_blocking;
+
+use super::{OffloadError, terms::Candidate};
+use crate::controller::{Controller, Holding, ListItem};
+
+/// What is there.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// All regular files.
+    pub(super) there: Vec<Candidate>,
+    /// What could not be looked at; beyond `limits::NAMED_OUTCOMES_MAX` of them are not kept.
+    pub(super) failed: Vec<Failure>,
+    pub(super) path_bytes: usize,
+}
+
+impl Files {
+    fn push(&mut self, file: Candidate) -> Result<(), OffloadError> {
+        self.path_bytes += file.path.as_bytes().len();
+        self.there.push(file);
+        let is_few = u32::try_from(self.there.len()).is_ok_and(|count| count <= limits::ENTRIES_MAX);
+        if is_few && self.path_bytes <= limits::OFFLOAD_PATH_BYTES_MAX {
+            return Ok(());
+        }
+        Err(OffloadError::TooMany)
+    }
+
+    /// Notes what could not be looked at, in the words of a peer, perhaps.
+    fn fail(&mut self, path: RelPath, mut reason: String) {
+        if self.failed.len() < limits::NAMED_OUTCOMES_MAX {
+            reason.truncate(reason.floor_char_boundary(limits::REASON_BYTES_MAX));
+            self.failed.push(Failure { path, reason });
+        }
+    }
+}
+
+/// A directory that is held.
+#[derive(Debug)]
+pub(super) enum Side {
+    There(RelPath, Holding),
+    Here { root: Arc<Root>, space: Space, _hold: LocalHold },
+}
+
+impl Side {
+    /// Takes the directory at the gateway.
+    pub(super) async fn there(controller: &Controller, path: &RelPath) -> Result<Self, OffloadError> {
+        Ok(Self::There(path.clone(), controller.hold(path).await?))
+    }
+
+    /// Takes the directory on this machine.
+    pub(super) async fn here(path: &Path) -> Result<Self, OffloadError> {
+        let path = path.to_owned();
+        blocking(move || {
+            let root = open_root(&path)?;
+            let _hold = LocalHold::take(&path)?;
+            let space = root.top().space().map_err(|err| OffloadError::local(&path, &err))?;
+            Ok(Self::Here { root: Arc::new(root), space, _hold })
+        })
+        .await
+    }
+
+    /// How full it was when that was asked last.
+    pub(super) fn space(&self) -> Space {
+        match self {
+            Self::There(_, holding) => holding.space(),
+            Self::Here { space, .. } => *space,
+        }
+    }
+
+    /// Asks how full it is now.
+    pub(super) async fn measure(&mut self) -> Result<(), OffloadError> {
+        match self {
+            Self::There(_, holding) => holding.measure().await.map(drop).map_err(OffloadError::from),
+            Self::Here { root, space, .. } => {
+                let root = Arc::clone(root);
+                *space = blocking(move || {
+                    let measure = || root.top().sync_file_system().and_then(|()| root.top().space());
+                    measure().map_err(|err| OffloadError::local(root.path(), &err))
+                })
+                .await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Lists what is there.
+    pub(super) async fn list(&self, controller: &Controller) -> Result<Files, OffloadError> {
+        match self {
+            Self::There(path, _) => list_there(controller, path).await,
+            Self::Here { root, .. } => list_here(Arc::clone(root)).await,
+        }
+    }
+}
+
+/// Runs on a blocking thread.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, OffloadError> + Send + 'static,
+) -> Result<T, OffloadError> {
+    spawn_blocking(work).await.expect("it does not panic, and nobody aborts it")
+}
+
+/// Opens a directory that must be there.
+pub(super) fn open_root(path: &Path) -> Result<Root, OffloadError> {
+    Root::open(path).map_err(|err| OffloadError::local(path, &err))
+}
+
+pub(super) async fn list_there(controller: &Controller, path: &RelPath) -> Result<Files, OffloadError> {
+    let mut listing = controller.list(path, true, false).await?;
+    let mut files = Files::default();
+    while let Some(item) = listing.next().await? {
+        match item {
+            ListItem::Entry { path, kind: ListKind::Plain(Kind::File { size }), metadata, .. } => {
+                files.push(Candidate { path, size, mtime: metadata.mtime })?;
+            }
+            ListItem::Entry { .. } => {}
+            ListItem::Failed { path, reason } => files.fail(path, reason),
+        }
+    }
+    Ok(files)
+}
+
+pub(super) async fn list_here(root: Arc<Root>) -> Result<Files, OffloadError> {
+    blocking(move || {
+        let (mut files, mut waiting) = (Files::default(), vec![RelPath::root()]);
+        while let Some(path) = waiting.pop() {
+            let looked = root.dir(&path).and_then(|dir| Ok((dir.names()?, dir)));
+            match looked {
+                Ok((names, dir)) => look(&dir, &path, names, (&mut files, &mut waiting))?,
+                Err(err) if err.kind() == io::ErrorKind::NotFound && !path.is_root() => {}
+                Err(err) => files.fail(path, describe(&err)),
+            }
+        }
+        Ok(files)
+    })
+    .await
+}
+
+fn look(
+    dir: &Dir,
+    path: &RelPath,
+    names: Vec<Vec<u8>>,
+    (files, waiting): (&mut Files, &mut Vec<RelPath>),
+) -> Result<(), OffloadError> {
+    for name in names {
+        let name = Name::new(&name).expect("listed as a name");
+        let (stat, path) = match (dir.stat(name), path.join(name)) {
+            (Ok(stat), Ok(path)) => (stat, path),
+            // Removed since its name was read.
+            (Err(err), _) if err.kind() == io::ErrorKind::NotFound => continue,
+            (Err(err), _) => {
+                files.fail(path.clone(), describe(&err));
+                continue;
+            }
+            (_, Err(err)) => {
+                files.fail(path.clone(), err.to_string());
+                continue;
+            }
+        };
+        match stat.entry_type {
+            EntryType::File => {
+                files.push(Candidate { path, size: stat.size, mtime: stat.metadata.mtime })?;
+            }
+            EntryType::Directory => waiting.push(path),
+            EntryType::Symlink | EntryType::Special(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Locks of a directory on this machine, which the kernel takes back with the process: its own for it alone, and those of the directories above it,
+/// shared.
+#[derive(Debug)]
+pub(super) struct LocalHold {
+    _handles: Vec<Root>,
+}
+
+impl LocalHold {
+    fn take(path: &Path) -> Result<Self, OffloadError> {
+        let real = path.canonicalize().map_err(|err| OffloadError::local(path, &err))?;
+        let mut handles = Vec::new();
+        for above in real.ancestors() {
+            // What cannot be opened cannot be offloaded by us either.
+            let Ok(root) = Root::open(above) else { continue };
+            let is_own = above == real;
+            let locked = if is_own { root.top().try_lock() } else { root.top().try_lock_shared() };
+            match locked {
+                Ok(true) => handles.push(root),
+                Ok(false) => return Err(OffloadError::Busy(busy(path, (!is_own).then(|| above.to_owned())))),
+                // Some file systems have no locks for directories; the journal's is left.
+                Err(err) => tracing::debug!(%err, path = %above.display(), "a directory cannot be locked"),
+            }
+        }
+        Ok(Self { _handles: handles })
+    }
+}
+
+fn busy(path: &Path, above: Option<PathBuf>) -> String {
+    let shown = |path: &Path| escape(path.as_os_str().as_encoded_bytes()).into_owned();
+    match above {
+        None => format!(
+            "`{}`, or a directory in it, is being offloaded by another process; try again when that has ended",
+            shown(path)
+        ),
+        Some(above) => format!(
+            "`{}`, in which `{}` lies, is being offloaded by another process; try again when that has ended",
+            shown(&above),
+            shown(path)
+        ),
+    }
+}

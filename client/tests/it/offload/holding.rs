@@ -1,0 +1,118 @@
+//! Two offloads of one directory do not collide: the second one is told at once that somebody is at it.
+
+use std::{
+    fs,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
+
+use rustix::fs::{FlockOperation, flock};
+use swarmwire_client::{ConnectOptions, Controller, Home};
+use swarmwire_common::path::RelPath;
+use tokio::sync::oneshot;
+
+use super::{GRANTS, NAMES, Scene, names, plant, set};
+use crate::world::{ControllerHome, World, now, refused, text};
+
+/// A directory at the gateway that is held as another identity's offload does, by a thread, until this is dropped.
+struct Holder {
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Holder {
+    fn hold(home: &ControllerHome, path: &str) -> Self {
+        let home = Home::open(&home.path()).unwrap();
+        let target = home.gateways().unwrap().get(&"gw".parse().unwrap()).unwrap().clone();
+        let identity = home.identity(now()).unwrap();
+        let path = RelPath::parse(path.as_bytes()).unwrap();
+        let ((end, ended), (held, is_held)) = (oneshot::channel(), mpsc::sync_channel(1));
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let controller =
+                    Controller::connect(&target, &identity, ConnectOptions::default()).await.unwrap();
+                let _holding = controller.hold(&path).await.unwrap();
+                held.send(()).unwrap();
+                let _ended: Result<(), _> = ended.await;
+                controller.close().await;
+            });
+        });
+        is_held.recv().unwrap();
+        Self { end: Some(end), thread: Some(thread) }
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking());
+        }
+    }
+}
+
+#[test]
+fn who_comes_second_to_a_directory_at_the_gateway_is_refused_at_once() {
+    let scene = Scene::new();
+    let other = scene.world.joined(GRANTS);
+    for (path, shown) in [("logs", "`logs`"), ("", "`.`"), ("logs/sub", "`logs/sub`")] {
+        let holder = Holder::hold(&other, path);
+        let parts = [shown, "is being offloaded by the identity", "try again when that has ended"];
+        refused(scene.offload(&["--capacity", "10kB"]), 6, &parts);
+        // Looking does no harm.
+        scene.offload(&["--capacity", "10kB", "-n"]).success();
+        drop(holder);
+    }
+    assert_eq!(names(&scene.logs()), set(&NAMES));
+    scene.offload(&["--capacity", "10kB"]).success();
+}
+
+/// Of one identity the journal says that somebody is at it, so that the gateway may believe that an earlier one is dead.
+#[test]
+fn two_processes_of_one_user_do_not_meet_either() {
+    let scene = Scene::new();
+    scene.offload(&["--capacity", "1GB"]).success();
+    let dir = scene.home.path().join("offload");
+    let lock = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+    let lock = lock.into_iter().find(|path| path.extension().is_some_and(|ext| ext == "lock")).unwrap();
+    let held = fs::File::options().write(true).open(lock).unwrap();
+    held.try_lock().unwrap();
+    let parts = ["`gw:logs` is being offloaded by another process of this user", "try again"];
+    refused(scene.offload(&["--capacity", "10kB"]), 6, &parts);
+    drop(held);
+    scene.offload(&["--capacity", "10kB"]).success();
+}
+
+#[test]
+fn who_comes_second_to_a_directory_here_is_refused_at_once() {
+    let world = World::start();
+    let home = world.joined("push");
+    let here = world.beside("here");
+    plant(&here);
+    let offload = || {
+        let places =
+            ["offload", text(&here), "gw:old", "--above", "75%", "--until", "25%", "--capacity", "10kB"];
+        home.swarm(places)
+    };
+    let lock = |path: &std::path::Path, how| {
+        let dir = Arc::new(fs::File::open(path).unwrap());
+        flock(&dir, how).unwrap();
+        dir
+    };
+    // As another one does that is at it, at a directory in it, and at one above it.
+    for (path, how) in [
+        (here.clone(), FlockOperation::LockExclusive),
+        (here.clone(), FlockOperation::LockShared),
+        (here.parent().unwrap().to_owned(), FlockOperation::LockExclusive),
+    ] {
+        let held = lock(&path, how);
+        refused(offload(), 6, &["is being offloaded by another process", "try again"]);
+        drop(held);
+    }
+    let held = lock(here.parent().unwrap(), FlockOperation::LockShared);
+    offload().success();
+    drop(held);
+    assert_eq!(names(&here), set(&NAMES[8..]));
+}

@@ -1,0 +1,78 @@
+//! `--every`: round after round, a line for each that did something, until a signal comes or no further one could succeed.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Lines},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::{NAMES, Scene, names, put, set};
+use crate::world::text;
+
+/// One that looks again each tenth of a second.
+fn spawn(scene: &Scene) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_swarm"))
+        .args(["offload", "gw:logs", text(&scene.archive()), "--above", "75%", "--until", "25%"])
+        .args(["--capacity", "10kB", "--every", "100ms", "--json", "--retry", "0s"])
+        .env("SWARMWIRE_HOME", scene.home.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
+}
+
+fn next(lines: &mut Lines<BufReader<ChildStdout>>) -> Value {
+    serde_json::from_str(&lines.next().expect("it has ended").unwrap()).unwrap()
+}
+
+#[test]
+fn it_goes_on_until_a_signal_and_tells_of_rounds_that_did_something() {
+    let scene = Scene::new();
+    let (mut child, mut lines) = spawn(&scene);
+    let first = next(&mut lines);
+    assert_eq!((&first["event"], &first["files_moved"]), (&"round".into(), &8.into()), "{first}");
+    assert_eq!(names(&scene.archive()), set(&NAMES[..8]));
+    // Older than what was left, and enough for another one.
+    let beside = scene.world.beside("more");
+    for number in 0..7 {
+        put(&beside, &format!("{number}"), 20 + number, 0);
+    }
+    fs::rename(&beside, scene.logs().join("more")).unwrap();
+    let second = next(&mut lines);
+    assert_eq!((&second["files_moved"], &second["state"]), (&7.into(), &"reached".into()), "{second}");
+    assert!(second["round"].as_u64() > first["round"].as_u64());
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let last = next(&mut lines);
+    assert_eq!((&last["event"], &last["files_moved"]), (&"summary".into(), &15.into()), "{last}");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn an_outage_is_waited_out_and_a_revoked_grant_is_the_end() {
+    let mut scene = Scene::new();
+    let (mut child, mut lines) = spawn(&scene);
+    assert_eq!(next(&mut lines)["files_moved"], 8);
+    scene.world.stop();
+    let outage = next(&mut lines);
+    assert!(outage["event"] == "round" && outage["error"].is_string(), "{outage}");
+    scene.world = scene.world.start_again();
+    for number in 0..6 {
+        put(&scene.logs(), &format!("again{number}"), 20 + number, 0);
+    }
+    let mut told = next(&mut lines);
+    while told["error"].is_string() {
+        told = next(&mut lines);
+    }
+    assert!(told["files_moved"].as_u64().unwrap() > 0, "{told}");
+    scene.world.revoke_all();
+    let last = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()).last().unwrap();
+    assert_eq!(last["event"], "summary", "{last}");
+    let status = child.wait().unwrap();
+    assert!(matches!(status.code(), Some(4 | 5)), "{status:?}");
+}
