@@ -5,7 +5,10 @@
 //! batch, a line or a frame for each item of a stream, the decimal integer of a send. What is on standard error goes to the log, and its last
 //! lines to the caller where the program fails. With the call its whole process group ends: by SIGTERM, and soon after by SIGKILL.
 
+mod group;
+mod launch;
 mod process;
+mod running;
 mod template;
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
@@ -20,9 +23,13 @@ use swarmwire_common::{
     },
 };
 
-use self::process::{Exited, Output, Process, Start};
-use self::template::Template;
 pub use self::template::TemplateError;
+use self::{
+    launch::Launch,
+    process::{Output, Process},
+    running::Exited,
+    template::Template,
+};
 use super::{Args, Context, Failure, Input, Items, Reply, Subroutine};
 
 /// A program, and how it is called.
@@ -124,7 +131,7 @@ impl Program {
         json: Option<&str>,
     ) -> Result<Process, Failure> {
         let options = &self.options;
-        let start = Start {
+        let launch = Launch {
             words,
             directory: options.working_directory.as_deref(),
             environment: &options.environment,
@@ -132,7 +139,7 @@ impl Program {
             context,
             json,
         };
-        Process::start(start).await.map_err(|err| {
+        Process::start(launch).await.map_err(|err| {
             tracing::error!(subroutine = context.subroutine(), %err, "a subroutine's program could not be started");
             Failure::of(Status::Unavailable, format!("the program could not be started: {err}"))
         })
