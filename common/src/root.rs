@@ -17,6 +17,7 @@ mod holes;
 mod identity;
 mod manner;
 mod resolve;
+mod space;
 pub mod staging;
 
 use std::{
@@ -32,6 +33,7 @@ pub use follow::FollowError;
 use gate::Gate;
 use manner::Manner;
 use resolve::Resolver;
+pub use space::Space;
 
 use crate::path::{Name, RelPath};
 
