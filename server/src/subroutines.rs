@@ -16,6 +16,7 @@ mod context;
 mod failure;
 mod input;
 mod kinds;
+mod processes;
 mod registry;
 
 pub use arguments::{Args, FromArgs};
@@ -27,5 +28,5 @@ pub use registry::{RegisterError, Subroutines};
 pub(crate) use {
     context::{Cancel, Room},
     kinds::Function,
-    registry::{Lookup, Registered},
+    registry::{Lookup, Registered, Serving},
 };

@@ -12,14 +12,11 @@ use serde::Deserialize;
 use swarmwire_common::wire::call::{CallKind, Codec};
 use swarmwire_server::subroutines::{
     Subroutine, Subroutines,
-    command::{CommandOptions, ItemForm},
+    command::{CommandOptions, DEFAULT_IDLE, DEFAULT_OUTPUT_BYTES_MAX, ItemForm, WorkerOptions},
 };
 use toml::Spanned;
 
 use super::{HumanDuration, HumanSize};
-
-/// Bytes that a call may give unless the operator says otherwise. Chosen: a large report; whoever wants more can say so.
-const DEFAULT_OUTPUT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A section of the file.
 #[derive(Debug, Deserialize)]
@@ -38,8 +35,17 @@ pub(super) struct Section {
     user: Option<String>,
     #[serde(default)]
     codec: InputCodec,
-    #[serde(default)]
-    items: Form,
+    items: Option<Form>,
+    workers: Option<Workers>,
+}
+
+/// How many processes are kept.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Workers {
+    min: Option<usize>,
+    max: Option<usize>,
+    idle: Option<HumanDuration>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -90,6 +96,9 @@ impl Section {
         if self.concurrency == Some(0) {
             return Err("`concurrency` is 0: give a number from 1 on, or none".to_owned());
         }
+        if self.workers.is_some() && self.items.is_some() {
+            return Err("`items` has no meaning with `workers`, which give each item in a frame".to_owned());
+        }
         Ok(CommandOptions {
             command,
             kind: match self.kind {
@@ -108,11 +117,23 @@ impl Section {
                 InputCodec::Json => Codec::Json,
                 InputCodec::Raw => Codec::Raw,
             },
-            items: match self.items {
+            workers: self.workers.map(Workers::options),
+            items: match self.items.unwrap_or_default() {
                 Form::Lines => ItemForm::Lines,
                 Form::Frames => ItemForm::Frames,
             },
         })
+    }
+}
+
+impl Workers {
+    fn options(self) -> WorkerOptions {
+        let min = self.min.unwrap_or(1);
+        WorkerOptions {
+            min,
+            max: self.max.unwrap_or(min.max(1)),
+            idle: self.idle.map_or(DEFAULT_IDLE, |idle| idle.0),
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 };
 
 use swarmwire_certs::Fingerprint;
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::{processes::Processes, registry::Occupied};
 use crate::pool::Handler;
 
 /// About the call. Cheap to clone; the call's handler is free again when the last clone is gone.
@@ -28,7 +28,9 @@ pub struct Context {
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) _handler: Option<Handler>,
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+    pub(crate) _occupied: Occupied,
+    /// Where what is started for it is counted.
+    pub(crate) processes: Processes,
 }
 
 impl Context {

@@ -21,3 +21,4 @@ mod subroutines;
 #[path = "../shared/trees.rs"]
 mod trees;
 mod watching;
+mod workers;

@@ -20,7 +20,7 @@ use crate::{
 const OPTIONS: CallOptions = CallOptions { deadline: None, wait: Duration::ZERO };
 
 /// A controller that has joined with the grant `call`.
-async fn joined(swarmd: &Running, home: &Path) -> Controller {
+pub(crate) async fn joined(swarmd: &Running, home: &Path) -> Controller {
     let uri = invite(&swarmd.state(), &["--allow", "call"]);
     let identity = Home::open(home).unwrap().identity(now()).unwrap();
     let address = swarmd.target().address;
@@ -36,7 +36,7 @@ async fn next(items: &mut Items) -> String {
 }
 
 /// At no moment is half of it there.
-fn replace(file: &Path, text: &str) {
+pub(crate) fn replace(file: &Path, text: &str) {
     let new = file.with_extension("new");
     fs::write(&new, text).unwrap();
     fs::rename(new, file).unwrap();

@@ -15,7 +15,7 @@ use rustix::{
 };
 use tokio::net::unix::pipe;
 
-use crate::subroutines::Room;
+use crate::subroutines::{Room, processes::Mark};
 
 /// How long a process group may take to end after SIGTERM. Chosen: what cleaning up takes, and no service manager waits for less.
 pub(super) const TERMINATION_TIME_MAX: Duration = Duration::from_secs(2);
@@ -28,12 +28,14 @@ pub(super) struct Group {
     /// Kept open until its end, where what was to come through it did not come to an end.
     pub(super) stdin: Option<Arc<pipe::Sender>>,
     /// What its call takes up is free again when it is gone.
-    room: Arc<Room>,
+    pub(super) room: Option<Arc<Room>>,
+    /// None once its end is another thread's.
+    mark: Option<Mark>,
 }
 
 impl Group {
-    pub(super) fn new(child: Child, room: Arc<Room>) -> Self {
-        Self { child: Some(child), stdin: None, room }
+    pub(super) fn new(child: Child, room: Option<Arc<Room>>, mark: Mark) -> Self {
+        Self { child: Some(child), stdin: None, room, mark: Some(mark) }
     }
 
     fn pid(child: &Child) -> Pid {
@@ -73,7 +75,8 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.terminate();
         let Some(child) = self.child.take() else { return };
-        let ended = Arc::new(Mutex::new(Some((child, self.stdin.take(), Arc::clone(&self.room)))));
+        let ended =
+            Arc::new(Mutex::new(Some((child, self.stdin.take(), self.room.take(), self.mark.take()))));
         let ending = Arc::clone(&ended);
         let thread = thread::Builder::new().name("ending".to_owned());
         let spawned = thread.spawn(move || end(&ending, TERMINATION_TIME_MAX));
@@ -84,13 +87,13 @@ impl Drop for Group {
     }
 }
 
-/// A process that is to end, its input, and the room that it takes up.
-type Ending = (Child, Option<Arc<pipe::Sender>>, Arc<Room>);
+/// A process that is to end, its input, the room that it takes up, and who counts it.
+type Ending = (Child, Option<Arc<pipe::Sender>>, Option<Arc<Room>>, Option<Mark>);
 
 /// Gives it some time, and kills what is left. Blocks.
 fn end(ending: &Mutex<Option<Ending>>, patience: Duration) {
     let taken = ending.lock().expect("no holder panics").take();
-    let Some((mut child, _stdin, _room)) = taken else { return };
+    let Some((mut child, _stdin, _room, _mark)) = taken else { return };
     if let Ok(gone) = pidfd_open(Group::pid(&child), PidfdFlags::empty()) {
         let time = Timespec::try_from(patience).expect("seconds fit");
         let waited = poll(&mut [PollFd::new(&gone, PollFlags::IN)], Some(&time));

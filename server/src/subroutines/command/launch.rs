@@ -13,7 +13,7 @@ use std::{
 use tokio::{net::unix::pipe, task::spawn_blocking};
 
 use super::{group::Group, running::Running};
-use crate::subroutines::Context;
+use crate::subroutines::{Context, Room, processes::Processes};
 
 /// What a program finds of the gateway's own environment.
 const ENVIRONMENT_KEPT: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
@@ -27,6 +27,14 @@ pub(super) struct Launch<'a> {
     pub(super) directory: Option<&'a Path>,
     pub(super) environment: &'a BTreeMap<String, String>,
     pub(super) user: Option<(u32, u32)>,
+    pub(super) subroutine: Arc<str>,
+    pub(super) processes: &'a Processes,
+    /// None where it is started for more than one.
+    pub(super) call: Option<ForCall<'a>>,
+}
+
+/// What a program that is started for one call finds of it.
+pub(super) struct ForCall<'a> {
     pub(super) context: &'a Context,
     pub(super) json: Option<&'a str>,
 }
@@ -49,11 +57,13 @@ impl Launch<'_> {
             }
         }
         command.envs(self.environment);
-        command
-            .env("SWARMWIRE_CALLER", self.context.caller().to_string())
-            .env("SWARMWIRE_CALL_ID", self.context.id().to_string());
-        if let Some(json) = self.json.filter(|json| json.len() <= ENVIRONMENT_BYTES_MAX) {
-            command.env("SWARMWIRE_ARGS", json);
+        if let Some(call) = &self.call {
+            command
+                .env("SWARMWIRE_CALLER", call.context.caller().to_string())
+                .env("SWARMWIRE_CALL_ID", call.context.id().to_string());
+            if let Some(json) = call.json.filter(|json| json.len() <= ENVIRONMENT_BYTES_MAX) {
+                command.env("SWARMWIRE_ARGS", json);
+            }
         }
         if let Some(directory) = self.directory {
             command.current_dir(directory);
@@ -62,9 +72,10 @@ impl Launch<'_> {
             command.uid(user).gid(group);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let (room, subroutine) = (Arc::clone(&self.context._room), Arc::clone(&self.context.subroutine));
+        let room: Option<Arc<Room>> = self.call.as_ref().map(|call| Arc::clone(&call.context._room));
+        let mark = self.processes.mark();
         // Whoever gives up meanwhile leaves it to end as it would when it runs.
-        let spawning = spawn_blocking(move || command.spawn().map(|child| Group::new(child, room)));
+        let spawning = spawn_blocking(move || command.spawn().map(|child| Group::new(child, room, mark)));
         let mut group = spawning.await.map_err(io::Error::other)??;
         let child = group.child.as_mut().expect("it is there until it is reaped");
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -75,7 +86,7 @@ impl Launch<'_> {
             running: Running::new(
                 group,
                 pipe::Receiver::from_owned_fd(stderr.expect(taken).into())?,
-                subroutine,
+                self.subroutine,
             )?,
         })
     }

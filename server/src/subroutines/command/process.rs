@@ -19,7 +19,7 @@ use crate::subroutines::{Failure, Input};
 
 /// Bytes that are read from a program at once: what a pipe holds.
 pub(super) const READ_BYTES: usize = 64 * 1024;
-const READ_BYTES_MIN: usize = 4 * 1024;
+pub(super) const READ_BYTES_MIN: usize = 4 * 1024;
 
 /// A program that runs. Dropped, it is ended.
 pub(super) struct Process {

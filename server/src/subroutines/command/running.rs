@@ -44,13 +44,18 @@ impl Exited {
         if self.status.success() {
             return Ok(());
         }
+        Err(Failure::new(self.describe("program")))
+    }
+
+    /// How whatever it was has ended, and what it said last.
+    pub(super) fn describe(&self, what: &str) -> String {
         // `exit status: 3` or `signal: 9 (SIGKILL)`.
-        let mut reason = format!("the program ended with {}", self.status);
+        let mut reason = format!("the {what} ended with {}", self.status);
         if !self.words.is_empty() {
             reason += ":\n";
             reason += &self.words;
         }
-        Err(Failure::new(reason))
+        reason
     }
 }
 
