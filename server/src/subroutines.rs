@@ -11,6 +11,7 @@
 //! a blocking one is told by [`Context::is_cancelled`] and keeps its handler until it returns.
 
 mod arguments;
+pub mod builtin;
 pub mod command;
 mod context;
 mod failure;

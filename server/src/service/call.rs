@@ -49,6 +49,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
         id,
         deadline,
         cancelled: Arc::clone(&cancelled),
+        session: Arc::clone(&session),
         _room: Arc::clone(&room),
     };
     let mut caller = Caller::new(send, id, deadline, options.output_bytes_max);

@@ -11,7 +11,7 @@ use std::{
 use swarmwire_certs::Fingerprint;
 
 use super::{processes::Processes, registry::Occupied};
-use crate::pool::Handler;
+use crate::{connection::Session, pool::Handler};
 
 /// About the call. Cheap to clone; the call's handler is free again when the last clone is gone.
 #[derive(Clone, Debug)]
@@ -21,6 +21,7 @@ pub struct Context {
     pub(crate) id: u64,
     pub(crate) deadline: Option<Instant>,
     pub(crate) cancelled: Arc<AtomicBool>,
+    pub(crate) session: Arc<Session>,
     pub(crate) _room: Arc<Room>,
 }
 

@@ -113,4 +113,23 @@ fn what_cannot_be_used_is_named_with_its_line() {
         let (code, _, err) = run(temp.path(), &["--config", file.to_str().unwrap()]);
         assert!(code == Some(2) && err.contains(said), "{code:?}: {err}");
     }
+    for (section, said) in [
+        (
+            "builtin = 'disk-usage'\nkind = 'batch'",
+            "line 3: subroutine `x`: `kind` belongs to a `command`, and a `builtin` has none",
+        ),
+        (
+            "timeout = '1s'\nbuiltin = 'list-files'\ncodec = 'raw'",
+            "line 4: subroutine `x`: `codec` belongs to",
+        ),
+        ("builtin = 'remove-files'\nworkers = {}", "`workers` belongs to a `command`"),
+        ("builtin = 'format-disk'", "format-disk"),
+        ("builtin = 'disk-usage'\ncommand = ['sh']\nkind = 'batch'", "a `command` and a `builtin`"),
+        ("timeout = '1s'", "line 2: subroutine `x`: it has neither a `command` nor a `builtin`"),
+        ("command = ['sh']", "line 3: subroutine `x`: it has no `kind`"),
+    ] {
+        fs::write(&file, format!("root = '/'\n[subroutines.x]\n{section}\n")).unwrap();
+        let (code, _, err) = run(temp.path(), &["--config", file.to_str().unwrap()]);
+        assert!(code == Some(2) && err.contains(said), "{code:?}: {err}");
+    }
 }
