@@ -296,7 +296,8 @@ pub fn check_match(expression: &str) -> Result<(), SelectionError> {
     compile_match(expression).map(drop)
 }
 
-fn compile_match(expression: &str) -> Result<Regex, SelectionError> {
+/// What paths must match, within bounds of its length, its program and its memory.
+pub fn compile_match(expression: &str) -> Result<Regex, SelectionError> {
     if expression.len() > limits::MATCH_BYTES_MAX {
         let reason = format!("it has more than {} bytes", limits::MATCH_BYTES_MAX);
         return Err(SelectionError::Match(reason));

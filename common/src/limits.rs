@@ -269,6 +269,18 @@ pub const ITEMS_BYTES_TARGET: usize = 64 * 1024;
 /// Bytes of what a failed subroutine says of it: the last lines of a program.
 pub const CALL_REASON_BYTES_MAX: usize = 8 * 1024;
 
+/// Worker processes of one subroutine. Chosen: far more than processors, far fewer than processes of a user.
+pub const WORKERS_MAX: usize = 1024;
+
+/// Bytes of a part of a batch, or of a text, in one frame of a worker, which is held as a whole: what a frame of control may have. A worker cuts what is longer.
+pub const WORKER_PART_BYTES_MAX: usize = 1024 * 1024;
+
+/// Files that the built-in `list-files` tells of in one call: with ordinary names some 10 MB of JSON.
+pub const FILES_TOLD_MAX: usize = 65_536;
+
+/// Places that the built-in `list-files` could not look at and names; others are counted.
+pub const UNREADABLE_NAMED_MAX: usize = 100;
+
 /// How long a gateway waits for a call to end before it says that it goes on. Well below [`REPLY_TIMEOUT`].
 pub const CALL_REPLY_DELAY: Duration = Duration::from_secs(1);
 

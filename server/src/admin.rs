@@ -46,7 +46,7 @@ pub(crate) async fn serve_task(shared: Arc<Shared>, listener: TcpListener) {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
-    match shared.metrics.render(&shared.pool, &shared.subroutines.names()) {
+    match shared.metrics.render(&shared.pool, &shared.subroutines) {
         Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Err(err) => {
             tracing::error!(%err, "the metrics could not be written");

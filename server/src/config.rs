@@ -20,9 +20,11 @@ use swarmwire_server::{
     GatewayOptions,
     gateway::{DEFAULT_DRAIN, DEFAULT_HANDLERS},
     state,
-    subroutines::{Subroutines, command::CommandOptions},
+    subroutines::Subroutines,
 };
+use toml::Spanned;
 
+pub(crate) use self::subroutines::Definition;
 use crate::cli::{CongestionKind, KeyExchangeKind, LogFormat, ServeArgs};
 
 /// All IPv4 addresses, on the port that the documentation names.
@@ -45,7 +47,7 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// The file, which is read again for its subroutines.
     pub(crate) config: Option<PathBuf>,
-    pub(crate) subroutines: BTreeMap<String, CommandOptions>,
+    pub(crate) subroutines: BTreeMap<String, Definition>,
 }
 
 impl Settings {
@@ -182,11 +184,11 @@ struct File {
     key_exchange: Option<KeyExchangeKind>,
     congestion: Option<CongestionKind>,
     #[serde(default)]
-    subroutines: BTreeMap<String, subroutines::Section>,
+    subroutines: BTreeMap<String, Spanned<subroutines::Section>>,
 }
 
 /// What a file says, and what its subroutines come to.
-type Read = (File, BTreeMap<String, CommandOptions>);
+type Read = (File, BTreeMap<String, Definition>);
 
 impl File {
     fn read(path: &Path) -> Result<Read, UsageError> {
@@ -202,7 +204,7 @@ impl File {
 }
 
 /// The subroutines of a configuration file, once more.
-pub(crate) fn subroutines(path: &Path) -> Result<BTreeMap<String, CommandOptions>, UsageError> {
+pub(crate) fn subroutines(path: &Path) -> Result<BTreeMap<String, Definition>, UsageError> {
     Ok(File::read(path)?.1)
 }
 

@@ -48,7 +48,7 @@ use crate::{
     shutdown::ShutdownHandle,
     state::{HASHES, RecordedAddress, State},
     store::StoreError,
-    subroutines::Subroutines,
+    subroutines::{Serving, Subroutines},
 };
 
 /// Channels served at the same time unless the operator says otherwise.
@@ -200,8 +200,9 @@ impl Gateway {
             congestion: options.congestion,
         };
         attending.spawn(renew_task(presenter, identity));
+        let subroutines = shared.subroutines.serve();
         let mut serving = JoinSet::new();
-        serving.spawn(serve(Arc::clone(&shared), endpoint, options.drain));
+        serving.spawn(serve(Arc::clone(&shared), endpoint, options.drain, subroutines));
         Ok(Self {
             shared,
             address,
@@ -262,7 +263,7 @@ impl Gateway {
 }
 
 /// Accepts and serves until the end has been asked for and the drain is over.
-async fn serve(shared: Arc<Shared>, endpoint: Endpoint, drain: Duration) {
+async fn serve(shared: Arc<Shared>, endpoint: Endpoint, drain: Duration, subroutines: Serving) {
     let mut connections = JoinSet::new();
     {
         let drained = drained(&shared, drain);
@@ -290,6 +291,8 @@ async fn serve(shared: Arc<Shared>, endpoint: Endpoint, drain: Duration) {
     if timeout(CLOSING_MAX, endpoint.wait_idle()).await.is_err() {
         tracing::debug!("some peers have not confirmed the end");
     }
+    drop(subroutines);
+    shared.subroutines.ended().await;
     keep_paths(shared).await;
     tracing::info!("gateway has ended");
 }

@@ -16,6 +16,7 @@ mod connection;
 pub mod gateway;
 pub mod grants;
 mod handshake;
+mod hashing;
 mod holds;
 pub mod invitations;
 pub mod metrics;

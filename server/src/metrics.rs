@@ -16,7 +16,7 @@ use prometheus::{
 use swarmwire_common::{sync::Stage, wire::status::Status};
 
 pub(crate) use self::{path::Paths, sync::SyncMeter};
-use crate::{handshake::Failure, pool::Pool, service};
+use crate::{handshake::Failure, pool::Pool, service, subroutines::Subroutines};
 
 /// A metric's name and its help.
 pub type Name = (&'static str, &'static str);
@@ -66,6 +66,11 @@ const CALLS: Name = (
 );
 const CALL_SECONDS: Name =
     ("swarmwire_call_seconds", "Seconds from a call's request to the end of its answer, by name.");
+const WORKERS: Name = ("swarmwire_workers", "Worker processes of subroutines that live, by name.");
+const WORKER_RESTARTS: Name = (
+    "swarmwire_worker_restarts_total",
+    "Worker processes that died, or were ended for what they did, and have to be started again, by name.",
+);
 const BUILD: Name = ("swarmwire_build_info", "1, with the version of the gateway as a label.");
 
 /// Every metric of ours, with its help. `process_*` comes beside them.
@@ -90,6 +95,8 @@ pub const NAMES: &[Name] = &[
     PATH_UDP,
     CALLS,
     CALL_SECONDS,
+    WORKERS,
+    WORKER_RESTARTS,
     BUILD,
 ];
 
@@ -142,6 +149,8 @@ pub(crate) struct Metrics {
     path_udp: IntCounterVec,
     calls: IntCounterVec,
     call_seconds: HistogramVec,
+    workers: IntGaugeVec,
+    worker_restarts: IntCounterVec,
     pub(crate) paths: Paths,
 }
 
@@ -169,6 +178,8 @@ impl Metrics {
             path_udp: counters(PATH_UDP, &["direction"]),
             calls: counters(CALLS, &["name", "status"]),
             call_seconds: valid(HistogramVec::new(opts(CALL_SECONDS).into(), &["name"])),
+            workers: valid(IntGaugeVec::new(opts(WORKERS), &["name"])),
+            worker_restarts: counters(WORKER_RESTARTS, &["name"]),
             paths: Paths::default(),
         };
         metrics.register();
@@ -179,7 +190,7 @@ impl Metrics {
     fn register(&self) {
         let build = valid(IntGaugeVec::new(opts(BUILD), &["version"]));
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let collectors: [Box<dyn Collector>; 22] = [
+        let collectors: [Box<dyn Collector>; 24] = [
             Box::new(self.bytes.clone()),
             Box::new(self.entries.clone()),
             Box::new(self.receipts.clone()),
@@ -200,6 +211,8 @@ impl Metrics {
             Box::new(self.path_udp.clone()),
             Box::new(self.calls.clone()),
             Box::new(self.call_seconds.clone()),
+            Box::new(self.workers.clone()),
+            Box::new(self.worker_restarts.clone()),
             Box::new(build),
             Box::new(ProcessCollector::for_self()),
         ];
@@ -260,10 +273,16 @@ impl Metrics {
     }
 
     /// All metrics in Prometheus's text format. Of `subroutines` there are series from the start.
-    pub(crate) fn render(&self, pool: &Pool, subroutines: &[String]) -> Result<String, prometheus::Error> {
-        for name in subroutines {
+    pub(crate) fn render(&self, pool: &Pool, subroutines: &Subroutines) -> Result<String, prometheus::Error> {
+        for name in &subroutines.names() {
             self.calls.with_label_values(&[name, Status::Ok.as_str()]);
             self.call_seconds.with_label_values(&[name]);
+        }
+        // Those of a subroutine that is gone have ended.
+        self.workers.reset();
+        for (name, workers) in subroutines.workers() {
+            self.workers.with_label_values(&[&*name]).set(saturating(workers.living));
+            self.worker_restarts.with_label_values(&[&*name]).inc_by(workers.newly_failed);
         }
         self.handlers_limit.set(saturating(pool.limit()));
         self.handlers_in_use.set(saturating(pool.in_use()));
@@ -314,12 +333,27 @@ fn valid<T>(metric: Result<T, prometheus::Error>) -> T {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use swarmwire_common::wire::call::CallKind;
+
     use super::{Metrics, NAMES};
-    use crate::pool::Pool;
+    use crate::{
+        pool::Pool,
+        subroutines::{
+            Subroutine, Subroutines,
+            command::{CommandOptions, WorkerOptions},
+        },
+    };
 
     #[test]
     fn every_name_is_there_before_anything_has_happened_and_no_other() {
-        let text = Metrics::new().render(&Pool::new(1), &["sum".to_owned()]).unwrap();
+        let workers = WorkerOptions { min: 1, max: 1, idle: Duration::ZERO };
+        let options =
+            CommandOptions { workers: Some(workers), ..CommandOptions::new(["sum"], CallKind::Batch) };
+        let subroutines = Subroutines::new();
+        subroutines.register("sum", Subroutine::command(options).unwrap()).unwrap();
+        let text = Metrics::new().render(&Pool::new(1), &subroutines).unwrap();
         for (name, help) in NAMES {
             assert!(text.contains(&format!("# HELP {name} {help}\n")), "{name} is not shown");
         }

@@ -11,11 +11,13 @@
 //! a blocking one is told by [`Context::is_cancelled`] and keeps its handler until it returns.
 
 mod arguments;
+pub mod builtin;
 pub mod command;
 mod context;
 mod failure;
 mod input;
 mod kinds;
+mod processes;
 mod registry;
 
 pub use arguments::{Args, FromArgs};
@@ -27,5 +29,5 @@ pub use registry::{RegisterError, Subroutines};
 pub(crate) use {
     context::{Cancel, Room},
     kinds::Function,
-    registry::{Lookup, Registered},
+    registry::{Lookup, Registered, Serving},
 };

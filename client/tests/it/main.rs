@@ -4,6 +4,7 @@
 
 mod arrival;
 mod backups;
+mod builtins;
 mod calls;
 mod compressing;
 mod damage;

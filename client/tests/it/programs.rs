@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use swarmwire_common::wire::call::{CallKind, Codec};
+use swarmwire_common::wire::call::CallKind;
 use swarmwire_server::subroutines::{
     Subroutine, Subroutines,
     command::{CommandOptions, ItemForm},
@@ -22,20 +22,9 @@ use crate::world::{ControllerHome, World, refused, stdout};
 fn script(kind: CallKind, script: &str, arguments: &[&str]) -> CommandOptions {
     let words = ["sh", "-c", script, "sh"].into_iter().map(ToOwned::to_owned);
     let places = arguments.iter().map(|name| format!("{{{name}}}"));
-    CommandOptions {
-        // A brace of the script's own is doubled.
-        command: words.map(|word| word.replace('{', "{{").replace('}', "}}")).chain(places).collect(),
-        kind,
-        arguments: Vec::new(),
-        timeout: None,
-        concurrency: None,
-        max_output: 1 << 20,
-        working_directory: None,
-        environment: BTreeMap::new(),
-        user: None,
-        codec: Codec::Json,
-        items: ItemForm::Lines,
-    }
+    // A brace of the script's own is doubled.
+    let words = words.map(|word| word.replace('{', "{{").replace('}', "}}"));
+    CommandOptions { max_output: 1 << 20, ..CommandOptions::new(words.chain(places), kind) }
 }
 
 fn with(subroutines: &[(&str, CommandOptions)]) -> (World, ControllerHome) {

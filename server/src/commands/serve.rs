@@ -22,7 +22,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let mut settings = Settings::resolve(args)?;
     logging::start(settings.log_format)?;
     let commands = std::mem::take(&mut settings.subroutines);
-    let configured = Configured::register(settings.gateway.subroutines.clone(), commands)?;
+    let subroutines = settings.gateway.subroutines.clone();
+    let configured = Configured::register(subroutines.clone(), commands)?;
     // Before anybody can think the gateway ready and stop it.
     let signals = Signals::listen().context("failed to listen for signals")?;
     let signals_again = signal(SignalKind::hangup()).context("failed to listen for signals")?;
@@ -35,6 +36,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         () = signals.obey(&shutdown) => tracing::warn!("ended at once by a second signal"),
         () = configured.follow(signals_again, settings.config.as_deref()) => {}
     }
+    // Also after a second signal: what is left of them would outlive the threads that end them.
+    subroutines.ended().await;
     Ok(())
 }
 

@@ -112,7 +112,7 @@ fn signed(bytes: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Pool;
+    use crate::{pool::Pool, subroutines::Subroutines};
 
     #[test]
     fn what_a_sync_counts_is_carried_over_once_and_its_queue_is_empty_afterwards() {
@@ -123,12 +123,14 @@ mod tests {
         tally.verified.store(2, Relaxed);
         meter.sample();
         meter.sample();
-        assert!(metrics.render(&Pool::new(1), &[]).unwrap().contains("swarmwire_queue_bytes 64"));
+        assert!(
+            metrics.render(&Pool::new(1), &Subroutines::new()).unwrap().contains("swarmwire_queue_bytes 64")
+        );
         tally.bytes_moved.store(1000, Relaxed);
         tally.committed.store(3, Relaxed);
         tally.charge(Stage::Write, Duration::from_millis(1500));
         drop(meter);
-        let text = metrics.render(&Pool::new(1), &[]).unwrap();
+        let text = metrics.render(&Pool::new(1), &Subroutines::new()).unwrap();
         for line in [
             r#"swarmwire_bytes_total{direction="in",service="sync"} 1000"#,
             r#"swarmwire_bytes_total{direction="out",service="sync"} 0"#,

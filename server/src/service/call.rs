@@ -50,6 +50,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
         id,
         deadline,
         cancelled: Arc::clone(&cancelled),
+        session: Arc::clone(&session),
         _room: Arc::clone(&room),
     };
     let mut caller = Caller::new(send, id, deadline, options.output_bytes_max);
@@ -105,14 +106,12 @@ fn admit(request: &mut Request) -> Result<Admitted, Refusal> {
         let detail = format!("`{}` does not take {} arguments", asked.name, asked.codec.as_str());
         return Err(Refusal::new(Status::Invalid, detail));
     }
-    let permit = match &registered.room {
-        Some(room) => Some(Arc::clone(room).try_acquire_owned().map_err(|_| {
-            let detail = format!("`{}` is called as often as it may be at a time", asked.name);
-            Refusal::busy(detail, super::BUSY_RETRY_AFTER)
-        })?),
-        None => None,
-    };
-    let room = Arc::new(Room { _handler: request.handler.take(), _permit: permit });
+    let occupied = registered.take_room().ok_or_else(|| {
+        let detail = format!("`{}` is called as often as it may be at a time", asked.name);
+        Refusal::busy(detail, super::BUSY_RETRY_AFTER)
+    })?;
+    let processes = subroutines.processes().clone();
+    let room = Arc::new(Room { _handler: request.handler.take(), _occupied: occupied, processes });
     Ok((registered, asked, room))
 }
 

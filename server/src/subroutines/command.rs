@@ -1,12 +1,17 @@
-//! Programs as subroutines: started for each call, never through a shell.
+//! Programs as subroutines: started for each call, or kept as [workers](WorkerOptions); never through a shell.
 //!
 //! Arguments come as JSON on standard input and, unless they are very long, in `SWARMWIRE_ARGS`; or where the command has `{name}` in it, which becomes the
 //! argument's text and stays within its word. Of a send the buffer is the standard input. Standard output is the result: the bytes of a
 //! batch, a line or a frame for each item of a stream, the decimal integer of a send. What is on standard error goes to the log, and its last
 //! lines to the caller where the program fails. With the call its whole process group ends: by SIGTERM, and soon after by SIGKILL.
+//! What workers get and give instead goes over the same pipes in frames.
 
+mod group;
+mod launch;
 mod process;
+mod running;
 mod template;
+mod workers;
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,9 +25,17 @@ use swarmwire_common::{
     },
 };
 
-use self::process::{Exited, Output, Process, Start};
-use self::template::Template;
-pub use self::template::TemplateError;
+pub(crate) use self::workers::{WorkerCounts, Workers};
+use self::{
+    launch::{ForCall, Launch},
+    process::{Output, Process},
+    running::Exited,
+    template::Template,
+};
+pub use self::{
+    template::TemplateError,
+    workers::{DEFAULT_IDLE, WorkerOptions},
+};
 use super::{Args, Context, Failure, Input, Items, Reply, Subroutine};
 
 /// A program, and how it is called.
@@ -50,6 +63,31 @@ pub struct CommandOptions {
     pub codec: Codec,
     /// What of its standard output is an item of a stream.
     pub items: ItemForm,
+    /// Where it is not started for each call: how many of it are kept. They frame their items themselves.
+    pub workers: Option<WorkerOptions>,
+}
+
+/// Bytes that a call may give unless the operator says otherwise. Chosen: a large report; whoever wants more can say so.
+pub const DEFAULT_OUTPUT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+impl CommandOptions {
+    /// A program with nothing else said about it.
+    pub fn new<W: Into<String>>(command: impl IntoIterator<Item = W>, kind: CallKind) -> Self {
+        Self {
+            command: command.into_iter().map(Into::into).collect(),
+            kind,
+            arguments: Vec::new(),
+            timeout: None,
+            concurrency: None,
+            max_output: DEFAULT_OUTPUT_BYTES_MAX,
+            working_directory: None,
+            environment: BTreeMap::new(),
+            user: None,
+            codec: Codec::Json,
+            items: ItemForm::default(),
+            workers: None,
+        }
+    }
 }
 
 /// What of a program's standard output is an item.
@@ -77,18 +115,16 @@ impl Subroutine {
         {
             return Err(TemplateError::NoArguments(name.to_owned()));
         }
-        let (kind, form, description) = (options.kind, options.items, template.describe());
-        let (timeout, concurrency, max) = (options.timeout, options.concurrency, options.max_output);
-        let codec = options.codec;
-        let program = Arc::new(Program { options, template });
-        let mut subroutine = match kind {
-            CallKind::Batch => {
-                Self::batch(move |context, args: Args| batch(Arc::clone(&program), context, args))
+        let (kind, codec, description) = (options.kind, options.codec, template.describe());
+        let (timeout, max) = (options.timeout, options.max_output);
+        let mut concurrency = options.concurrency;
+        let mut subroutine = match options.workers {
+            Some(workers) => {
+                workers.check(&template)?;
+                concurrency = Some(concurrency.map_or(workers.max, |calls| calls.min(workers.max)));
+                Self::of_workers(kind, Arc::new(Workers::new(options, template, workers)))
             }
-            CallKind::Stream => {
-                Self::stream(move |context, args: Args| items(Arc::clone(&program), context, args, form))
-            }
-            CallKind::Send => Self::send(move |context, input| send(Arc::clone(&program), context, input)),
+            None => Self::of_program(Arc::new(Program { options, template })),
         };
         subroutine.options.timeout = timeout;
         subroutine.options.concurrency = concurrency;
@@ -100,6 +136,35 @@ impl Subroutine {
             _ => vec![Codec::Json, Codec::Bincode],
         };
         Ok(subroutine)
+    }
+
+    fn of_program(program: Arc<Program>) -> Self {
+        let form = program.options.items;
+        match program.options.kind {
+            CallKind::Batch => {
+                Self::batch(move |context, args: Args| batch(Arc::clone(&program), context, args))
+            }
+            CallKind::Stream => {
+                Self::stream(move |context, args: Args| items(Arc::clone(&program), context, args, form))
+            }
+            CallKind::Send => Self::send(move |context, input| send(Arc::clone(&program), context, input)),
+        }
+    }
+
+    fn of_workers(kind: CallKind, workers: Arc<Workers>) -> Self {
+        let kept = Arc::clone(&workers);
+        let mut subroutine = match kind {
+            CallKind::Batch => {
+                Self::batch(move |context, args: Args| Arc::clone(&workers).batch(context, args))
+            }
+            CallKind::Stream => Self::stream(move |context, args: Args| {
+                let workers = Arc::clone(&workers);
+                async move { workers.items(context, &args) }
+            }),
+            CallKind::Send => Self::send(move |context, input| Arc::clone(&workers).send(context, input)),
+        };
+        subroutine.workers = Some(kept);
+        subroutine
     }
 }
 
@@ -124,15 +189,16 @@ impl Program {
         json: Option<&str>,
     ) -> Result<Process, Failure> {
         let options = &self.options;
-        let start = Start {
+        let launch = Launch {
             words,
             directory: options.working_directory.as_deref(),
             environment: &options.environment,
             user: options.user,
-            context,
-            json,
+            subroutine: Arc::clone(&context.subroutine),
+            processes: &context._room.processes,
+            call: Some(ForCall { context, json }),
         };
-        Process::start(start).await.map_err(|err| {
+        Process::start(launch).await.map_err(|err| {
             tracing::error!(subroutine = context.subroutine(), %err, "a subroutine's program could not be started");
             Failure::of(Status::Unavailable, format!("the program could not be started: {err}"))
         })

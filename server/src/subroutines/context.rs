@@ -9,9 +9,9 @@ use std::{
 };
 
 use swarmwire_certs::Fingerprint;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::pool::Handler;
+use super::{processes::Processes, registry::Occupied};
+use crate::{connection::Session, pool::Handler};
 
 /// About the call. Cheap to clone; the call's handler is free again when the last clone is gone.
 #[derive(Clone, Debug)]
@@ -21,6 +21,7 @@ pub struct Context {
     pub(crate) id: u64,
     pub(crate) deadline: Option<Instant>,
     pub(crate) cancelled: Arc<AtomicBool>,
+    pub(crate) session: Arc<Session>,
     pub(crate) _room: Arc<Room>,
 }
 
@@ -28,7 +29,9 @@ pub struct Context {
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) _handler: Option<Handler>,
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+    pub(crate) _occupied: Occupied,
+    /// Where what is started for it is counted.
+    pub(crate) processes: Processes,
 }
 
 impl Context {

@@ -7,7 +7,7 @@ use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxS
 use swarmwire_common::wire::call::{CallKind, Codec};
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-use super::{Args, Context, Failure, FromArgs, Input};
+use super::{Args, Context, Failure, FromArgs, Input, command::Workers};
 
 /// What a batch gives.
 pub enum Reply {
@@ -59,6 +59,8 @@ pub(crate) enum Function {
 pub struct Subroutine {
     pub(crate) function: Function,
     pub(crate) options: Options,
+    /// Processes that are kept for it.
+    pub(crate) workers: Option<Arc<Workers>>,
 }
 
 /// How a function may be called.
@@ -240,7 +242,7 @@ impl Subroutine {
     }
 
     fn of(function: Function) -> Self {
-        Self { function, options: Options::default() }
+        Self { function, options: Options::default(), workers: None }
     }
 }
 

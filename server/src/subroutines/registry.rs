@@ -3,20 +3,24 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, RwLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use swarmwire_common::{limits, wire::call::ServiceInfo};
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, time::timeout};
 
-use super::{Subroutine, kinds::Options};
+use super::{Subroutine, command::WorkerCounts, kinds::Options, processes::Processes};
 
 /// Subroutines by name. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
 pub struct Subroutines {
     by_name: Arc<RwLock<BTreeMap<String, Arc<Registered>>>>,
+    processes: Processes,
+    /// The runtimes of gateways that serve them.
+    serving: Arc<Mutex<Vec<Handle>>>,
 }
 
 /// A subroutine under its name.
@@ -24,10 +28,20 @@ pub struct Subroutines {
 pub(crate) struct Registered {
     pub(crate) name: Arc<str>,
     pub(crate) subroutine: Subroutine,
-    /// Room for calls, where that is bounded.
-    pub(crate) room: Option<Arc<Semaphore>>,
+    /// Calls that take up room, those among them of what had the name before.
+    occupied: Arc<AtomicUsize>,
     calls: AtomicU64,
     running: Arc<()>,
+}
+
+/// Room that a call takes up.
+#[derive(Debug)]
+pub(crate) struct Occupied(Arc<AtomicUsize>);
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 /// What is found under a name.
@@ -41,6 +55,9 @@ pub(crate) enum Lookup {
 /// Names that are told where one is not known.
 const NEAREST_MAX: usize = 3;
 
+/// How long the processes of a gateway that has ended may take to follow: what they have between SIGTERM and SIGKILL, and half as much again.
+const PROCESSES_TIME_MAX: Duration = Duration::from_secs(3);
+
 /// How much two names must be alike for one to be taken for the other (Jaro-Winkler, 0 to 1). Chosen: a letter more, less or other.
 const LIKENESS_MIN: f64 = 0.75;
 
@@ -52,28 +69,40 @@ impl Subroutines {
 
     /// Registers one under a name that is free.
     pub fn register(&self, name: &str, subroutine: Subroutine) -> Result<(), RegisterError> {
-        let registered = Registered::new(name, subroutine)?;
+        let registered = Arc::new(Registered::new(name, subroutine)?);
         let mut by_name = self.by_name.write().expect("no holder panics");
         if by_name.contains_key(name) {
             return Err(RegisterError::Taken(name.to_owned()));
         }
-        by_name.insert(name.to_owned(), registered);
+        by_name.insert(name.to_owned(), Arc::clone(&registered));
+        drop(by_name);
+        self.begin(&registered);
         Ok(())
     }
 
-    /// Registers one under a name, in place of what may be there. Batch ids begin anew.
+    /// Registers one under a name, in place of what may be there. Batch ids begin anew; calls that run are among those that its
+    /// [concurrency](Subroutine::concurrency) bounds.
     pub fn replace(&self, name: &str, subroutine: Subroutine) -> Result<(), RegisterError> {
-        let registered = Registered::new(name, subroutine)?;
-        let before = self.by_name.write().expect("no holder panics").insert(name.to_owned(), registered);
+        let mut registered = Registered::new(name, subroutine)?;
+        let mut by_name = self.by_name.write().expect("no holder panics");
+        if let Some(before) = by_name.get(name) {
+            registered.occupied = Arc::clone(&before.occupied);
+        }
+        let registered = Arc::new(registered);
+        let before = by_name.insert(name.to_owned(), Arc::clone(&registered));
+        drop(by_name);
         // What a function has captured may do anything when it is dropped; the lock is not held.
-        drop(before);
+        if let Some(before) = before {
+            before.retire();
+        }
+        self.begin(&registered);
         Ok(())
     }
 
     /// Takes one away; says whether there was one. Calls that run go on.
     pub fn remove(&self, name: &str) -> bool {
         let removed = self.by_name.write().expect("no holder panics").remove(name);
-        removed.is_some()
+        removed.inspect(|removed| removed.retire()).is_some()
     }
 
     /// Whether there is one of this name.
@@ -84,6 +113,48 @@ impl Subroutines {
     /// All names, in order.
     pub fn names(&self) -> Vec<String> {
         self.by_name.read().expect("no holder panics").keys().cloned().collect()
+    }
+
+    /// A gateway begins to serve them, until what is given is dropped. To be called within its runtime.
+    pub(crate) fn serve(&self) -> Serving {
+        let runtime = Handle::current();
+        self.serving.lock().expect("no holder panics").push(runtime.clone());
+        for registered in self.by_name.read().expect("no holder panics").values() {
+            registered.start(&runtime);
+        }
+        Serving { subroutines: self.clone(), runtime }
+    }
+
+    /// The processes that run for them.
+    pub(crate) fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
+    /// How the workers of each are, where it has some.
+    pub(crate) fn workers(&self) -> Vec<(Arc<str>, WorkerCounts)> {
+        let by_name = self.by_name.read().expect("no holder panics");
+        let counted = |registered: &Arc<Registered>| {
+            Some((Arc::clone(&registered.name), registered.subroutine.workers.as_ref()?.counts()))
+        };
+        by_name.values().filter_map(counted).collect()
+    }
+
+    /// Waits until no process is left that was started for a call, or kept for calls, of a gateway that has ended; for so long as it takes to
+    /// kill them.
+    pub async fn ended(&self) {
+        if timeout(PROCESSES_TIME_MAX, self.processes.none()).await.is_err() {
+            tracing::warn!("some processes of subroutines have not ended");
+        }
+    }
+
+    /// What a subroutine needs before it can be called, and has ready once it is served.
+    fn begin(&self, registered: &Registered) {
+        if let Some(workers) = &registered.subroutine.workers {
+            workers.belong_to(&registered.name, &self.processes);
+        }
+        if let Some(runtime) = self.serving.lock().expect("no holder panics").last() {
+            registered.start(runtime);
+        }
     }
 
     /// What is there under `name`; the names told where it is not are among the `visible` ones.
@@ -109,18 +180,59 @@ impl Subroutines {
     }
 }
 
+/// A gateway that serves subroutines.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    subroutines: Subroutines,
+    runtime: Handle,
+}
+
+/// The last one to go ends what was kept for calls.
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let mut serving = self.subroutines.serving.lock().expect("no holder panics");
+        let own = serving.iter().position(|runtime| runtime.id() == self.runtime.id());
+        serving.swap_remove(own.expect("it is there until this is dropped"));
+        if serving.is_empty() {
+            for registered in self.subroutines.by_name.read().expect("no holder panics").values() {
+                if let Some(workers) = &registered.subroutine.workers {
+                    workers.stop();
+                }
+            }
+        }
+    }
+}
+
 impl Registered {
-    fn new(name: &str, subroutine: Subroutine) -> Result<Arc<Self>, RegisterError> {
+    fn new(name: &str, subroutine: Subroutine) -> Result<Self, RegisterError> {
         let is_valid = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if name.is_empty() || name.len() > limits::SUBROUTINE_NAME_BYTES_MAX || !name.chars().all(is_valid) {
             return Err(RegisterError::Name(name.to_owned()));
         }
-        let room = subroutine
-            .options
-            .concurrency
-            .map(|calls| Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))));
-        let (calls, running) = (AtomicU64::new(0), Arc::new(()));
-        Ok(Arc::new(Self { name: name.into(), subroutine, room, calls, running }))
+        let (occupied, calls, running) = (Arc::default(), AtomicU64::new(0), Arc::new(()));
+        Ok(Self { name: name.into(), subroutine, occupied, calls, running })
+    }
+
+    /// Room for a call, if there is any.
+    pub(crate) fn take_room(&self) -> Option<Occupied> {
+        let most = self.subroutine.options.concurrency.unwrap_or(usize::MAX);
+        let one_more = |count: usize| (count < most).then(|| count + 1);
+        self.occupied.fetch_update(Relaxed, Relaxed, one_more).ok()?;
+        Some(Occupied(Arc::clone(&self.occupied)))
+    }
+
+    /// Has ready what is kept for calls.
+    fn start(&self, runtime: &Handle) {
+        if let Some(workers) = &self.subroutine.workers {
+            workers.start(runtime);
+        }
+    }
+
+    /// It is not under its name any longer.
+    fn retire(&self) {
+        if let Some(workers) = &self.subroutine.workers {
+            workers.retire();
+        }
     }
 
     /// The id of the next call.
@@ -135,6 +247,7 @@ impl Registered {
 
     fn info(&self) -> ServiceInfo {
         let Options { concurrency, arguments, codecs, .. } = &self.subroutine.options;
+        let workers = self.subroutine.workers.as_ref().map(|workers| workers.living());
         ServiceInfo {
             name: self.name.to_string(),
             kind: self.subroutine.kind(),
@@ -143,7 +256,7 @@ impl Registered {
             calls: self.calls.load(Relaxed),
             running: u32::try_from(Arc::strong_count(&self.running) - 1).unwrap_or(u32::MAX),
             concurrency: concurrency.map_or(0, |calls| u32::try_from(calls).unwrap_or(u32::MAX)),
-            workers: None,
+            workers: workers.map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
         }
     }
 }

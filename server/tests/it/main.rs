@@ -22,3 +22,4 @@ mod subroutines;
 #[path = "../shared/trees.rs"]
 mod trees;
 mod watching;
+mod workers;

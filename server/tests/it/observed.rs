@@ -1,9 +1,12 @@
 //! What the gateway shows of itself.
 
-use swarmwire_common::wire::{open::SERVICE_PING, sync::Direction};
+use swarmwire_common::wire::{call::CallKind, open::SERVICE_PING, sync::Direction};
 use swarmwire_server::{
     metrics,
-    subroutines::{Context, Failure, Subroutine},
+    subroutines::{
+        Context, Failure, Subroutine,
+        command::{CommandOptions, DEFAULT_IDLE, WorkerOptions},
+    },
 };
 use tokio::time::timeout;
 
@@ -16,6 +19,9 @@ async fn every_metric_is_shown_and_follows_what_happens() {
         options.handlers = 3;
         let nothing = Subroutine::batch(async |_: Context, (): ()| Ok::<_, Failure>(Vec::new()));
         options.subroutines.register("nothing", nothing).unwrap();
+        let workers = WorkerOptions { min: 0, max: 1, idle: DEFAULT_IDLE };
+        let kept = CommandOptions { workers: Some(workers), ..CommandOptions::new(["cat"], CallKind::Batch) };
+        options.subroutines.register("kept", Subroutine::command(kept).unwrap()).unwrap();
     });
     let address = served.gateway.metrics_addr().unwrap();
     let peer = served.joined("push", "").await;
@@ -47,6 +53,7 @@ async fn every_metric_is_shown_and_follows_what_happens() {
         r#"swarmwire_joins_total{result="accepted"} 1"#,
         r#"swarmwire_channels_total{service="join",status="ok"} 1"#,
         r#"swarmwire_calls_total{name="nothing",status="ok"} 0"#,
+        r#"swarmwire_workers{name="kept"} 0"#,
         "process_open_fds",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");

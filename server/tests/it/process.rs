@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread::JoinHandle,
@@ -31,6 +32,7 @@ pub(crate) struct Running {
     child: Child,
     home: PathBuf,
     target: Target,
+    metrics: SocketAddr,
     log: Option<JoinHandle<String>>,
     /// Removed with it where it is its own.
     _temp: Option<TempDir>,
@@ -52,7 +54,7 @@ impl Running {
 
     fn start_in(home: &Path, mut swarmd: Command, filter: &str, temp: Option<TempDir>) -> Self {
         let mut child = swarmd
-            .args(["--listen", "127.0.0.1:0", "--metrics", "off", "--drain", "1s"])
+            .args(["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--drain", "1s"])
             .arg("--root")
             .arg(home.join("root"))
             .arg("--state")
@@ -70,11 +72,12 @@ impl Running {
         let field = |name: &str| log.rsplit_once(name).unwrap().1.split_whitespace().next().unwrap();
         let address = field(" listen=").parse().unwrap();
         let target = Target { address, fingerprint: field(" fingerprint=").parse().unwrap() };
+        let metrics = field(" metrics=").parse().unwrap();
         let log = std::thread::spawn(move || {
             lines.read_to_string(&mut log).unwrap();
             log
         });
-        Self { child, home: home.to_owned(), target, log: Some(log), _temp: temp }
+        Self { child, home: home.to_owned(), target, metrics, log: Some(log), _temp: temp }
     }
 
     pub(crate) fn state(&self) -> PathBuf {
@@ -83,6 +86,14 @@ impl Running {
 
     pub(crate) fn target(&self) -> Target {
         self.target
+    }
+
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal that does not end it.

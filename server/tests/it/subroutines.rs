@@ -20,7 +20,7 @@ use crate::{
 const OPTIONS: CallOptions = CallOptions { deadline: None, wait: Duration::ZERO };
 
 /// A controller that has joined with the grant `call`.
-async fn joined(swarmd: &Running, home: &Path) -> Controller {
+pub(crate) async fn joined(swarmd: &Running, home: &Path) -> Controller {
     let uri = invite(&swarmd.state(), &["--allow", "call"]);
     let identity = Home::open(home).unwrap().identity(now()).unwrap();
     let address = swarmd.target().address;
@@ -36,7 +36,7 @@ async fn next(items: &mut Items) -> String {
 }
 
 /// At no moment is half of it there.
-fn replace(file: &Path, text: &str) {
+pub(crate) fn replace(file: &Path, text: &str) {
     let new = file.with_extension("new");
     fs::write(&new, text).unwrap();
     fs::rename(new, file).unwrap();
@@ -110,6 +110,25 @@ fn what_cannot_be_used_is_named_with_its_line() {
             format!("root = '/'\n[subroutines.x]\ncommand = {command}\nkind = 'batch'\n{rest}\n"),
         )
         .unwrap();
+        let (code, _, err) = run(temp.path(), &["--config", file.to_str().unwrap()]);
+        assert!(code == Some(2) && err.contains(said), "{code:?}: {err}");
+    }
+    for (section, said) in [
+        (
+            "builtin = 'disk-usage'\nkind = 'batch'",
+            "line 3: subroutine `x`: `kind` belongs to a `command`, and a `builtin` has none",
+        ),
+        (
+            "timeout = '1s'\nbuiltin = 'list-files'\ncodec = 'raw'",
+            "line 4: subroutine `x`: `codec` belongs to",
+        ),
+        ("builtin = 'remove-files'\nworkers = {}", "`workers` belongs to a `command`"),
+        ("builtin = 'format-disk'", "format-disk"),
+        ("builtin = 'disk-usage'\ncommand = ['sh']\nkind = 'batch'", "a `command` and a `builtin`"),
+        ("timeout = '1s'", "line 2: subroutine `x`: it has neither a `command` nor a `builtin`"),
+        ("command = ['sh']", "line 3: subroutine `x`: it has no `kind`"),
+    ] {
+        fs::write(&file, format!("root = '/'\n[subroutines.x]\n{section}\n")).unwrap();
         let (code, _, err) = run(temp.path(), &["--config", file.to_str().unwrap()]);
         assert!(code == Some(2) && err.contains(said), "{code:?}: {err}");
     }

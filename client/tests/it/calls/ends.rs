@@ -173,6 +173,10 @@ fn one_call_too_many_is_told_busy_at_once_and_may_wait() {
             assert_eq!(status(&err), Status::Busy);
             assert!(err.to_string().contains("try again in"), "{err}");
             works(&controller).await;
+            // What takes its name has no room of its own beside the call that runs.
+            subroutines.replace("forever", forever(&living).concurrency(1)).unwrap();
+            let err = controller.call("forever", (), OPTIONS).await.unwrap_err();
+            assert_eq!(status(&err), Status::Busy);
         };
         tokio::select! {
             _ = first => panic!("it does not end"),

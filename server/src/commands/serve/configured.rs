@@ -3,23 +3,23 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Context;
-use swarmwire_server::subroutines::{Subroutine, Subroutines, command::CommandOptions};
+use swarmwire_server::subroutines::Subroutines;
 use tokio::{signal::unix::Signal, task::spawn_blocking};
 
-use crate::config;
+use crate::config::{self, Definition};
 
 /// What of a gateway's subroutines the file has said.
 #[derive(Debug)]
 pub(super) struct Configured {
     subroutines: Subroutines,
-    commands: BTreeMap<String, CommandOptions>,
+    commands: BTreeMap<String, Definition>,
 }
 
 impl Configured {
     /// Registers them.
     pub(super) fn register(
         subroutines: Subroutines,
-        commands: BTreeMap<String, CommandOptions>,
+        commands: BTreeMap<String, Definition>,
     ) -> anyhow::Result<Self> {
         let mut configured = Self { subroutines, commands: BTreeMap::new() };
         configured.become_these(commands)?;
@@ -55,11 +55,11 @@ impl Configured {
     }
 
     /// What has not changed goes on as it is, and running calls go on anyway.
-    fn become_these(&mut self, commands: BTreeMap<String, CommandOptions>) -> anyhow::Result<()> {
+    fn become_these(&mut self, commands: BTreeMap<String, Definition>) -> anyhow::Result<()> {
         let mut made = Vec::new();
         for (name, options) in &commands {
             if self.commands.get(name) != Some(options) {
-                let subroutine = Subroutine::command(options.clone());
+                let subroutine = options.subroutine();
                 made.push((name, subroutine.with_context(|| format!("subroutine `{name}`"))?));
             }
         }

@@ -14,8 +14,7 @@ use swarmwire_common::{
 };
 use tokio::sync::mpsc::Sender;
 
-/// Bytes of a file that are read and hashed at a time.
-const PIECE_BYTES: usize = 1024 * 1024;
+use crate::hashing::hashed;
 
 /// Entries of one page. With ordinary names the bytes of a page run out first.
 const PAGE_ENTRIES_MAX: usize = 500;
@@ -140,7 +139,7 @@ impl Walk {
         let mut stat = dir.stat(name)?;
         let mut hash = None;
         if self.hash && stat.entry_type == EntryType::File {
-            (stat, hash) = hashed(dir, name, pages)?;
+            (stat, hash) = hashed(dir, name, || pages.sender.is_closed())?;
         }
         let kind = match stat.entry_type {
             EntryType::File => ListKind::Plain(Kind::File { size: stat.size }),
@@ -150,36 +149,6 @@ impl Walk {
         };
         Ok(ListEntry { path: path.as_bytes().to_vec(), kind, metadata: stat.metadata, hash })
     }
-}
-
-/// Hashes what the name leads to now, with what that is; the hash is that of a file which stood still.
-fn hashed(dir: &Dir, name: Name<'_>, pages: &Pages<'_>) -> io::Result<(Stat, Option<[u8; 32]>)> {
-    let file = dir.open_file(name)?;
-    for _ in 0..limits::READ_ATTEMPTS_MAX {
-        let before = file.stat()?;
-        if before.entry_type != EntryType::File {
-            return Ok((before, None));
-        }
-        let mut hasher = blake3::Hasher::new();
-        let mut piece = Vec::new();
-        let mut offset = 0;
-        loop {
-            piece.clear();
-            let count = file.read_at(offset, PIECE_BYTES, &mut piece)?;
-            hasher.update(&piece);
-            offset += u64::try_from(count).expect("usize has 64 bits or fewer");
-            if count < PIECE_BYTES || offset > before.size {
-                break;
-            }
-            if pages.sender.is_closed() {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-        }
-        if file.stat()?.same_content(&before) {
-            return Ok((before, Some(hasher.finalize().into())));
-        }
-    }
-    Err(io::Error::other("it changed each time while it was read"))
 }
 
 /// Entries on their way to the peer.

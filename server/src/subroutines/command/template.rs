@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, ffi::OsString, os::unix::ffi::OsStringExt};
 
-use swarmwire_common::value::{Arguments, Value};
+use swarmwire_common::{
+    limits,
+    value::{Arguments, Value},
+};
 
 /// Words, some of which have places.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,14 @@ pub enum TemplateError {
         "a send, and a subroutine that takes raw bytes, has no arguments: `command` cannot have `{{{0}}}`"
     )]
     NoArguments(String),
+    /// Places in what is started for more than one call.
+    #[error(
+        "a worker gets the arguments of each call through its standard input: `command` cannot have `{{{0}}}`; name them in `arguments`"
+    )]
+    Worker(String),
+    /// Numbers of workers that cannot be.
+    #[error("`workers`: give `max` a number from 1 to {most}, and `min` none above it", most = limits::WORKERS_MAX)]
+    Workers,
     /// The program's own name comes from the caller.
     #[error("the program itself cannot be an argument of the call")]
     Program,
@@ -77,6 +88,14 @@ impl Template {
         }
         let taken = if arguments.is_empty() { named } else { arguments.to_vec() };
         Ok(Self { words, arguments: (!taken.is_empty()).then_some(taken) })
+    }
+
+    /// The name of a place, if there is one.
+    pub(super) fn first_place(&self) -> Option<&str> {
+        self.words.iter().flatten().find_map(|piece| match piece {
+            Piece::Place(name) => Some(name.as_str()),
+            Piece::Text(_) => None,
+        })
     }
 
     /// An argument that is taken, if any is by name.
