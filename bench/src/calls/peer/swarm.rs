@@ -30,10 +30,7 @@ use swarmwire_common::{
 };
 use swarmwire_server::{
     Gateway, GatewayOptions,
-    subroutines::{
-        Args, Context, Failure, Input, Subroutine, Subroutines,
-        command::{CommandOptions, ItemForm},
-    },
+    subroutines::{Args, Context, Failure, Input, Subroutine, Subroutines, command::CommandOptions},
 };
 
 use super::{Caller, content};
@@ -103,19 +100,8 @@ fn subroutines() -> Result<Subroutines> {
 }
 
 fn program(command: &[&str], kind: CallKind) -> Result<Subroutine> {
-    let options = CommandOptions {
-        command: command.iter().map(|&word| word.to_owned()).collect(),
-        kind,
-        arguments: Vec::new(),
-        timeout: None,
-        concurrency: None,
-        max_output: u64::MAX,
-        working_directory: None,
-        environment: std::collections::BTreeMap::default(),
-        user: None,
-        codec: Codec::Raw,
-        items: ItemForm::Lines,
-    };
+    let options = CommandOptions::new(command.iter().copied(), kind);
+    let options = CommandOptions { max_output: u64::MAX, codec: Codec::Raw, ..options };
     Ok(Subroutine::command(options)?)
 }
 

@@ -20,8 +20,7 @@ use swarmwire_common::wire::{
     status::Status,
 };
 use swarmwire_server::subroutines::{
-    Context, Failure, Input, Subroutine, Subroutines,
-    command::{CommandOptions, ItemForm},
+    Context, Failure, Input, Subroutine, Subroutines, command::CommandOptions,
 };
 
 use super::{count_to, echo, integer, none_lives, numbers, status, with_gateway};
@@ -204,18 +203,6 @@ async fn no_more_than(before: Option<&Held>, world: &World) -> Held {
 }
 
 fn program(name: &str, kind: CallKind) -> Subroutine {
-    Subroutine::command(CommandOptions {
-        command: vec![name.to_owned()],
-        kind,
-        arguments: Vec::new(),
-        timeout: None,
-        concurrency: None,
-        max_output: u64::MAX,
-        working_directory: None,
-        environment: std::collections::BTreeMap::default(),
-        user: None,
-        codec: Codec::Raw,
-        items: ItemForm::Lines,
-    })
-    .unwrap()
+    let options = CommandOptions::new([name], kind);
+    Subroutine::command(CommandOptions { max_output: u64::MAX, codec: Codec::Raw, ..options }).unwrap()
 }
