@@ -5,6 +5,8 @@
 //! (`swarm join`) with the grants `list`, `pull` and `delete`. It may be interrupted at any time and run again. What `swarm offload` does beside this is to
 //! read its options, to try again after a lost connection, and to tell all that is in the account.
 
+#![expect(clippy::print_stdout, reason = "an edge: it is what the example is run for")]
+
 use std::{error::Error, path::PathBuf, time::SystemTime};
 
 use swarmwire_client::{
@@ -24,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Moves what has to go. `gateway` is the name under which it was joined.
-pub(crate) async fn back_up(
+async fn back_up(
     home: &Home,
     gateway: &str,
     path: &str,
@@ -51,7 +53,6 @@ pub(crate) async fn back_up(
     Ok(account)
 }
 
-#[expect(clippy::print_stdout, reason = "it is what an example is for")]
 fn tell(account: &Account) -> Result<(), Box<dyn Error>> {
     println!("{:?}: {} files, {} bytes moved", account.state, account.files_moved, account.bytes_moved);
     for (path, reason) in &account.failed {

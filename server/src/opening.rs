@@ -74,7 +74,8 @@ pub(crate) async fn accept(send: SendStream, recv: RecvStream) -> Result<(Channe
         }
         Err(_) => Refusal::new(Status::Timeout, "the opening frame did not come in time"),
     };
-    Err(refuse(channel, refusal).await)
+    // Apart from the future of every channel, few of which end so.
+    Err(Box::pin(refuse(channel, refusal)).await)
 }
 
 /// Declines the request, and waits a moment until the peer has the answer, so that the connection may be closed behind it.

@@ -187,7 +187,7 @@ impl Request {
         let Self { channel, body, handler, .. } = self;
         // A peer that does not take the answer keeps neither.
         drop((body, handler));
-        opening::refuse(channel, refusal).await
+        Box::pin(opening::refuse(channel, refusal)).await
     }
 }
 
@@ -224,7 +224,7 @@ async fn answer(
         Err(refusal) => {
             // Up to 64 KiB, on each of 16,384 channels, for as long as the peer does not take the answer.
             drop(open);
-            opening::refuse(channel, refusal).await
+            Box::pin(opening::refuse(channel, refusal)).await
         }
     }
 }

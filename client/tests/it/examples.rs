@@ -1,4 +1,4 @@
-//! The examples, each a process of its own: gateways of the server crate and controllers of this one.
+//! The examples, each a process of its own: gateways of the server crate and controllers of this one. `conditional_backup` is among the offloads.
 
 use std::{
     env,
@@ -10,7 +10,7 @@ use std::{
 use crate::world::{ControllerHome, stdout};
 
 /// Where `cargo test` puts examples, beside its tests. `cargo build --workspace --examples` puts them there, too.
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
     let place = test.parent().and_then(|deps| deps.parent()).unwrap().join("examples").join(name);
     assert!(place.exists(), "{} is not there: `cargo build --workspace --examples`", place.display());

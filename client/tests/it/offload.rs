@@ -375,23 +375,6 @@ fn a_disk_is_as_full_as_its_file_system_says() {
     assert!(told["used_after"].as_u64().unwrap() * 4 <= told["capacity"].as_u64().unwrap(), "{told}");
 }
 
-#[path = "../../examples/conditional_backup.rs"]
-#[expect(dead_code, reason = "an example has a `main` of its own, which reads the command line")]
-mod conditional_backup;
-
-#[test]
-fn the_example_does_the_same_through_the_library() {
-    let scene = Scene::new();
-    let home = swarmwire_client::Home::open(&scene.home.path()).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let backing_up = conditional_backup::back_up(&home, "gw", "logs", scene.archive(), "10kB");
-    let account = runtime.block_on(backing_up).unwrap();
-    assert_eq!((account.files_moved, account.bytes_moved, account.failed.len()), (8, 8000, 0));
-    assert_eq!(names(&scene.archive()), set(&NAMES[..8]));
-    let again = conditional_backup::back_up(&home, "gw", "logs", scene.archive(), "10kB");
-    assert_eq!(runtime.block_on(again).unwrap().files_moved, 0);
-}
-
 /// The last object of what was told.
 fn told(output: &[u8]) -> Value {
     last_event(output)

@@ -8,9 +8,10 @@ use std::{
 
 use super::{GRANTS, NAMES, SIZE, Scene, counts, names, plant, put, set};
 use crate::{
+    examples::example,
     model::gateway::Running,
     trees::{assert_no_leftovers, content, visible_files},
-    world::{ControllerHome, World, summary, text},
+    world::{ControllerHome, World, stdout, summary, text},
 };
 
 /// What can be seen of how far it is: files that are in place, lines of the journal, files that are gone.
@@ -174,4 +175,19 @@ fn what_was_interrupted_goes_on_although_it_is_not_above_any_longer() {
     let told = summary(scene.offload(&["--capacity", "10kB", "--json"]), 0);
     assert_eq!(counts(&told), ("reached", 5, 0));
     assert_as_uninterrupted(&scene.logs(), &scene.archive(), &scene.home);
+}
+
+#[test]
+fn the_example_does_the_same_through_the_library() {
+    let scene = Killable::start();
+    let archive = scene.archive();
+    let run = || {
+        let places = ["gw", "logs", text(&archive), "10kB"];
+        stdout(scene.home.program(example("conditional_backup"), places).assert())
+    };
+    let told = run();
+    assert!(told.contains("8 files, 8000 bytes moved"), "{told}");
+    assert_as_uninterrupted(&scene.logs(), &archive, &scene.home);
+    let told = run();
+    assert!(told.contains("0 files, 0 bytes moved"), "{told}");
 }
