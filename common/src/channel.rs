@@ -206,11 +206,15 @@ impl FrameSender {
     }
 }
 
+/// Bytes that are taken of a stream at once to find out how long a frame is. The whole of a short one is there then, while of long ones the peer gets
+/// little credit before anybody wants them.
+const AHEAD_BYTES_MAX: usize = 4096;
+
 /// The receiving half of a stream of frames.
 #[derive(Debug)]
 pub struct FrameReceiver {
     stream: RecvStream,
-    /// What has arrived and was not asked for yet: the rest of a datagram, at most.
+    /// What was taken of the stream beyond what was asked for, [`AHEAD_BYTES_MAX`] at most.
     ahead: Bytes,
 }
 
@@ -272,8 +276,8 @@ impl FrameReceiver {
         let mut known = 0;
         while known < length.len() {
             if self.ahead.is_empty() {
-                let chunk = self.stream.read_chunk(usize::MAX, true).await.map_err(FrameError::from_read)?;
-                match chunk {
+                let chunk = self.stream.read_chunk(AHEAD_BYTES_MAX, true).await;
+                match chunk.map_err(FrameError::from_read)? {
                     Some(chunk) => self.ahead = chunk.bytes,
                     None if known == 0 => return Ok(None),
                     None => return Err(FrameError::Ended),
@@ -313,6 +317,7 @@ impl FrameReceiver {
 
     /// Tells the peer that nothing more will be read.
     pub fn stop(&mut self, status: Status) {
+        self.ahead = Bytes::new();
         if self.stream.stop(status.into()).is_err() {
             tracing::trace!("stopped a stream that was closed");
         }

@@ -143,7 +143,7 @@ pub(crate) fn parse_path(text: &str) -> Result<RelPath, String> {
 }
 
 /// Who is known, at one moment.
-pub(crate) type Known = Arc<HashMap<Fingerprint, Client>>;
+pub(crate) type Known = Arc<HashMap<Fingerprint, Arc<Grant>>>;
 
 /// The running gateway's view of the file. Clones share it.
 #[derive(Clone, Debug)]
@@ -180,14 +180,14 @@ impl Clients {
             tracing::error!("nobody is let in: {reason}");
             Vec::new()
         });
-        let known = clients.into_iter().map(|client| (client.fingerprint, client)).collect();
+        let known = clients.into_iter().map(|client| (client.fingerprint, Arc::new(client.grant))).collect();
         self.known.send_replace(Arc::new(known));
         *read = Some(content);
     }
 
     /// What `fingerprint` may do; `None` if it is not known.
-    pub(crate) fn grant(&self, fingerprint: &Fingerprint) -> Option<Grant> {
-        self.known.borrow().get(fingerprint).map(|client| client.grant.clone())
+    pub(crate) fn grant(&self, fingerprint: &Fingerprint) -> Option<Arc<Grant>> {
+        self.known.borrow().get(fingerprint).cloned()
     }
 
     /// How many are known.
@@ -307,6 +307,6 @@ mod tests {
         }
         state.dir().write(CLIENTS, good.as_bytes()).unwrap();
         clients.reload();
-        assert_eq!(clients.grant(&client(1, "a").fingerprint), Some(client(1, "a").grant));
+        assert_eq!(clients.grant(&client(1, "a").fingerprint), Some(Arc::new(client(1, "a").grant)));
     }
 }

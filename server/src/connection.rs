@@ -75,7 +75,7 @@ pub(crate) async fn serve(gateway: Arc<Shared>, incoming: Incoming, room: Option
 
 impl Session {
     /// What the peer may do now; `None` if it is not known.
-    pub(crate) fn grant(&self) -> Option<Grant> {
+    pub(crate) fn grant(&self) -> Option<Arc<Grant>> {
         self.gateway.clients.grant(&self.peer.fingerprint)
     }
 

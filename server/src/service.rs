@@ -141,7 +141,7 @@ struct Request {
     /// The service's own request, undecoded.
     body: Vec<u8>,
     /// What the identity may do; none only for services that admit anyone.
-    grant: Option<Grant>,
+    grant: Option<Arc<Grant>>,
     /// Goes back to the pool with the request.
     handler: Option<Handler>,
 }
@@ -158,7 +158,7 @@ impl Request {
 
     /// What the identity may do. Nothing, where there is no grant.
     fn grant(&self) -> Result<&Grant, Refusal> {
-        self.grant.as_ref().ok_or_else(not_joined)
+        self.grant.as_deref().ok_or_else(not_joined)
     }
 
     /// Accepts the request. A peer that does not take the reply in time has no claim on a handler.
@@ -229,7 +229,7 @@ async fn answer(
     }
 }
 
-type Admitted<'a> = (&'a Service, Option<Grant>, Option<Handler>);
+type Admitted<'a> = (&'a Service, Option<Arc<Grant>>, Option<Handler>);
 
 fn admit<'a>(session: &Session, open: &Open, found: Option<&'a Service>) -> Result<Admitted<'a>, Refusal> {
     let gateway = &session.gateway;

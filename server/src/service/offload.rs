@@ -139,7 +139,7 @@ async fn answer(
         let is_granted = |grant: &crate::grants::Grant| {
             needed(holds).iter().all(|operation| grant.require_at(operation, path).is_ok())
         };
-        if !session.grant().as_ref().is_some_and(is_granted) {
+        if !session.grant().as_deref().is_some_and(is_granted) {
             return Ok(Status::Denied);
         }
         let dir = Arc::clone(dir);

@@ -7,7 +7,7 @@ mod listing;
 mod removing;
 mod usage;
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
@@ -133,7 +133,7 @@ fn nanoseconds(time: Timestamp) -> i64 {
 }
 
 /// What the caller may do now.
-fn grant(context: &Context) -> Result<Grant, Failure> {
+fn grant(context: &Context) -> Result<Arc<Grant>, Failure> {
     context.session.grant().ok_or_else(|| Failure::of(Status::Unknown, Status::Unknown.meaning()))
 }
 
