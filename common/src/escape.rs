@@ -28,6 +28,23 @@ pub fn escape_lines(text: &str) -> String {
     lines.join("\n  ")
 }
 
+/// JSON without white space that is the same to a parser, and harmless on a terminal: what [`escape`] would not let pass is written as `\u202e`.
+pub fn escape_json(json: &str) -> Cow<'_, str> {
+    // A backslash begins an escape there, and nothing else that is not plain stands outside of a text.
+    let passes = |c: char| c == '\\' || is_plain(c);
+    if json.chars().all(passes) {
+        return Cow::Borrowed(json);
+    }
+    Cow::Owned(json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        if passes(c) {
+            out.push(c);
+        } else {
+            out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+        out
+    }))
+}
+
 fn push_char(out: &mut String, c: char) {
     if is_plain(c) {
         out.push(c);
@@ -54,7 +71,7 @@ fn is_plain(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::escape;
+    use super::{escape, escape_json};
 
     #[test]
     fn nothing_that_could_move_a_cursor_passes() {
@@ -70,6 +87,17 @@ mod tests {
             ("\u{9b}2J".as_bytes(), "\\xc2\\x9b2J"),
         ] {
             assert_eq!(escape(raw), shown);
+        }
+    }
+    #[test]
+    fn json_stays_the_same_to_a_parser() {
+        for (raw, shown) in [
+            (r#"{"path":"größe\\n\n大"}"#, r#"{"path":"größe\\n\n大"}"#),
+            ("[\"\u{9b}2J\u{202e}\u{7f}\u{e0041}\"]", r#"["\u009b2J\u202e\u007f\udb40\udc41"]"#),
+        ] {
+            assert_eq!(escape_json(raw), shown);
+            let parsed = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+            assert_eq!(parsed(raw), parsed(shown));
         }
     }
 }

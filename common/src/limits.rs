@@ -260,6 +260,9 @@ pub const CALL_FRAME_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a call's raw arguments, which are held as a whole; those with values, which take many times their bytes, have [`CONTROL_FRAME_BYTES_MAX`]. What is larger is sent (`send`), and taken as it comes.
 pub const ARGUMENTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// How long a call's arguments may take to come, which have a handler meanwhile. Chosen: [`ARGUMENTS_BYTES_MAX`] over a link of 28 KB/s.
+pub const ARGUMENTS_TIME_MAX: Duration = Duration::from_secs(600);
+
 /// Bytes of an item of a stream, which is held as a whole at either end.
 pub const ITEM_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -277,6 +280,9 @@ pub const WORKER_PART_BYTES_MAX: usize = 1024 * 1024;
 
 /// Files that the built-in `list-files` tells of in one call: with ordinary names some 10 MB of JSON.
 pub const FILES_TOLD_MAX: usize = 65_536;
+
+/// Bytes of the paths of these files: [`FILES_TOLD_MAX`] of them with long names.
+pub const LISTED_PATH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Places that the built-in `list-files` could not look at and names; others are counted.
 pub const UNREADABLE_NAMED_MAX: usize = 100;

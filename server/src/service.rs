@@ -265,7 +265,7 @@ fn not_joined() -> Refusal {
 }
 
 /// The status for a channel that broke.
-fn status_of(err: &FrameError) -> Status {
+pub(crate) fn status_of(err: &FrameError) -> Status {
     match err {
         FrameError::Malformed(codec::DecodeError::TooLarge { .. }) => Status::TooLarge,
         FrameError::Malformed(_) | FrameError::Ended => Status::Invalid,

@@ -67,6 +67,12 @@ fn a_program_gets_its_arguments_in_words_and_as_json_and_gives_its_output() {
     fs::write(&file, r#"{"args":["from a file"],"kwargs":{}}"#).unwrap();
     let told = stdout(home.swarm(["call", "gw", "stdin", "--json-args", file.to_str().unwrap()]));
     assert!(told.contains("from a file"), "{told}");
+    let long = format!(r#"["{}",1]"#, "x".repeat(200_000));
+    fs::write(&file, long).unwrap();
+    let call = |name| home.swarm(["call", "gw", name, "--json-args", file.to_str().unwrap()]);
+    // Linux takes 128 KiB for one word; as a whole the same arguments are not too long.
+    refused(call("words"), 1, &["invalid: argument mismatch: the arguments are longer than a program"]);
+    assert!(stdout(call("stdin")).len() > 200_000);
     let output = home.swarm(["call", "gw", "large"]).success().get_output().stdout.clone();
     assert!(output.len() == 300_000 && output.iter().all(|&byte| byte == 0));
 }

@@ -72,6 +72,10 @@ def text(value):
     return value.encode() if isinstance(value, str) else value
 
 
+def missing(*args, **kwargs):
+    raise LookupError(f"this worker has no function for `{call.subroutine}`")
+
+
 def answer(function):
     buffer = io.BufferedReader(call, PIECE)
     if call.kind == "send":
@@ -109,7 +113,7 @@ def serve(function=None):
             continue  # The rest of a call that is over.
         call.begin(head)
         try:
-            answer(function or functions[call.subroutine.replace("-", "_")])
+            answer(function or functions.get(call.subroutine.replace("-", "_"), missing))
         except Exception as err:
             traceback.print_exc()
-            send(b"F", f"{type(err).__name__}: {err}".encode()[:PIECE])
+            send(b"F", f"{type(err).__name__}: {err}".encode(errors="replace")[:PIECE])

@@ -163,6 +163,9 @@ impl Section {
 
     fn options(self, command: Vec<String>) -> Result<CommandOptions, String> {
         let environment = self.environment.unwrap_or_default();
+        if let Some(directory) = &self.working_directory {
+            require_directory(directory)?;
+        }
         if let Some(program) = command.first() {
             require_executable(program, self.working_directory.as_deref(), environment.get("PATH"))?;
         }
@@ -212,6 +215,16 @@ fn checked(name: &str, configured: Definition) -> Result<Definition, String> {
     let subroutine = configured.subroutine().map_err(|err| err.to_string())?;
     Subroutines::new().register(name, subroutine).map_err(|err| err.to_string())?;
     Ok(configured)
+}
+
+/// A start in none says of the program that it is not there.
+fn require_directory(directory: &Path) -> Result<(), String> {
+    let place = directory.display();
+    match directory.metadata() {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(format!("`working_directory`: `{place}` is no directory")),
+        Err(err) => Err(format!("`working_directory`: `{place}` cannot be used: {err}")),
+    }
 }
 
 /// Better now than at the first call.

@@ -21,6 +21,7 @@ use swarmwire_common::{
         status::Status,
     },
 };
+use tokio::time::timeout;
 
 use self::caller::{Caller, Ended};
 use super::Request;
@@ -139,7 +140,10 @@ async fn with_arguments<T, F: Future<Output = Result<T, Failure>>>(
     // Whoever makes values of bytes takes many times their memory.
     let limit =
         if codec == Codec::Raw { limits::ARGUMENTS_BYTES_MAX } else { limits::CONTROL_FRAME_BYTES_MAX };
-    let bytes = input.read_to_end(limit).await?.into();
+    // However little comes at a time, so that a handler is not kept by it.
+    let all = timeout(limits::ARGUMENTS_TIME_MAX, input.read_to_end(limit)).await;
+    let late = || Failure::of(Status::Timeout, "the arguments took too long to come");
+    let bytes = all.map_err(|_| late())??.into();
     work(Args { codec, bytes }).await
 }
 

@@ -7,13 +7,14 @@ mod listing;
 mod removing;
 mod usage;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{borrow::Cow, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Serialize};
 use swarmwire_common::{
     entry::Timestamp,
+    escape::escape_json,
     path::{PathError, RelPath},
     root::{self, Stat},
     sync::PlaceError,
@@ -165,7 +166,12 @@ fn cancelled() -> Failure {
 }
 
 fn json(value: &impl Serialize) -> Bytes {
-    serde_json::to_vec(value).expect("texts and numbers have a JSON").into()
+    let json = serde_json::to_string(value).expect("texts and numbers have a JSON");
+    // Names are of anybody who may write there, and `swarm call` prints what it gets.
+    match escape_json(&json) {
+        Cow::Borrowed(_) => json.into(),
+        Cow::Owned(escaped) => escaped.into(),
+    }
 }
 
 /// Why a call on the disk failed, in words.

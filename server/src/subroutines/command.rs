@@ -13,7 +13,7 @@ mod running;
 mod template;
 mod workers;
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
@@ -199,7 +199,13 @@ impl Program {
             call: Some(ForCall { context, json }),
         };
         Process::start(launch).await.map_err(|err| {
-            tracing::error!(subroutine = context.subroutine(), %err, "a subroutine's program could not be started");
+            if err.kind() == io::ErrorKind::ArgumentListTooLong {
+                return Failure::invalid(
+                    "argument mismatch: the arguments are longer than a program can be given",
+                );
+            }
+            let (subroutine, program, directory) = (context.subroutine(), &options.command[0], &options.working_directory);
+            tracing::error!(subroutine, program, ?directory, %err, "a subroutine's program could not be started");
             Failure::of(Status::Unavailable, format!("the program could not be started: {err}"))
         })
     }

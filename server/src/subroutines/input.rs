@@ -18,6 +18,7 @@ use swarmwire_common::{
 use tokio::{runtime::Handle, time::timeout};
 
 use super::Failure;
+use crate::service::status_of;
 
 /// A buffer of any size. What has not been asked for waits at the sender, but for a window of the stream.
 #[derive(Debug)]
@@ -53,7 +54,8 @@ impl Input {
             }
             let patience = left.map_or(limits::SYNC_SILENCE_MAX, |left| left.min(limits::SYNC_SILENCE_MAX));
             let frame = rest.try_recv_bytes(limits::CALL_FRAME_BYTES_MAX);
-            let frame = timeout(patience, frame).await.map_err(|_| FrameError::Silent)??;
+            let frame = timeout(patience, frame).await.unwrap_or(Err(FrameError::Silent));
+            let frame = frame.map_err(|err| Failure::of(status_of(&err), err.to_string()))?;
             match frame {
                 Some(bytes) => self.first = bytes.into(),
                 None => self.rest = None,

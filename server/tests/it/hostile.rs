@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use swarmwire_common::{
-    channel::{FrameReceiver, FrameSender},
+    channel::{FrameReceiver, FrameSender, Opening},
     codec, limits,
     wire::{
-        open::{Open, Reply, SERVICE_LIST, SERVICE_PING},
+        call::{CallKind, CallRequest, Codec},
+        open::{Open, Reply, SERVICE_CALL, SERVICE_LIST, SERVICE_PING},
         status::Status,
     },
 };
+use swarmwire_server::subroutines::{Args, Context, Failure, Subroutine};
 use tokio::{net::UdpSocket, time::timeout};
 
 use crate::harness::{Key, Peer, SOON, Served, http_get, refusal};
@@ -188,4 +191,36 @@ async fn strangers_are_bounded_and_do_not_keep_known_ones_out() {
     let one_more = Peer::dial(&key, served.target()).await.unwrap();
     assert_eq!(one_more.closed().await.0, Status::Busy);
     assert_serves(&Peer::dial(&known, served.target()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn arguments_in_frames_that_are_none_are_told_as_what_they_are() {
+    let served = Served::start_with(|options| {
+        let echo = Subroutine::batch(async |_: Context, args: Args| Ok::<_, Failure>(args.bytes().clone()));
+        options.subroutines.register("echo", echo).unwrap();
+    });
+    let peer = served.joined("call", "").await;
+    let frame = |length: usize, bytes: usize| {
+        let mut frame = u32::try_from(length).unwrap().to_be_bytes().to_vec();
+        frame.resize(4 + bytes, 0);
+        Bytes::from(frame)
+    };
+    let most = limits::CALL_FRAME_BYTES_MAX;
+    for (sent, expected) in [(frame(most + 1, 1), Status::TooLarge), (frame(9, 3), Status::Invalid)] {
+        let request = CallRequest {
+            name: "echo".to_owned(),
+            kind: CallKind::Batch,
+            codec: Codec::Raw,
+            deadline_ms: 0,
+            input: Vec::new(),
+            continues: true,
+        };
+        let opening = Opening::begin(&peer.connection, SERVICE_CALL, &request).await.unwrap();
+        let mut channel = opening.ask().await.unwrap();
+        channel.send.send_raw(sent).await.unwrap();
+        channel.send.finish();
+        let (status, detail) = refusal(timeout(SOON, channel.recv.reply()).await.unwrap());
+        assert_eq!(status, expected, "{detail}");
+    }
+    assert_serves(&peer).await;
 }

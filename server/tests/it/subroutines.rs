@@ -100,6 +100,12 @@ fn what_cannot_be_used_is_named_with_its_line() {
         ("['sh', '{a b}']", "", "is no place for an argument"),
         ("['sh', '{c}']", "arguments = ['a']", "`{c}` is not among the `arguments`"),
         ("['sh', '{a}']", "codec = 'raw'", "`command` cannot have `{a}`"),
+        (
+            "['sh']",
+            "working_directory = '/nowhere'",
+            "line 3: subroutine `x`: `working_directory`: `/nowhere` cannot be used: No such file",
+        ),
+        ("['sh']", "working_directory = '/dev/null'", "`/dev/null` is no directory"),
         ("['sh']", "user = 'nobody-at-all'", "there is no user `nobody-at-all`"),
         ("['sh']", "concurrency = 0", "`concurrency` is 0"),
         ("['sh']", "retries = 3", "retries"),

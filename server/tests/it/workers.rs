@@ -4,6 +4,7 @@ mod count;
 mod ends;
 mod faults;
 mod kinds;
+mod module;
 
 use std::{
     fs,

@@ -75,6 +75,7 @@ pub(super) fn run(context: &Context, asked: &Asked) -> Result<Bytes, Failure> {
         base: &path,
         context,
         oldest: BinaryHeap::new(),
+        path_bytes: 0,
         limit,
         more: 0,
         failed: Failed::default(),
@@ -83,7 +84,7 @@ pub(super) fn run(context: &Context, asked: &Asked) -> Result<Bytes, Failure> {
     let Walk { oldest, more, mut failed, .. } = walk;
     let mut files = Vec::with_capacity(oldest.len());
     for Found { path, stat } in oldest.into_sorted_vec() {
-        match told(&root, &path, &stat, asked.hash, context) {
+        match told(&root, &path, &stat, asked.hash, || context.is_cancelled()) {
             Ok(file) => files.push(file),
             Err(_) if context.is_cancelled() => return Err(cancelled()),
             // Removed meanwhile.
@@ -104,15 +105,24 @@ fn ago(text: &str) -> Result<Timestamp, Failure> {
     Ok(then.into())
 }
 
-/// A file as it is now, hashed if that is asked for.
-fn told(root: &Root, path: &RelPath, stat: &Stat, hashes: bool, context: &Context) -> io::Result<Listed> {
+/// A file as the walk saw it, hashed if that is asked for. What it has become since is none that was asked for.
+fn told(
+    root: &Root,
+    path: &RelPath,
+    stat: &Stat,
+    hashes: bool,
+    is_given_up: impl Fn() -> bool,
+) -> io::Result<Listed> {
     if !hashes {
         return Ok(Listed::new(path, stat, None));
     }
     let (parent, name) = path.split_last().ok_or(io::ErrorKind::NotFound)?;
-    let (stat, hash) = hashed(&root.dir(&parent)?, name, || context.is_cancelled())?;
+    let (now, hash) = hashed(&root.dir(&parent)?, name, is_given_up)?;
     let hash = hash.ok_or_else(|| io::Error::other("it is no file any longer"))?;
-    Ok(Listed::new(path, &stat, Some(hash)))
+    if !now.same_content(stat) || (now.device, now.inode) != (stat.device, stat.inode) {
+        return Err(io::Error::other("it changed while the list was made"));
+    }
+    Ok(Listed::new(path, stat, Some(hash)))
 }
 
 /// A file, the older the less.
@@ -169,6 +179,8 @@ struct Walk<'a> {
     context: &'a Context,
     /// The newest of them on top.
     oldest: BinaryHeap<Found>,
+    /// Bytes of their paths.
+    path_bytes: usize,
     limit: usize,
     more: u64,
     failed: Failed,
@@ -236,10 +248,41 @@ impl Walk<'_> {
         if stat.entry_type != EntryType::File || !is_wanted(&path, &stat) {
             return;
         }
+        self.path_bytes += path.as_bytes().len();
         self.oldest.push(Found { path, stat });
-        if self.oldest.len() > self.limit {
-            self.oldest.pop();
+        while self.oldest.len() > self.limit || self.path_bytes > limits::LISTED_PATH_BYTES_MAX {
+            let Some(newest) = self.oldest.pop() else { return };
+            self.path_bytes -= newest.path.as_bytes().len();
             self.more += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// It was old when the walk saw it, and is not when it is its turn to be hashed.
+    #[test]
+    fn a_file_that_changes_before_it_is_hashed_is_not_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let place = temp.path().join("file");
+        fs::write(&place, "old").unwrap();
+        let root = Root::open(temp.path()).unwrap();
+        let path = RelPath::parse(b"file").unwrap();
+        let seen = root.stat(&path).unwrap();
+        let told = |seen: &Stat| told(&root, &path, seen, true, || false);
+        assert_eq!(told(&seen).unwrap().hash.unwrap(), blake3::hash(b"old").to_hex().as_str());
+
+        fs::write(&place, "new and longer").unwrap();
+        let err = told(&seen).unwrap_err().to_string();
+        assert_eq!(err, "it changed while the list was made");
+
+        // Another file by the same name, which is the same in all but that.
+        let seen = root.stat(&path).unwrap();
+        let other = Stat { inode: seen.inode + 1, ..seen };
+        assert!(told(&seen).is_ok() && told(&other).is_err());
     }
 }

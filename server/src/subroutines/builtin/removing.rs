@@ -72,7 +72,7 @@ fn remove(context: &Context, grant: &Grant, path: &RelPath, expected: &Listed) -
     let hash =
         expected.hash.as_deref().ok_or("it has no `hash`: `list-files` gives one with `hash = true`")?;
     let root = &context.session.gateway.root;
-    match remove_if_same(root, path, expected, hash, || context.is_cancelled()) {
+    match remove_if_same(root, path, expected, hash, &|| context.is_cancelled()) {
         Ok(true) => Ok(()),
         Ok(false) => Err(CHANGED.to_owned()),
         Err(err) => Err(reason(&err)),
@@ -85,7 +85,7 @@ fn remove_if_same(
     path: &RelPath,
     expected: &Listed,
     hash: &str,
-    is_given_up: impl Fn() -> bool,
+    is_given_up: &impl Fn() -> bool,
 ) -> io::Result<bool> {
     let (parent, name) = path.split_last().ok_or(io::ErrorKind::IsADirectory)?;
     let dir = root.dir(&parent)?;
@@ -101,6 +101,9 @@ fn remove_if_same(
     // The name may mean another file by now, and this one may have been written to while it was read.
     if file.stat()? != now || dir.stat(name)? != now {
         return Ok(false);
+    }
+    if is_given_up() {
+        return Err(io::ErrorKind::Interrupted.into());
     }
     dir.remove_file(name)?;
     Ok(true)

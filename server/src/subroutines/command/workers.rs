@@ -134,7 +134,13 @@ impl Workers {
 
     fn spawn(&self, runtime: &Handle, id: u64, job: Option<Box<Job>>) {
         let mut slots = self.slots.lock().expect("no holder panics");
-        while slots.try_join_next().is_some() {}
+        while let Some(ended) = slots.try_join_next() {
+            if let Err(err) = ended
+                && err.is_panic()
+            {
+                tracing::error!(subroutine = self.pool.name(), %err, "a task that keeps a worker panicked");
+            }
+        }
         slots.spawn_on(slot_task(Arc::clone(&self.pool), id, job), runtime);
     }
 

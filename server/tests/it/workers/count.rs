@@ -223,3 +223,12 @@ fn children(swarmd: &Running) -> BTreeSet<String> {
     let all: Vec<String> = tasks.map(|task| of(task.unwrap())).collect();
     all.iter().flat_map(|pids| pids.split_whitespace()).map(ToOwned::to_owned).collect()
 }
+
+#[tokio::test]
+async fn one_may_be_idle_for_longer_than_there_is_time() {
+    let place = Place::new();
+    let section = place.section("batch", "batch", "workers = { min = 0, max = 1, idle = '400000000000y' }");
+    let (_swarmd, controller) = place.with(&[section]).await;
+    let first = pid(&controller, "batch").await;
+    assert_eq!(pid(&controller, "batch").await, first);
+}

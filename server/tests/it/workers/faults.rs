@@ -3,7 +3,9 @@
 use rustix::process::Signal;
 use swarmwire_client::controller::calling::CallOptions;
 
-use super::{OPTIONS, Place, failure, held, kill, lives, metric, next, pid, text, until, words, workers};
+use super::{
+    OPTIONS, PATIENCE, Place, failure, held, kill, lives, metric, next, pid, text, until, words, workers,
+};
 
 const TWO: &str = "workers = { min = 1, max = 2 }";
 
@@ -112,9 +114,20 @@ async fn one_that_goes_on_after_its_call_was_given_up_is_replaced() {
     let told = controller.call("batch", words(["deaf"]), short).await.unwrap_err().to_string();
     assert!(told.contains("deadline"), "{told}");
     until(&controller, "it is ended", async || !lives(&first)).await;
-    let patient = CallOptions { wait: super::PATIENCE, ..OPTIONS };
+    let patient = CallOptions { wait: PATIENCE, ..OPTIONS };
     let after = controller.call("batch", words(["pid"]), patient).await.unwrap();
     assert_ne!(after, first);
     let (_, log, _) = swarmd.end(Signal::TERM);
     assert!(log.contains("the worker did not come to an end, and was ended"), "{log}");
+}
+
+/// What has left its group may answer for it, and holds its output: all that is seen of its end is the end itself, in the middle of the call.
+#[tokio::test]
+async fn one_that_ends_before_its_answer_comes_serves_no_other_call() {
+    let place = Place::new();
+    let (_swarmd, controller) = place.with(&[place.section("batch", "batch", "workers = { max = 1 }")]).await;
+    let first = pid(&controller, "batch").await;
+    let patient = CallOptions { deadline: Some(PATIENCE), wait: PATIENCE };
+    assert_eq!(controller.call("batch", words(["orphan"]), patient).await.unwrap(), "x");
+    assert_ne!(controller.call("batch", words(["pid"]), patient).await.unwrap(), first);
 }

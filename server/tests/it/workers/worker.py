@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -43,6 +44,8 @@ def batch(what, *args, **kwargs):
     if what == "after":
         os.write(swarmwire_worker.STDOUT, b"\0\0\0\x02Px\0\0\0\x01E\0\0\0\x02Py")
         wait()
+    if what == "orphan":
+        orphan()
     if what == "deaf":
         wait()
     if what == "patient":
@@ -93,6 +96,27 @@ def send(data):
 
 def raw(data):
     return data[::-1]
+
+
+def orphan():
+    """Ends, and has a child that has left its group answer after that, and keep the output open."""
+    left, has_left = os.pipe()
+    if os.fork():
+        os.read(left, 1)
+        os._exit(0)
+    worker = os.getppid()
+    os.setsid()
+    for descriptor in 0, 1, 2, swarmwire_worker.STDIN:
+        os.close(descriptor)
+    os.write(has_left, b"1")
+    while os.getppid() == worker:
+        time.sleep(0.001)
+    output = swarmwire_worker.STDOUT
+    os.write(output, b"\0\0\0\x02Px\0\0\0\x01E")
+    closed = select.poll()
+    closed.register(output, select.POLLERR)
+    closed.poll(60_000)
+    os._exit(0)
 
 
 def mark(place, text=""):

@@ -270,6 +270,12 @@ impl Drop for Place<'_> {
         withdraw(&mut state.idle, self.id);
         withdraw(&mut state.resting, self.id);
         self.leave(&mut state);
+        if state.slots == 0 {
+            // There is none left to serve them.
+            let waiting = std::mem::take(&mut state.waiting);
+            drop(state);
+            drop(waiting);
+        }
     }
 }
 

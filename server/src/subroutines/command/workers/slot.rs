@@ -101,7 +101,9 @@ async fn start(pool: &Pool) -> io::Result<Worker> {
 
 /// Whoever waited for it is told.
 fn could_not_start(pool: &Pool, job: Option<Box<Job>>, err: &io::Error) {
-    tracing::error!(subroutine = pool.name(), %err, "a subroutine's worker could not be started");
+    let options = &pool.program.options;
+    let (subroutine, program, directory) = (pool.name(), &options.command[0], &options.working_directory);
+    tracing::error!(subroutine, program, ?directory, %err, "a subroutine's worker could not be started");
     if let Some(job) = job {
         let reason = format!("the program could not be started: {err}");
         job.answer.end(Err(Failure::of(Status::Unavailable, reason)));
@@ -163,7 +165,7 @@ async fn idle(
     worker: &mut Worker,
     mut given: oneshot::Receiver<Box<Job>>,
 ) -> Result<Next, Fault> {
-    let mut leave_at = Some(Instant::now() + pool.program.workers.idle);
+    let mut leave_at = Instant::now().checked_add(pool.program.workers.idle);
     loop {
         tokio::select! {
             biased;

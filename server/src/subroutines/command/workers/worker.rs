@@ -100,7 +100,13 @@ impl Worker {
         let mut call = Call::new(kind, Feed::new(&head, source));
         drop(head);
         let fault = call.run(self, &answer).await.err();
-        let fault = fault.or_else(|| call.feed.is_broken().then_some(Fault::Gone));
+        // It may end after its answer, and that is told once.
+        let is_gone = call.feed.is_broken() || self.running.has_exited;
+        let fault = fault.or_else(|| is_gone.then_some(Fault::Gone));
+        if self.buffer.is_empty() {
+            // It may be as large as the largest item.
+            self.buffer = BytesMut::new();
+        }
         let ended = call.failure.map(Err).or(call.ended);
         (Served { answer, ended, room }, fault)
     }
