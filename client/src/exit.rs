@@ -54,6 +54,7 @@ fn of_one(err: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(err) = err.downcast_ref::<OffloadError>() {
         return Some(match err {
             OffloadError::Busy(_) => Exit::Busy,
+            OffloadError::OnePlace => Exit::Usage,
             OffloadError::Request(err) => of_request(err),
             OffloadError::Sync(err) => of_sync(err),
             _ => Exit::Failed,

@@ -13,6 +13,7 @@ mod batch;
 mod error;
 mod journal;
 mod moving;
+mod probe;
 mod side;
 mod terms;
 
@@ -36,7 +37,8 @@ pub use moving::EARLIER;
 pub use terms::{BadTerms, Candidate, Percent, Terms, Usage};
 
 use moving::Course;
-use side::{Files, Side, blocking};
+use probe::Probe;
+use side::{Files, LocalHold, Side, blocking};
 
 /// What is offloaded, where to, and on which terms.
 #[derive(Clone, Debug)]
@@ -86,8 +88,9 @@ impl Offload {
             Direction::Pull => (there, here),
             Direction::Push => (here, there),
         };
-        let journal =
-            Journal::open(dir, &self.subject(gateway)?, &format!("offload {from} to {to}"), self.clock)?;
+        let (subject, terms) = (self.subject(gateway)?, self.terms_key(gateway));
+        let title = format!("offload {from} to {to}");
+        let journal = Journal::open(dir, (&subject, &terms), &title, self.clock)?;
         let busy = || {
             let by = "is being offloaded by another process of this user";
             OffloadError::Busy(format!("`{from}` {by}; try again when that has ended"))
@@ -97,7 +100,16 @@ impl Offload {
 
     /// Whether the last such offload was interrupted, and the next one goes on with it. Blocks.
     pub fn was_interrupted(&self, dir: &PrivateDir, gateway: Fingerprint) -> Result<bool, OffloadError> {
-        Ok(Journal::was_interrupted(dir, &self.subject(gateway)?)?)
+        Ok(Journal::was_interrupted(dir, (&self.subject(gateway)?, &self.terms_key(gateway)))?)
+    }
+
+    /// What tells apart which files go how far and where to, as only the same is gone on with.
+    fn terms_key(&self, gateway: Fingerprint) -> Vec<u8> {
+        let destination = match self.direction {
+            Direction::Pull => self.local.as_os_str().as_encoded_bytes().to_vec(),
+            Direction::Push => [&gateway.as_bytes()[..], self.remote.as_bytes()].concat(),
+        };
+        [self.terms.key().as_bytes(), b"\n", &destination[..]].concat()
     }
 
     /// What tells this offload apart from others: the directory that is offloaded.
@@ -161,29 +173,56 @@ impl Offload {
         let was_interrupted =
             blocking(move || looking.is_unfinished().map_err(OffloadError::Journal)).await?;
         let is_idle = account.is_settled() && self.is_seen_idle(&side.space(), was_interrupted);
+        let is_pull = self.direction == Direction::Pull;
+        // Before the listing, which would show it. That it cannot be put there matters where something is to be done.
+        let probe = if is_idle || !is_pull { None } else { Some(Probe::put(&self.local).await) };
         let files = if is_idle { Files::default() } else { side.list(controller).await? };
         account.settle(&files);
         let usage = self.terms.usage(&files.there, &side.space()).ok_or(OffloadError::NoSize)?;
         account.before.get_or_insert(usage);
+        account.stopped = None;
         account.after = Some(usage);
         if !self.is_due(usage, was_interrupted) {
             account.state = if was_interrupted { State::Reached } else { State::NotDue };
+            if let Some(Ok(probe)) = probe {
+                probe.remove().await?;
+            }
             return if was_interrupted {
                 note(journal, move |journal| journal.end(usage)).await
             } else {
                 Ok(())
             };
         }
+        self.require_two_places(controller, probe, &files).await?;
         if !was_interrupted {
             let terms = self.terms.clone();
             note(journal, move |journal| journal.begin(&terms, usage)).await?;
         }
-        let root = self.open_local().await?;
+        let (root, _hold) = self.open_local().await?;
         let mut course = Course { controller, journal, account, side, root, usage };
         let state = self.move_all(&mut course, files).await?;
         (course.account.state, course.account.after) = (state, Some(course.usage));
         let usage = course.usage;
         note(journal, move |journal| journal.end(usage)).await
+    }
+
+    /// Fails if what is moved would be moved onto itself, or below where it is.
+    async fn require_two_places(
+        &self,
+        controller: &Controller,
+        probe: Option<Result<Probe, OffloadError>>,
+        files: &Files,
+    ) -> Result<(), OffloadError> {
+        let probe = match probe {
+            Some(probe) => probe?,
+            None => Probe::put(&self.local).await?,
+        };
+        let seen = match self.direction {
+            Direction::Pull => probe.is_not_below(controller, &self.remote, files).await,
+            Direction::Push => probe.is_not_above(controller, &self.remote).await,
+        };
+        probe.remove().await?;
+        seen
     }
 
     /// Whether the disk alone tells that nothing is to be done, so that nothing needs to be listed.
@@ -196,14 +235,16 @@ impl Offload {
         usage.is_above(self.terms.above) || was_interrupted && usage.is_above(self.terms.until)
     }
 
-    /// The directory on this machine; made, where it is the destination and missing.
-    async fn open_local(&self) -> Result<Arc<Root>, OffloadError> {
-        let (path, makes) = (self.local.clone(), self.direction == Direction::Pull);
+    /// The directory on this machine; where it is the destination, made if it is missing, and nobody else's meanwhile, as two that put a file of one name
+    /// there could lose one of them.
+    async fn open_local(&self) -> Result<(Arc<Root>, Option<LocalHold>), OffloadError> {
+        let (path, is_destination) = (self.local.clone(), self.direction == Direction::Pull);
         blocking(move || {
-            if makes {
-                fs::create_dir_all(&path).map_err(|err| OffloadError::local(&path, &err))?;
+            if !is_destination {
+                return Ok((Arc::new(side::open_root(&path)?), None));
             }
-            side::open_root(&path).map(Arc::new)
+            fs::create_dir_all(&path).map_err(|err| OffloadError::local(&path, &err))?;
+            Ok((Arc::new(side::open_root(&path)?), Some(LocalHold::take(&path)?)))
         })
         .await
     }

@@ -67,7 +67,14 @@ fn parse_match(text: &str) -> Result<String, String> {
     filter::check_match(text).map(|()| text.to_owned()).map_err(|err| err.to_string())
 }
 
+/// So that the clock can count it.
+const EVERY_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
 fn parse_every(text: &str) -> Result<Duration, String> {
     let every = parse_duration(text)?;
-    if every.is_zero() { Err("write more than no time, like `10m`".to_owned()) } else { Ok(every) }
+    match every {
+        Duration::ZERO => Err("write more than no time, like `10m`".to_owned()),
+        every if every > EVERY_MAX => Err("write no more than ten years, like `10m`".to_owned()),
+        every => Ok(every),
+    }
 }

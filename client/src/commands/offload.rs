@@ -152,7 +152,7 @@ async fn again(
         match ending {
             Ending::Interrupted => break Ok(Exit::Interrupted),
             Ending::Broken(err) if is_permanent(&err) => break Err(err),
-            Ending::Broken(err) if !arguments.json && !arguments.quiet => {
+            Ending::Broken(err) if !arguments.json => {
                 // Nobody is left to tell where standard error is closed.
                 let _ = writeln!(std::io::stderr(), "swarm: {err:#}; trying again in {}", short(every));
             }
@@ -189,9 +189,10 @@ async fn round(job: &Job, way: &Way, journal: &Arc<Journal>, interrupt: &mut Int
             backoff.progressed();
         }
         // What cannot be reached in the beginning is not there.
-        if account.before.is_none() || !is_transient(&err) {
+        if account.before.is_none() || !is_transient(&err) && !is_busy(&err) {
             break Ending::Broken(err);
         }
+        let err = if is_busy(&err) { err.context(TWO_HANDLERS) } else { err };
         let Some(pause) = backoff.lost(Instant::now()) else {
             let limit = backoff.limit();
             let gave_up = || format!("gave up after {}", humantime::format_duration(limit));
@@ -234,6 +235,16 @@ async fn attempt(
     ended.transpose().map_err(anyhow::Error::from)
 }
 
+/// What it needs that the gateway may have too few of.
+const TWO_HANDLERS: &str = "an offload needs two handlers of the gateway at a time";
+
+/// In the midst of an offload that is for a moment only: it was not in the beginning.
+fn is_busy(err: &anyhow::Error) -> bool {
+    let of_gateway =
+        |err: &OffloadError| matches!(err, OffloadError::Request(err) if err.status() == Some(Status::Busy));
+    err.downcast_ref().is_some_and(of_gateway)
+}
+
 fn is_transient(err: &anyhow::Error) -> bool {
     err.downcast_ref().is_some_and(OffloadError::is_transient)
         || err.downcast_ref().is_some_and(ConnectError::is_transient)
@@ -253,7 +264,7 @@ fn is_permanent(err: &anyhow::Error) -> bool {
     };
     match (err.downcast_ref::<OffloadError>(), err.downcast_ref::<ConnectError>()) {
         (Some(OffloadError::Request(RequestError::Refused { status, .. })), _) => of_status(*status),
-        (Some(OffloadError::NoSize), _) => true,
+        (Some(OffloadError::NoSize | OffloadError::OnePlace), _) => true,
         (_, Some(err)) => !err.is_transient(),
         _ => false,
     }

@@ -64,6 +64,10 @@ impl Listing {
             }
             let message = self.recv.recv::<_, { limits::CONTROL_FRAME_BYTES_MAX }>();
             match timeout(PAUSE_MAX, message).await.map_err(|_| RequestError::Silent)?? {
+                // Pages without anything would never come to an end.
+                ListMessage::Page(entries) if entries.is_empty() => {
+                    return Err(RequestError::Protocol("its listing has an empty page"));
+                }
                 ListMessage::Page(entries) => self.page = entries.into(),
                 ListMessage::Failed { path, reason } => {
                     return Ok(Some(ListItem::Failed { path: checked(path)?, reason }));

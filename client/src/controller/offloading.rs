@@ -1,5 +1,7 @@
 //! How full the gateway's disk is, and the right to be the only one who moves files away from a directory of it.
 
+use std::time::Duration;
+
 use swarmwire_common::{
     channel::Channel,
     codec, limits,
@@ -10,9 +12,12 @@ use swarmwire_common::{
         open::SERVICE_OFFLOAD,
     },
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Controller, RequestError};
+
+/// How long a gateway may take to say how full a disk is, however alive it is: it waits for what was removed. Chosen, not measured.
+const MEASURE_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// A directory at the gateway that nobody else offloads as long as this lives.
 #[derive(Debug)]
@@ -53,10 +58,11 @@ impl Holding {
         timeout(limits::REPLY_TIMEOUT, self.channel.send.send(&OffloadAsk::Measure))
             .await
             .map_err(|_| RequestError::Silent)??;
+        let deadline = Instant::now() + MEASURE_TIME_MAX;
         loop {
+            let left = deadline.saturating_duration_since(Instant::now()).min(limits::SYNC_SILENCE_MAX);
             let message = self.channel.recv.recv::<_, { limits::OFFLOAD_FRAME_BYTES_MAX }>();
-            let message =
-                timeout(limits::SYNC_SILENCE_MAX, message).await.map_err(|_| RequestError::Silent)??;
+            let message = timeout(left, message).await.map_err(|_| RequestError::Silent)??;
             if let OffloadMessage::Measured(space) = message {
                 self.space = from_wire(space);
                 return Ok(self.space);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use swarmwire_common::{
+    limits,
     path::RelPath,
     sync::{Failure, Moved},
 };
@@ -41,6 +42,10 @@ pub struct Account {
     pub after: Option<Usage>,
     /// What stays although it should go, or could not be looked at, and why.
     pub failed: BTreeMap<RelPath, String>,
+    /// How many more there were than `limits::NAMED_OUTCOMES_MAX`, which are not kept by name.
+    pub failed_unnamed: u64,
+    /// Why it ended although files were left that may go.
+    pub stopped: Option<&'static str>,
     /// Safe here; whether it was removed there was not heard before the connection was lost.
     unsure: Vec<Moved>,
 }
@@ -68,25 +73,38 @@ impl Account {
                 there.contains_key(path.as_bytes()) || there.range(&below[..]..).next().is_some_and(is_above)
             });
         }
-        self.failed
-            .extend(files.failed.iter().map(|Failure { path, reason }| (path.clone(), reason.clone())));
+        files.failed.iter().for_each(|Failure { path, reason }| self.fails(path, reason));
+    }
+
+    fn fails(&mut self, path: &RelPath, reason: &str) {
+        if self.failed.len() < limits::NAMED_OUTCOMES_MAX || self.failed.contains_key(path) {
+            self.failed.insert(path.clone(), reason.to_owned());
+        } else {
+            self.failed_unnamed += 1;
+        }
     }
 
     fn moved(&mut self, moved: &Moved) {
         self.files_moved += 1;
-        self.bytes_moved += moved.size;
+        self.bytes_moved = self.bytes_moved.saturating_add(moved.size);
     }
 
-    /// Takes what became of a batch that got to its end: what was safe, and what failed. Gives the bytes that were moved, and what stays.
+    /// Takes what became of a batch that got to its end: what was safe, and what failed of it, or above or below it. Gives the bytes that were moved, and
+    /// what stays.
     pub(super) fn add(
         &mut self,
         batch: &[Candidate],
         safe: &[Moved],
         failed: &[Failure],
     ) -> (u64, Vec<(RelPath, String)>) {
+        let is_of_batch = |failure: &&Failure| {
+            let meets = |path: &RelPath| path.starts_with(&failure.path) || failure.path.starts_with(path);
+            batch.iter().any(|file| meets(&file.path))
+        };
+        let failed: Vec<_> = failed.iter().filter(is_of_batch).collect();
         let mut stays: BTreeMap<RelPath, String> =
-            failed.iter().map(|Failure { path, reason }| (path.clone(), reason.clone())).collect();
-        let mut bytes = 0;
+            failed.iter().map(|failure| (failure.path.clone(), failure.reason.clone())).collect();
+        let mut bytes = 0_u64;
         let safe: HashMap<_, _> = safe.iter().map(|moved| (&moved.path, moved)).collect();
         for file in batch.iter().filter(|file| !safe.contains_key(&file.path)) {
             let above = failed.iter().find(|failure| file.path.starts_with(&failure.path));
@@ -95,9 +113,9 @@ impl Account {
         }
         for moved in safe.values().filter(|moved| !stays.contains_key(&moved.path)) {
             self.moved(moved);
-            bytes += moved.size;
+            bytes = bytes.saturating_add(moved.size);
         }
-        self.failed.extend(stays.clone());
+        stays.iter().for_each(|(path, reason)| self.fails(path, reason));
         (bytes, stays.into_iter().collect())
     }
 
@@ -106,7 +124,7 @@ impl Account {
         let before = self.before.or(later.before);
         let after = later.after.or(self.after);
         let (files_moved, bytes_moved) =
-            (self.files_moved + later.files_moved, self.bytes_moved + later.bytes_moved);
+            (self.files_moved + later.files_moved, self.bytes_moved.saturating_add(later.bytes_moved));
         *self = Self { files_moved, bytes_moved, before, after, ..later };
     }
 
@@ -169,6 +187,20 @@ mod tests {
         );
         account.settle(&files(&there[..1]));
         assert_eq!(account.failed.len(), 1);
+    }
+
+    #[test]
+    fn of_what_a_peer_says_only_what_was_asked_for_is_kept_and_no_more_than_is_bounded() {
+        let mut account = Account::default();
+        let failure = |at: &str| Failure { path: path(at), reason: "why".to_owned() };
+        let failed = [failure("a"), failure("b/c"), failure("x"), failure("a/y")];
+        let (_, stays) = account.add(&files(&[("a", 1), ("b/c/d", 1)]).there, &[], &failed);
+        assert_eq!(stays.len(), 4, "{stays:?}");
+        assert!(!account.failed.contains_key(&path("x")) && account.failed.contains_key(&path("b/c/d")));
+        let many = (0..limits::NAMED_OUTCOMES_MAX).map(|number| failure(&number.to_string())).collect();
+        account.settle(&Files { failed: many, ..files(&[("a", 1), ("b/c/d", 1)]) });
+        assert_eq!(account.failed.len(), limits::NAMED_OUTCOMES_MAX);
+        assert_eq!(account.failed_unnamed, 3);
     }
 
     #[test]

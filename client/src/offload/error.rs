@@ -37,6 +37,12 @@ pub enum OffloadError {
         /// What the system says.
         reason: String,
     },
+    /// Nothing is moved onto itself.
+    #[error(
+        "SRC and DST are one directory, or DST lies in SRC: what is moved would be gone, or be there to be moved again; \
+         write another DST"
+    )]
+    OnePlace,
     /// A file system of which nobody can say how full it is.
     #[error("its file system has no size; say by `--capacity SIZE` how much the directory may hold")]
     NoSize,

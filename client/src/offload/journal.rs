@@ -5,14 +5,15 @@
 //!
 //! ```text
 //! # offload vault:logs to /archive
-//! 2026-03-01T04:00:00.102Z begin above=75% until=25% used=8120 of=10000
+//! 2026-03-01T04:00:00.102Z begin terms=91c5a0be72d40f38 above=75% until=25% used=8120 of=10000
 //! 2026-03-01T04:00:00.310Z safe size=5020 mtime=1772337600.000000000 blake3=4f0c… app.log.3
 //! 2026-03-01T04:00:00.311Z stays app.log.2: it is safe at the destination and was not removed: it has changed since it was read
 //! 2026-03-01T04:00:00.324Z end used=3100 of=10000
 //! ```
 //!
 //! `safe` is on the disk before the file may be removed where it was. A `safe` without an `end` means that an offload was interrupted, and the next one
-//! goes on until it is done, even if it is not fuller than *above* any longer. A text that grows past `limits::JOURNAL_BYTES_MAX` becomes `….old`.
+//! goes on until it is done, even if it is not fuller than *above* any longer, if it has the same terms: what `terms` is the hash of. A text that grows
+//! past `limits::JOURNAL_BYTES_MAX` becomes `….old`; one that begins in the middle of an offload says so by `goes-on`.
 
 use std::{
     fmt::Write as _,
@@ -38,8 +39,11 @@ use swarmwire_common::{
 
 use super::terms::{Terms, Usage};
 
-/// Bytes at the end of a journal among which there is a whole line: a path and a reason, escaped.
-const TAIL_BYTES: u64 = 64 * 1024;
+/// Bytes that are read at a time, from the end on. Chosen, not measured: the last line mostly says it.
+const BLOCK_BYTES: u64 = 64 * 1024;
+
+/// Lines of files that stay that are entered at a time, each with up to `limits::REASON_BYTES_MAX` of a peer's words.
+const STAYS_LINES: usize = 256;
 
 /// The journal of one directory that is offloaded, and the right to be the one process of this machine's identity that does. Calls block.
 #[derive(Debug)]
@@ -47,25 +51,28 @@ pub struct Journal {
     dir: PrivateDir,
     name: String,
     title: String,
+    /// What tells the terms apart from others.
+    terms: String,
     clock: fn() -> SystemTime,
     file: Mutex<File>,
     _lock: FileLock,
 }
 
 impl Journal {
-    /// Opens the journal of what `subject` tells apart from all else; `None` where another process has it. `title` says the same to people.
+    /// Opens the journal of what `subject` tells apart from all else; `None` where another process has it. `title` says the same to people, and `terms`
+    /// tells apart what is done.
     pub(super) fn open(
         dir: PrivateDir,
-        subject: &[u8],
+        (subject, terms): (&[u8], &[u8]),
         title: &str,
         clock: fn() -> SystemTime,
     ) -> Result<Option<Self>, PrivateError> {
-        let id = id(subject);
+        let (id, terms) = (id(subject), id(terms));
         let Some(lock) = dir.lock(&format!("{id}.lock"))? else { return Ok(None) };
         let name = format!("{id}.journal");
         let title = escape_str(title).into_owned();
         let file = Mutex::new(dir.append(&name)?);
-        Ok(Some(Self { dir, name, title, clock, file, _lock: lock }))
+        Ok(Some(Self { dir, name, title, terms, clock, file, _lock: lock }))
     }
 
     /// Where it lies.
@@ -73,30 +80,51 @@ impl Journal {
         self.dir.path().join(&self.name)
     }
 
-    /// Whether the last offload has not come to its end.
+    /// Whether the last offload has not come to its end, and was on the same terms.
     pub fn is_unfinished(&self) -> io::Result<bool> {
-        let file = self.file();
-        let size = file.metadata()?.len();
-        let start = size.saturating_sub(TAIL_BYTES);
-        let mut tail = vec![0; usize::try_from(size - start).expect("at most 64 KiB")];
-        file.read_exact_at(&mut tail, start)?;
-        Ok(lacks_end(&tail))
+        self.lacks_end(&self.file())
+    }
+
+    fn lacks_end(&self, file: &File) -> io::Result<bool> {
+        let (mut search, mut later) = (Search::new(&self.terms), Vec::new());
+        let mut end = file.metadata()?.len();
+        while end > 0 {
+            let start = end.saturating_sub(BLOCK_BYTES);
+            let mut text = vec![0; usize::try_from(end - start).expect("at most a block")];
+            file.read_exact_at(&mut text, start)?;
+            // The line at the beginning of the block may have begun before it. One that is longer than a block is none of ours.
+            let first = text.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            text.append(&mut later);
+            let whole = text.split_off(if start > 0 { first } else { 0 });
+            if let Some(found) = search.backwards(&whole) {
+                return Ok(found);
+            }
+            (later, end) = (text, start);
+        }
+        Ok(search.at_beginning())
     }
 
     /// The same of a journal that is not opened, for who only wants to look.
-    pub(super) fn was_interrupted(dir: &PrivateDir, subject: &[u8]) -> Result<bool, PrivateError> {
-        Ok(dir.read(&format!("{}.journal", id(subject)))?.is_some_and(|text| lacks_end(&text)))
+    pub(super) fn was_interrupted(
+        dir: &PrivateDir,
+        (subject, terms): (&[u8], &[u8]),
+    ) -> Result<bool, PrivateError> {
+        let text = dir.read(&format!("{}.journal", id(subject)))?.unwrap_or_default();
+        let terms = id(terms);
+        let mut search = Search::new(&terms);
+        Ok(search.backwards(&text).unwrap_or_else(|| search.at_beginning()))
     }
 
     pub(super) fn begin(&self, terms: &Terms, usage: Usage) -> io::Result<()> {
         let Usage { used, total } = usage;
         let (above, until) = (terms.above, terms.until);
-        self.enter(&[format!("begin above={above} until={until} used={used} of={total}")])
+        let hash = &self.terms;
+        self.enter(&[format!("begin terms={hash} above={above} until={until} used={used} of={total}")])
     }
 
     pub(super) fn stays(&self, files: &[(RelPath, String)]) -> io::Result<()> {
         let line = |(path, reason): &(RelPath, String)| format!("stays {path}: {}", escape_str(reason));
-        self.enter(&files.iter().map(line).collect::<Vec<_>>())
+        files.chunks(STAYS_LINES).try_for_each(|some| self.enter(&some.iter().map(line).collect::<Vec<_>>()))
     }
 
     pub(super) fn end(&self, usage: Usage) -> io::Result<()> {
@@ -119,6 +147,9 @@ impl Journal {
         if size > 0
             && size.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX)) > limits::JOURNAL_BYTES_MAX
         {
+            if self.lacks_end(&file)? {
+                text.insert_str(0, &format!("{now} goes-on terms={}\n", self.terms));
+            }
             let fail = |err: PrivateError| io::Error::other(err.to_string());
             self.dir.rename(&self.name, &format!("{}.old", self.name)).map_err(fail)?;
             (*file, size) = (self.dir.append(&self.name).map_err(fail)?, 0);
@@ -145,12 +176,46 @@ fn id(subject: &[u8]) -> String {
     HEXLOWER.encode(&blake3::hash(subject).as_bytes()[..8])
 }
 
-/// Whether the text of a journal ends within an offload. One that has moved nothing is not missed.
-fn lacks_end(text: &[u8]) -> bool {
-    // What follows the last newline was torn off by a crash, and nothing followed from it.
-    let lines = text.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
-    let mut words = lines.filter_map(|line| line.trim_ascii().split(|&byte| byte == b' ').nth(1));
-    words.rfind(|word| matches!(*word, b"begin" | b"safe" | b"end")) == Some(b"safe")
+/// Whether a journal ends within an offload, as its lines tell it from the last to the first. One that has moved nothing is not missed.
+struct Search<'a> {
+    terms: &'a str,
+    /// Something was moved after whatever comes before.
+    has_moved: bool,
+}
+
+impl<'a> Search<'a> {
+    fn new(terms: &'a str) -> Self {
+        Self { terms, has_moved: false }
+    }
+
+    /// Goes on with the lines before; says it once it is known.
+    fn backwards(&mut self, text: &[u8]) -> Option<bool> {
+        // What follows the last newline was torn off by a crash, and nothing followed from it.
+        let lines = text.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        lines.rev().find_map(|line| self.line(line))
+    }
+
+    fn line(&mut self, line: &[u8]) -> Option<bool> {
+        let mut words = line.trim_ascii().split(|&byte| byte == b' ').skip(1);
+        match words.next() {
+            Some(b"safe") => {
+                self.has_moved = true;
+                None
+            }
+            Some(b"end") => Some(self.has_moved),
+            Some(b"begin") if !self.has_moved => Some(false),
+            Some(b"begin" | b"goes-on") => {
+                // One of an earlier release says nothing of them.
+                let terms = words.next().and_then(|word| word.strip_prefix(b"terms="));
+                Some(terms.is_none_or(|terms| terms == self.terms.as_bytes()))
+            }
+            _ => None,
+        }
+    }
+
+    fn at_beginning(&self) -> bool {
+        self.has_moved
+    }
 }
 
 /// What of one batch has been entered.
@@ -184,94 +249,4 @@ impl Ledger for BatchLedger {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use swarmwire_common::entry::Timestamp;
-
-    use super::*;
-
-    const USAGE: Usage = Usage { used: 8120, total: 10_000 };
-
-    fn open(dir: &PrivateDir) -> Option<Journal> {
-        Journal::open(dir.clone(), b"gw:logs", "offload gw:logs to /archive\n", || SystemTime::UNIX_EPOCH)
-            .unwrap()
-    }
-
-    fn terms() -> Terms {
-        Terms::new("75%".parse().unwrap(), "25%".parse().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn what_has_moved_something_is_unfinished_until_its_end() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = PrivateDir::open_or_create(temp.path().join("offload")).unwrap();
-        let journal = Arc::new(open(&dir).unwrap());
-        assert!(open(&dir).is_none(), "it has a lock");
-        assert!(!journal.is_unfinished().unwrap());
-        journal.begin(&terms(), USAGE).unwrap();
-        assert!(!journal.is_unfinished().unwrap(), "nothing has been moved");
-        let path = RelPath::parse(b"a b\n.log").unwrap();
-        let mtime = Timestamp { seconds: -5, nanoseconds: 7 };
-        let moved = Moved { path: path.clone(), size: 12, mtime, hash: [0xab; 32] };
-        let ledger = BatchLedger::new(Arc::clone(&journal));
-        ledger.enter(std::slice::from_ref(&moved)).unwrap();
-        assert_eq!(ledger.take(), [moved]);
-        assert!(journal.is_unfinished().unwrap());
-        journal.stays(&[(path, "it has\nchanged".to_owned())]).unwrap();
-        let at = journal.path();
-        drop((journal, ledger));
-        let journal = open(&dir).unwrap();
-        assert!(journal.is_unfinished().unwrap(), "after a crash, too");
-        journal.end(USAGE).unwrap();
-        assert!(!journal.is_unfinished().unwrap());
-        let time = "1970-01-01T00:00:00.000Z";
-        assert_eq!(
-            fs::read_to_string(at).unwrap(),
-            format!(
-                "# offload gw:logs to /archive\\x0a\n\
-                 {time} begin above=75% until=25% used=8120 of=10000\n\
-                 {time} safe size=12 mtime=-5.000000007 blake3={} a b\\x0a.log\n\
-                 {time} stays a b\\x0a.log: it has\\x0achanged\n\
-                 {time} end used=8120 of=10000\n",
-                "ab".repeat(32)
-            )
-        );
-    }
-
-    #[test]
-    fn a_torn_line_says_nothing_and_the_next_one_is_whole() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = PrivateDir::open_or_create(temp.path().join("offload")).unwrap();
-        let journal = open(&dir).unwrap();
-        journal.enter(&["safe a".to_owned()]).unwrap();
-        let at = journal.path();
-        drop(journal);
-        File::options()
-            .append(true)
-            .open(&at)
-            .unwrap()
-            .write_all(b"1970-01-01T00:00:00.000Z end us")
-            .unwrap();
-        let journal = open(&dir).unwrap();
-        assert!(journal.is_unfinished().unwrap());
-        journal.end(USAGE).unwrap();
-        assert!(!journal.is_unfinished().unwrap());
-        assert_eq!(fs::read_to_string(at).unwrap().lines().count(), 4);
-    }
-
-    #[test]
-    fn a_journal_is_bounded_and_begins_anew_in_the_middle_of_an_offload() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = PrivateDir::open_or_create(temp.path().join("offload")).unwrap();
-        let journal = open(&dir).unwrap();
-        journal.begin(&terms(), USAGE).unwrap();
-        let at = journal.path();
-        File::options().write(true).open(&at).unwrap().set_len(limits::JOURNAL_BYTES_MAX - 10).unwrap();
-        journal.enter(&["safe a".to_owned()]).unwrap();
-        assert!(journal.is_unfinished().unwrap());
-        assert!(fs::metadata(&at).unwrap().len() < 200);
-        let old = dir.path().join(format!("{}.old", journal.name));
-        assert_eq!(fs::metadata(old).unwrap().len(), limits::JOURNAL_BYTES_MAX - 10);
-    }
-}
+mod tests;

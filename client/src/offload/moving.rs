@@ -44,6 +44,46 @@ struct Moves {
     bytes: u64,
     /// Nothing of it stays.
     is_whole: bool,
+    /// Nothing of it went, and of something of it the destination says that it has no space.
+    found_no_space: bool,
+}
+
+/// Why it ends where files go and the disk does not get any emptier.
+const NOTHING_WON: &str = "as much was moved as should free enough, and the disk is as full as before: programs may have files open that were \
+     removed, or others write as fast";
+
+/// Why it ends where nothing more fits.
+const NO_SPACE: &str = "the destination has no space";
+
+/// What has been moved since the disk was last seen to get emptier.
+struct Yield {
+    lowest: u64,
+    /// Bytes that should go, as of then.
+    excess: u64,
+    /// Bytes that should have been won since.
+    moved: u64,
+}
+
+impl Yield {
+    fn new(used: u64, excess: u64) -> Self {
+        Self { lowest: used, excess, moved: 0 }
+    }
+
+    /// Takes how full it is after `moved` bytes went. Whether it is of no use to go on.
+    fn is_none_after(&mut self, moved: u64, used: u64, excess: u64) -> bool {
+        if used < self.lowest {
+            *self = Self::new(used, excess);
+            return false;
+        }
+        self.moved = self.moved.saturating_add(moved);
+        self.moved > 0 && self.moved >= self.excess
+    }
+}
+
+/// Whether a failure says that the destination's disk, or what its owner may have of it, is full.
+fn says_no_space(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    ["no space", "storage full", "quota"].iter().any(|word| reason.contains(word))
 }
 
 impl Offload {
@@ -57,6 +97,9 @@ impl Offload {
         for _ in 0..PASSES_MAX {
             let has_moved = self.pass(course, there).await?;
             let is_above = course.usage.is_above(self.terms.until);
+            if course.account.stopped.is_some() {
+                break;
+            }
             // Others may have written meanwhile, or removed what could not be moved.
             let is_sure = self.terms.capacity.is_none() && !(is_above && has_moved);
             if is_sure && course.account.failed.is_empty() {
@@ -79,10 +122,12 @@ impl Offload {
         let mut eligible = self.terms.eligible(there, (self.clock)());
         eligible.retain(|file| !course.account.failed.contains_key(&file.path));
         let (mut rest, mut has_moved) = (&eligible[..], false);
+        let mut won = Yield::new(course.usage.used, course.usage.excess(self.terms.until));
         loop {
             let excess = course.usage.excess(self.terms.until);
-            let count = batch::next(&self.terms, rest, excess, course.side.space().block);
-            if count == 0 {
+            let block = course.side.space().block;
+            let count = batch::next(&self.terms, rest, excess, block);
+            if count == 0 || course.account.stopped.is_some() {
                 return Ok(has_moved);
             }
             let (batch, after) = rest.split_at(count);
@@ -90,15 +135,25 @@ impl Offload {
             let moved = self.move_batch(course, batch).await?;
             has_moved |= course.account.files_moved > before;
             rest = after;
+            if moved.found_no_space {
+                course.account.stopped = Some(NO_SPACE);
+            }
             match self.terms.capacity {
                 Some(_) if moved.is_whole => {
                     course.usage.used = course.usage.used.saturating_sub(moved.bytes);
+                    course.side.check_hold().await?;
                 }
                 // What was not moved may have been removed, by an earlier run that was killed and of which the gateway has not noticed that.
                 Some(_) => drop(self.look_again(course).await?),
                 None => {
                     course.side.measure().await?;
                     course.usage = Usage::of(&course.side.space()).ok_or(OffloadError::NoSize)?;
+                    let worth = batch.iter().map(|file| self.terms.worth(file.size, block));
+                    let worth = if moved.is_whole { worth.fold(0, u64::saturating_add) } else { moved.bytes };
+                    let (used, excess) = (course.usage.used, course.usage.excess(self.terms.until));
+                    if won.is_none_after(worth, used, excess) {
+                        course.account.stopped.get_or_insert(NOTHING_WON);
+                    }
                 }
             }
             course.account.after = Some(course.usage);
@@ -125,10 +180,13 @@ impl Offload {
             course.account.add_broken(safe);
             return Err(err.into());
         }
+        let before = course.account.files_moved;
         let (bytes, stays) = course.account.add(batch, &safe, &report.failed);
         let is_whole = stays.is_empty();
+        let found_no_space =
+            course.account.files_moved == before && stays.iter().any(|(_, reason)| says_no_space(reason));
         note(course.journal, move |journal| journal.stays(&stays)).await?;
-        Ok(Moves { bytes, is_whole })
+        Ok(Moves { bytes, is_whole, found_no_space })
     }
 
     /// These files, as far as they are what was listed: whatever takes the place of one of them is mostly newer.
@@ -190,4 +248,33 @@ fn earlier(now: SystemTime) -> RelPath {
     let names = [EARLIER, &time].map(|name| Name::new(name.as_bytes()).expect("a plain name"));
     let path = names.into_iter().try_fold(RelPath::root(), |path, name| path.join(name));
     path.expect("two short names")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use swarmwire_common::root::describe;
+
+    use super::*;
+
+    #[test]
+    fn it_is_of_no_use_to_go_on_where_all_was_moved_that_should_free_enough() {
+        let mut won = Yield::new(100, 30);
+        assert!(!won.is_none_after(20, 100, 30) && !won.is_none_after(0, 105, 35));
+        assert!(won.is_none_after(10, 100, 30));
+        let mut won = Yield::new(100, 30);
+        assert!(!won.is_none_after(29, 100, 30) && !won.is_none_after(29, 99, 29), "it gets emptier");
+        assert!(!won.is_none_after(28, 99, 29) && won.is_none_after(1, 120, 50));
+        assert!(!Yield::new(100, 0).is_none_after(0, 100, 0), "nothing was moved");
+    }
+
+    #[test]
+    fn a_full_disk_is_known_by_what_is_said_of_it() {
+        for code in [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT] {
+            let told = describe(&io::Error::from(code));
+            assert!(says_no_space(&told), "{told}");
+        }
+        assert!(!says_no_space(&describe(&io::Error::from(rustix::io::Errno::ACCESS))));
+    }
 }

@@ -99,6 +99,14 @@ impl Side {
         }
     }
 
+    /// Fails where another one has taken the directory over. A lock on this machine is not lost.
+    pub(super) async fn check_hold(&mut self) -> Result<(), OffloadError> {
+        match self {
+            Self::There(_, holding) => holding.measure().await.map(drop).map_err(OffloadError::from),
+            Self::Here { .. } => Ok(()),
+        }
+    }
+
     /// Lists what is there.
     pub(super) async fn list(&self, controller: &Controller) -> Result<Files, OffloadError> {
         match self {
@@ -122,8 +130,13 @@ pub(super) fn open_root(path: &Path) -> Result<Root, OffloadError> {
 
 pub(super) async fn list_there(controller: &Controller, path: &RelPath) -> Result<Files, OffloadError> {
     let mut listing = controller.list(path, true, false).await?;
-    let mut files = Files::default();
+    let (mut files, mut count) = (Files::default(), 0_u32);
     while let Some(item) = listing.next().await? {
+        // Of whatever kind, so that it has an end.
+        count += 1;
+        if count > limits::ENTRIES_MAX {
+            return Err(OffloadError::TooMany);
+        }
         match item {
             ListItem::Entry { path, kind: ListKind::Plain(Kind::File { size }), metadata, .. } => {
                 files.push(Candidate { path, size, mtime: metadata.mtime })?;
@@ -191,7 +204,7 @@ pub(super) struct LocalHold {
 }
 
 impl LocalHold {
-    fn take(path: &Path) -> Result<Self, OffloadError> {
+    pub(super) fn take(path: &Path) -> Result<Self, OffloadError> {
         let real = path.canonicalize().map_err(|err| OffloadError::local(path, &err))?;
         let mut handles = Vec::new();
         for above in real.ancestors() {
@@ -214,11 +227,13 @@ fn busy(path: &Path, above: Option<PathBuf>) -> String {
     let shown = |path: &Path| escape(path.as_os_str().as_encoded_bytes()).into_owned();
     match above {
         None => format!(
-            "`{}`, or a directory in it, is being offloaded by another process; try again when that has ended",
+            "`{}`, or a directory in it, is being offloaded by another process, or another one moves files to it; try again \
+             when that has ended",
             shown(path)
         ),
         Some(above) => format!(
-            "`{}`, in which `{}` lies, is being offloaded by another process; try again when that has ended",
+            "`{}`, in which `{}` lies, is being offloaded by another process, or another one moves files to it; try again \
+             when that has ended",
             shown(&above),
             shown(path)
         ),

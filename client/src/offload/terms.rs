@@ -144,6 +144,13 @@ impl Terms {
         self.until
     }
 
+    /// All of it, in words that no other terms have.
+    pub(super) fn key(&self) -> String {
+        let Self { above, until, capacity, keep_newest, older_than, selection } = self;
+        let matching = selection.to_wire().matching;
+        format!("{above} {until} {capacity:?} {keep_newest} {older_than:?} {matching:?}")
+    }
+
     /// How full it is, with `files` in it.
     pub(super) fn usage(&self, files: &[Candidate], space: &Space) -> Option<Usage> {
         match self.capacity {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod holding;
 mod interrupted;
+mod one_place;
 mod repeating;
 
 use std::{
@@ -224,9 +225,13 @@ fn what_is_here_already_is_compared_and_removed_there_and_not_kept_twice() {
     let scene = Scene::new();
     put(&scene.archive(), "z.log", 0, 0);
     put(&scene.archive(), "sub/m.log", 1, 77);
+    for top in [scene.archive(), scene.logs()] {
+        fs::write(top.join("empty"), "").unwrap();
+        set_mtime(&top.join("empty"), 0);
+    }
     let told = summary(scene.offload(&["--capacity", "10kB", "--json"]), 0);
-    assert_eq!(counts(&told), ("reached", 8, 0));
-    assert_eq!(names(&scene.archive()), set(&NAMES[..8]));
+    assert_eq!(counts(&told), ("reached", 9, 0));
+    assert_eq!(names(&scene.archive()), set(&[&NAMES[..8], &["empty"]].concat()));
 }
 
 /// Story: a log that is appended to all the time is never the file that was sent.
@@ -373,6 +378,55 @@ fn a_disk_is_as_full_as_its_file_system_says() {
     assert_eq!(counts(&told), ("reached", 9, 0), "{told}");
     assert_eq!(names(&logs).into_iter().collect::<Vec<_>>(), ["09", "10", "11", "12"]);
     assert!(told["used_after"].as_u64().unwrap() * 4 <= told["capacity"].as_u64().unwrap(), "{told}");
+}
+
+/// A disk that gets no emptier, since a program has open whatever is removed from it, is not offloaded to its last file.
+#[test]
+fn where_nothing_is_won_it_ends() {
+    let Some(disk) = Disk::mount("size=4m") else {
+        // What decides it is tested by itself.
+        return;
+    };
+    let world = World::start_with(|options| options.root = disk.path().to_owned());
+    let home = world.joined(GRANTS);
+    let logs = disk.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    let plant = |number: usize| {
+        let path = logs.join(format!("{number:02}"));
+        fs::write(&path, content(number, 256 * 1024)).unwrap();
+        set_mtime(&path, number);
+        fs::File::open(&path).unwrap()
+    };
+    let open: Vec<_> = (0..13).map(plant).collect();
+    let archive = world.beside("archive");
+    let places = ["offload", "gw:logs", text(&archive), "--above", "75%", "--until", "25%", "--json"];
+    let told = summary(home.swarm(places), 3);
+    assert_eq!(counts(&told), ("unreached", 9, 0), "{told}");
+    assert!(told["stopped"].as_str().unwrap().contains("as full as before"), "{told}");
+    drop(open);
+}
+
+/// A destination without space is found out once, and not by each file.
+#[test]
+fn where_nothing_more_fits_it_ends() {
+    let Some(disk) = Disk::mount("size=1m") else {
+        // What decides it is tested by itself.
+        return;
+    };
+    let world = World::start();
+    let home = world.joined(GRANTS);
+    let logs = world.root().join("logs");
+    fs::create_dir(&logs).unwrap();
+    for number in 0..1500 {
+        let path = logs.join(format!("{number:04}"));
+        fs::write(&path, content(number, 4096)).unwrap();
+        set_mtime(&path, number);
+    }
+    fs::write(disk.path().join("full"), vec![1; 2 * 1024 * 1024]).unwrap_err();
+    let places = ["offload", "gw:logs", text(disk.path()), "--above", "75%", "--until", "25%", "--json"];
+    let told = summary(home.swarm(places.into_iter().chain(["--capacity", "6MB"])), 3);
+    assert_eq!(told["stopped"], "the destination has no space", "{told}");
+    assert_eq!((&told["files_moved"], &told["entries_failed"]), (&0.into(), &1024.into()), "{told}");
 }
 
 /// The last object of what was told.

@@ -1,7 +1,7 @@
 //! The `offload` service: how full the file system of a directory is, and, if that is asked for, the right to be the only one who offloads it.
 //!
-//! The reply is a [`Space`]. Then the controller may ask again, by [`OffloadAsk::Measure`], as often as it likes, and holds the directory until either
-//! side ends the channel. What is moved goes through `sync`.
+//! The reply is a [`Space`], and all there is where nothing is held. Otherwise the controller may ask again, by [`OffloadAsk::Measure`], as often as it
+//! likes, and holds the directory until either side ends the channel. What is moved goes through `sync`.
 
 use serde::{Deserialize, Serialize};
 

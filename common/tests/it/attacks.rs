@@ -5,13 +5,17 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use swarmwire_common::{
     channel::{self, Channel, FrameSender, OpenError},
     entry::{Kind, Metadata},
+    filter::{List, Selection},
     path::RelPath,
-    sync::{Link, Outcome, Router, SyncError, Tally, receive, send},
+    sync::{Destination, Link, Outcome, Router, SyncError, Tally, receive, send},
     wire::{
         data::Preamble,
         open::SERVICE_PING,
         status::Status,
-        sync::{Counts, DestinationMessage, Durability, ListingEntry, Run, SourceMessage},
+        sync::{
+            Counts, DestinationMessage, Durability, ListingEntry, Run, Selection as WireSelection,
+            SourceMessage,
+        },
     },
 };
 use tokio::time::timeout;
@@ -30,14 +34,21 @@ async fn with_destination(
     asked: Option<(&str, bool)>,
     script: impl AsyncFnOnce(&mut Channel, &quinn::Connection),
 ) -> Outcome {
-    let pair = Pair::connect().await;
-    let [mut theirs, ours] = pair.channel().await;
-    let router = Router::new();
-    let link = Link { data: router.register(ours.id()), connection: pair.gateway.clone(), channel: ours };
     let mut place = destination(to, "");
     if let Some((path, trailing_slash)) = asked {
         place = place.asking_for(&RelPath::parse(path.as_bytes()).unwrap(), trailing_slash);
     }
+    with_place(place, script).await
+}
+
+async fn with_place(
+    place: Destination,
+    script: impl AsyncFnOnce(&mut Channel, &quinn::Connection),
+) -> Outcome {
+    let pair = Pair::connect().await;
+    let [mut theirs, ours] = pair.channel().await;
+    let router = Router::new();
+    let link = Link { data: router.register(ours.id()), connection: pair.gateway.clone(), channel: ours };
     let receiving = receive(link, place, options(Durability::Batch), Arc::new(Tally::default()));
     let playing = async {
         script(&mut theirs, &pair.controller).await;
@@ -155,6 +166,43 @@ async fn a_source_cannot_land_what_was_not_asked_for() {
             }
             _ => panic!("{shown}"),
         }
+    }
+}
+
+/// Whoever asks for a few files, or for some of a pattern, does not want a source to put others beside them.
+#[tokio::test]
+async fn a_source_cannot_list_what_was_not_asked_for() {
+    let listed = {
+        let mut list = List::default();
+        list.push(RelPath::parse(b"a/b").unwrap()).unwrap();
+        Selection::default().listing(list)
+    };
+    let small =
+        Selection::from_wire(WireSelection { size_max: Some(5), ..WireSelection::default() }).unwrap();
+    let file = |size| Kind::File { size };
+    for (selection, name, kind, is_accepted) in [
+        (&listed, "a", Kind::Directory, true),
+        (&listed, "a", file(1), false),
+        (&listed, ".bashrc", file(1), false),
+        (&listed, ".ssh", Kind::Directory, false),
+        (&small, "b", file(5), true),
+        (&small, "b", file(6), false),
+    ] {
+        let to = tempfile::tempdir().unwrap();
+        let place = destination(to.path(), "").selecting(Arc::new(selection.clone()));
+        let outcome = with_place(place, async |channel, _| {
+            channel.send.send(&top("", Kind::Directory)).await.unwrap();
+            let entries = vec![entry(name.as_bytes(), kind.clone())];
+            channel.send.send(&SourceMessage::Listing { directory: 0, entries }).await.unwrap();
+            if is_accepted {
+                let end = SourceMessage::Aborted { status: Status::Cancelled.into(), reason: String::new() };
+                channel.send.send(&end).await.unwrap();
+            }
+        })
+        .await;
+        let is_refused = matches!(outcome.error, Some(SyncError::Protocol(_)));
+        assert!(is_accepted || !to.path().join(name).exists(), "{name}");
+        assert_eq!(is_refused, !is_accepted, "{name} {kind:?}: {:?}", outcome.error);
     }
 }
 

@@ -58,10 +58,14 @@ pub(super) async fn serve(mut request: Request) -> Status {
     if holds {
         tracing::info!(peer = session.peer.short(), %path, "offload begins");
     }
-    let answered = tokio::select! {
-        answered = answer(&mut channel, &dir, (&session, &path, holds)) => answered,
-        () = lost(hold) => Ok(Status::Busy),
-        _ = session.gateway.shutdown.requested() => Ok(Status::ShuttingDown),
+    let answered = match hold {
+        // Who only looks has the answer, and keeps no handler.
+        None => Ok(Status::Ok),
+        Some(mut hold) => tokio::select! {
+            answered = answer(&mut channel, &dir, (&session, &path)) => answered,
+            () = hold.lost() => Ok(Status::Busy),
+            _ = session.gateway.shutdown.requested() => Ok(Status::ShuttingDown),
+        },
     };
     let status = answered.unwrap_or_else(|err| status_of(&err));
     if holds {
@@ -103,13 +107,6 @@ fn take(session: &Session, path: &RelPath) -> Result<Hold, Refusal> {
     })
 }
 
-async fn lost(hold: Option<Hold>) {
-    match hold {
-        Some(mut hold) => hold.lost().await,
-        None => std::future::pending().await,
-    }
-}
-
 fn open(root: &Root, path: &RelPath) -> Result<(Dir, Space), Refusal> {
     let place = |err: &io::Error| {
         let err = PlaceError::from_io(path, err);
@@ -125,11 +122,11 @@ fn open(root: &Root, path: &RelPath) -> Result<(Dir, Space), Refusal> {
     Ok((dir, space))
 }
 
-/// Answers until the controller ends its half.
+/// Answers, as long as the directory is held, until the controller ends its half.
 async fn answer(
     channel: &mut Channel,
     dir: &Arc<Dir>,
-    (session, path, holds): (&Session, &RelPath, bool),
+    (session, path): (&Session, &RelPath),
 ) -> Result<Status, FrameError> {
     let mut alive = interval(limits::HEARTBEAT_INTERVAL);
     alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -137,13 +134,13 @@ async fn answer(
         let asked = channel.recv.try_recv::<OffloadAsk, { limits::OFFLOAD_FRAME_BYTES_MAX }>().await?;
         let Some(OffloadAsk::Measure) = asked else { return Ok(Status::Ok) };
         let is_granted = |grant: &crate::grants::Grant| {
-            needed(holds).iter().all(|operation| grant.require_at(operation, path).is_ok())
+            needed(true).iter().all(|operation| grant.require_at(operation, path).is_ok())
         };
         if !session.grant().as_deref().is_some_and(is_granted) {
             return Ok(Status::Denied);
         }
         let dir = Arc::clone(dir);
-        let mut measuring = spawn_blocking(move || measure(&dir, holds));
+        let mut measuring = spawn_blocking(move || measure(&dir));
         let measured = loop {
             tokio::select! {
                 measured = &mut measuring => break measured,
@@ -165,11 +162,9 @@ async fn answer(
     }
 }
 
-/// Some file systems give back what was removed with their next transaction, so that is waited for where files are removed.
-fn measure(dir: &Dir, holds: bool) -> io::Result<Space> {
-    if holds {
-        dir.sync_file_system()?;
-    }
+/// Some file systems give back what was removed with their next transaction, so that is waited for.
+fn measure(dir: &Dir) -> io::Result<Space> {
+    dir.sync_file_system()?;
     dir.space()
 }
 

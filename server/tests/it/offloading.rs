@@ -3,8 +3,8 @@
 use std::fs;
 
 use swarmwire_common::{
-    channel::{Channel, OpenError},
-    limits,
+    channel::{self, Channel, OpenError},
+    codec, limits,
     wire::{
         offload::{OffloadAsk, OffloadMessage, OffloadRequest, Space},
         open::SERVICE_OFFLOAD,
@@ -51,7 +51,10 @@ async fn what_may_not_be_listed_or_removed_may_not_be_offloaded() {
         assert_eq!(refusal(offload(&peer, path, holds).await).0, expected, "{allowed} {path:?}");
     }
     let peer = served.joined("list", "a").await;
-    let space = measure(&mut offload(&peer, "a", false).await.unwrap()).await.unwrap();
+    let request = OffloadRequest { path: "a".into(), holds: false };
+    let (mut channel, body) = channel::open(&peer.connection, SERVICE_OFFLOAD, &request).await.unwrap();
+    let space: Space = codec::decode::<_, { limits::OPEN_FRAME_BYTES_MAX }>(&body).unwrap();
+    assert_eq!(measure(&mut channel).await, None, "who only looks keeps no handler");
     assert!(space.total >= space.used && space.total > 0 && space.block > 0, "{space:?}");
 }
 

@@ -25,9 +25,11 @@ pub(super) struct Summary {
     used_before: u64,
     used_after: u64,
     capacity: u64,
-    entries_failed: usize,
+    entries_failed: u64,
     seconds: f64,
     failed: Vec<FailedEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     journal: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,9 +71,12 @@ impl Summary {
             used_before: before.used,
             used_after: after.used,
             capacity: after.total,
-            entries_failed: failed.len(),
+            entries_failed: u64::try_from(failed.len())
+                .unwrap_or(u64::MAX)
+                .saturating_add(account.failed_unnamed),
             seconds: time.as_secs_f64(),
             failed,
+            stopped: account.stopped,
             journal: None,
             error,
             journal_path: None,
@@ -108,11 +113,11 @@ impl Summary {
             usage(self.used_after),
         );
         if self.state == word(State::Unreached) {
-            line.push_str(&format!("; more than {}, and nothing else may or can be moved", self.until));
+            let why = self.stopped.unwrap_or("nothing else may or can be moved");
+            line.push_str(&format!("; more than {}, and {why}", self.until));
         }
         if self.entries_failed > 0 {
-            let count = u64::try_from(self.entries_failed).unwrap_or(u64::MAX);
-            line.push_str(&format!("; {} failed", units::count(count)));
+            line.push_str(&format!("; {} failed", units::count(self.entries_failed)));
         }
         match (self.event, self.round) {
             ("summary", Some(rounds)) => line.push_str(&format!("; {} rounds", units::count(rounds))),
@@ -149,7 +154,7 @@ impl Planned {
             direction: direction(job),
             state: word(plan.state),
             files_to_move: plan.files.len(),
-            bytes_to_move: plan.files.iter().map(|file| file.size).sum(),
+            bytes_to_move: plan.files.iter().fold(0, |sum, file| file.size.saturating_add(sum)),
             used_before: plan.before.used,
             used_after: plan.after.used,
             capacity: plan.before.total,

@@ -56,7 +56,7 @@ fn a_directory_is_not_offloaded_to_itself() {
     let logs = scene.logs();
     let places =
         ["offload", "gw:logs", text(&logs), "--above", "75%", "--until", "25%", "--capacity", "10kB"];
-    refused(scene.home.swarm(places), 1, &["are the same directory"]);
+    refused(scene.home.swarm(places), 2, &["SRC and DST are one directory"]);
     assert_eq!(names(&logs), set(&NAMES));
     for (number, name) in NAMES.iter().enumerate() {
         assert_eq!(fs::read(logs.join(name)).unwrap(), crate::trees::content(number, super::SIZE));

@@ -116,3 +116,16 @@ fn who_comes_second_to_a_directory_here_is_refused_at_once() {
     drop(held);
     assert_eq!(names(&here), set(&NAMES[8..]));
 }
+
+/// Story: two that put a file of one name into one archive could each find that the name is free.
+#[test]
+fn who_comes_second_to_a_destination_here_is_refused_at_once() {
+    let scene = Scene::new();
+    fs::create_dir(scene.archive()).unwrap();
+    let held = fs::File::open(scene.archive()).unwrap();
+    flock(&held, FlockOperation::LockExclusive).unwrap();
+    refused(scene.offload(&["--capacity", "10kB"]), 6, &["another one moves files to it", "try again"]);
+    assert_eq!(names(&scene.logs()), set(&NAMES));
+    drop(held);
+    scene.offload(&["--capacity", "10kB"]).success();
+}

@@ -177,6 +177,22 @@ fn what_was_interrupted_goes_on_although_it_is_not_above_any_longer() {
     assert_as_uninterrupted(&scene.logs(), &scene.archive(), &scene.home);
 }
 
+/// Story: a run was killed, and another one, that should only begin above 100 %, went on with it to its own end.
+#[test]
+fn what_was_interrupted_on_other_terms_is_left_to_them() {
+    let scene = Scene::new();
+    let mut child = spawn(&scene.home, "gw:logs", text(&scene.archive()));
+    wait_for(&mut child, 5, || progress(&scene.archive(), &scene.logs(), &scene.home.path()));
+    let _ = child.kill();
+    child.wait().unwrap();
+    let before = names(&scene.logs());
+    let told = summary(scene.offload_within("100%", "1%", &["--capacity", "10kB", "--json"]), 0);
+    assert_eq!(counts(&told), ("not_due", 0, 0), "{told}");
+    assert_eq!(names(&scene.logs()), before);
+    summary(scene.offload(&["--capacity", "10kB", "--json"]), 0);
+    assert_as_uninterrupted(&scene.logs(), &scene.archive(), &scene.home);
+}
+
 #[test]
 fn the_example_does_the_same_through_the_library() {
     let scene = Killable::start();

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     path::Name,
-    root::{Dir, describe, staging::TempName},
+    root::{Dir, EntryType, describe, staging::TempName},
     sync::Stage,
     wire::sync::Durability,
 };
@@ -122,7 +122,14 @@ fn rename_one(shared: &Shared, written: &Written, displaced: &mut Option<Displac
     let name = shared.name_of(written.index);
     let name = Name::new(&name).expect("listed as a name");
     let temp = (staging.dir(), temp.as_name());
-    let keep = || backup::keep(shared, &shared.path_of(written.index), (&dir, name));
+    // An empty file is moved again where its removal was not heard of, and is not there twice then.
+    let is_empty = |dir: &Dir, name| {
+        dir.stat(name).is_ok_and(|stat| stat.entry_type == EntryType::File && stat.size == 0)
+    };
+    let is_nothing = || shared.options.remove_source && is_empty(temp.0, temp.1) && is_empty(&dir, name);
+    let keep = || {
+        if is_nothing() { Ok(()) } else { backup::keep(shared, &shared.path_of(written.index), (&dir, name)) }
+    };
     match shared.replaced.rename(seen, temp, (&dir, name), keep) {
         // The whole file is here, so now what is in its way may go.
         Err(err) if err.kind() == io::ErrorKind::IsADirectory && written.index != 0 => {

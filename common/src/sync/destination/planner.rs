@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     entry::{Kind, Metadata},
+    filter::{Subject, Verdict},
     limits::CHUNK_BYTES,
     path::Name,
     root::{Dir, File, Stat, staging::PartialKey},
@@ -208,6 +209,7 @@ impl Planner<'_> {
                 .filter(|name| !name.is_reserved() && name.as_bytes() > current.last_name.as_slice())
                 .ok_or(SyncError::Protocol("an entry has an invalid name, or stands out of order"))?;
             let index = self.record(directory, name.as_bytes(), &entry.kind, entry.metadata)?;
+            self.require_asked(index, &entry.kind, entry.metadata)?;
             let is_link = self.record_extra(index, &entry.kind, entry.extra.as_ref())?;
             match &current.dir {
                 _ if backup::is_at(shared, || shared.path_of(index)) => {
@@ -232,6 +234,24 @@ impl Planner<'_> {
         self.current = Some(current);
         self.wants.tell(self.shared);
         Ok(())
+    }
+
+    /// Fails for an entry that was not asked for: a source may not choose what is written here. Where what is listed may be missing by now, a watch, the
+    /// source lists what it was renamed to as well.
+    fn require_asked(&self, index: u32, kind: &Kind, metadata: Metadata) -> Result<(), SyncError> {
+        let selection = self.shared.selection();
+        if selection.is_everything() || selection.awaits_list() || selection.missing_ok() {
+            return Ok(());
+        }
+        let subject = match kind {
+            Kind::File { size } => Subject::File { size: *size, mtime: metadata.mtime },
+            Kind::Directory => Subject::Directory,
+            Kind::Symlink { .. } => Subject::Other,
+        };
+        match selection.decide(&self.shared.path_of(index), subject) {
+            Verdict::Take => Ok(()),
+            _ => Err(SyncError::Protocol("it lists what was not asked for")),
+        }
     }
 
     fn enter(&mut self, directory: u32) -> Result<Current, SyncError> {

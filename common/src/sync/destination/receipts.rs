@@ -71,9 +71,15 @@ pub(super) fn flush(shared: &Shared) {
                 let files = runs(untold);
                 shared.control.send_blocking(DestinationMessage::Safe { place, files })
             }
-            // Then nothing is removed.
+            // Then nothing is removed, and the source keeps what has been entered here, perhaps.
             Err(err) => {
-                tracing::warn!(%err, "files are safe, and the source is not told");
+                for index in untold {
+                    shared.fail_io(
+                        index,
+                        "it is in place, and stays at the source: the directory is gone",
+                        &err,
+                    );
+                }
                 Ok(())
             }
         };

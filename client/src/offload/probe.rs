@@ -1,0 +1,146 @@
+//! Whether both directories are one, or the destination lies in the source: what is moved onto itself would be gone.
+//!
+//! A directory that two machines share over a network has no number that both would know. So a file of a name that nobody else has is put into the
+//! one on this machine, and looked for at the gateway, by its very name: what a file server's client remembers of a directory may be old.
+
+use std::{
+    fs,
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use swarmwire_common::{
+    path::{Name, RelPath},
+    root::Root,
+    sync::{Source, Tally},
+    wire::{
+        status::Status,
+        sync::{Keep, SyncOptions},
+    },
+};
+
+use super::{
+    OffloadError,
+    side::{Files, blocking},
+};
+use crate::controller::{Controller, RemotePath, RequestError};
+
+/// What the names of such files begin with.
+const PREFIX: &str = ".offload-probe-";
+
+/// A file that is removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Probe {
+    dir: PathBuf,
+    name: RelPath,
+}
+
+impl Probe {
+    /// Puts one into `dir`, or, where that is still to be made, into the nearest directory above it.
+    pub(super) async fn put(dir: &Path) -> Result<Self, OffloadError> {
+        let dir = dir.to_owned();
+        blocking(move || {
+            let there = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+            let random = || RandomState::new().build_hasher().finish();
+            let text = format!("{PREFIX}{:016x}{:016x}", random(), random());
+            let name = Name::new(text.as_bytes()).expect("a plain name");
+            let name = RelPath::root().join(name).expect("a short name");
+            let made = fs::File::create_new(there.join(&text));
+            made.map_err(|err| OffloadError::local(there, &err))?;
+            Ok(Self { dir: there.to_owned(), name })
+        })
+        .await
+    }
+
+    /// Fails if the directory at `source` at the gateway, in which `files` are, is the one here, or the one here lies in it.
+    pub(super) async fn is_not_below(
+        &self,
+        controller: &Controller,
+        source: &RelPath,
+        files: &Files,
+    ) -> Result<(), OffloadError> {
+        let is_probe = |path: &RelPath| path.split_last().is_some_and(|(_, name)| self.is(name));
+        if files.there.iter().any(|file| is_probe(&file.path)) {
+            return Err(OffloadError::OnePlace);
+        }
+        let Ok(path) = source
+            .components()
+            .chain(self.name.components())
+            .try_fold(RelPath::root(), |path, name| path.join(name))
+        else {
+            return Ok(());
+        };
+        match controller.list(&path, false, false).await {
+            Ok(_) => Err(OffloadError::OnePlace),
+            Err(err) if err.status() == Some(Status::NotFound) => Ok(()),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// Fails if the directory at `destination` at the gateway is the one here, or lies in it. A push that is only rehearsed tells, as that needs no grant
+    /// that the offload does not need itself.
+    pub(super) async fn is_not_above(
+        &self,
+        controller: &Controller,
+        destination: &RelPath,
+    ) -> Result<(), OffloadError> {
+        let mut place = Some(destination.clone());
+        while let Some(path) = place {
+            match self.is_in(controller, &path).await {
+                Ok(true) => return Err(OffloadError::OnePlace),
+                Ok(false) => {}
+                // Nobody may look there, or nothing is there yet.
+                Err(OffloadError::Request(RequestError::Refused {
+                    status: Status::Denied | Status::NotFound,
+                    ..
+                })) if path != *destination => {}
+                Err(err) => return Err(err),
+            }
+            place = path.split_last().map(|(parent, _)| parent);
+        }
+        Ok(())
+    }
+
+    /// Whether the file is seen in the directory at `path` at the gateway.
+    async fn is_in(&self, controller: &Controller, path: &RelPath) -> Result<bool, OffloadError> {
+        let (dir, name) = (self.dir.clone(), self.name.clone());
+        let opened = blocking(move || {
+            let root = Root::open(&dir).map_err(|err| OffloadError::local(&dir, &err))?;
+            Ok(Source::open(Arc::new(root), name, None)?)
+        });
+        let options = SyncOptions { dry_run: true, keep: Keep::Existing, jobs: 1, ..SyncOptions::default() };
+        let remote = RemotePath { path: path.clone(), trailing_slash: true };
+        let outcome = controller.push(opened.await?, &remote, options, Arc::<Tally>::default()).await?;
+        match outcome.error {
+            Some(err) => Err(err.into()),
+            None => Ok(outcome.report.files_unchanged > 0),
+        }
+    }
+
+    fn is(&self, name: Name<'_>) -> bool {
+        name.as_bytes() == self.name.as_bytes()
+    }
+
+    /// Removes it.
+    pub(super) async fn remove(self) -> Result<(), OffloadError> {
+        blocking(move || {
+            drop(self);
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        let path = self.dir.join(self.name.to_string());
+        match fs::remove_file(&path) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%err, path = %path.display(), "a file of no use is left");
+            }
+            _ => {}
+        }
+    }
+}
