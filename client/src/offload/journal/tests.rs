@@ -1,3 +1,5 @@
+//! The journal: what was interrupted, by what terms, and what is left of it after a rotation.
+
 use std::fs;
 
 use swarmwire_common::entry::Timestamp;
