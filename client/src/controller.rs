@@ -23,11 +23,11 @@ use std::{
 use serde::Serialize;
 use swarmwire_certs::{Fingerprint, Identity, KeyExchange, Token};
 use swarmwire_common::{
-    channel::{self, Channel, FrameError, Opening},
+    channel::{Channel, FrameError, OpenError, Opening},
     codec, limits,
     path::RelPath,
     sync::{self, Destination, Link, Outcome, Router, Source, Tally},
-    transport::{self, Congestion, SeenPath},
+    transport::{self, Congestion, SeenPath, Windows},
     wire::{
         list::ListRequest,
         open::{
@@ -112,6 +112,7 @@ pub struct Joined {
 #[derive(Debug)]
 pub struct Controller {
     connection: quinn::Connection,
+    windows: Windows,
     endpoint: quinn::Endpoint,
     address: SocketAddr,
     router: Router,
@@ -127,13 +128,14 @@ impl Controller {
         options: ConnectOptions,
     ) -> Result<Self, ConnectError> {
         let dialled = dial::dial(target, identity, options).await?;
-        transport::widen(&dialled.connection);
+        let windows = Windows::of(&dialled.connection);
         let router = Router::new();
         let mut tasks = JoinSet::new();
         let (accepting, connection) = (router.clone(), dialled.connection.clone());
         tasks.spawn(async move { accepting.run(connection).await });
         Ok(Self {
             connection: dialled.connection,
+            windows,
             endpoint: dialled.endpoint,
             address: dialled.address,
             router,
@@ -270,7 +272,12 @@ impl Controller {
         service: &str,
         request: &R,
     ) -> Result<(Channel, Vec<u8>), RequestError> {
-        Ok(channel::open(&self.connection, service, request).await?)
+        Ok(self.begin(service, request).await?.reply().await?)
+    }
+
+    /// A channel that is to be opened, with its share of the windows.
+    async fn begin<R: Serialize + Sync>(&self, service: &str, request: &R) -> Result<Opening, OpenError> {
+        Ok(Opening::begin(&self.connection, service, request).await?.within(&self.windows))
     }
 
     async fn open_sync(
@@ -290,13 +297,14 @@ impl Controller {
             compares,
             backup,
         };
-        let opening = Opening::begin(&self.connection, SERVICE_SYNC, &request).await?;
+        let opening = self.begin(SERVICE_SYNC, &request).await?;
         // Before the gateway hears of the channel, since its data streams may come right behind the reply.
         let data = self.router.register(opening.id());
         let (channel, body) = opening.reply().await?;
         let reply = codec::decode::<_, { limits::OPEN_FRAME_BYTES_MAX }>(&body)
             .map_err(|_| RequestError::Protocol("its reply to the sync is malformed"))?;
-        Ok((Link { connection: self.connection.clone(), channel, data }, reply))
+        let (connection, windows) = (self.connection.clone(), self.windows.clone());
+        Ok((Link { connection, windows, channel, data }, reply))
     }
 }
 

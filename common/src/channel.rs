@@ -13,6 +13,7 @@ use crate::{
     codec::{self, DecodeError},
     escape::{escape_lines, escape_str},
     limits,
+    transport::{Share, Windows},
     wire::{
         self,
         open::{Open, Reply},
@@ -30,12 +31,18 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// A channel on these two halves of a stream. Conversations come before bulk on the same connection: data streams stay at
-    /// priority 0.
+    /// A channel on these two halves of a stream. Conversations come before bulk on the same connection: data streams, and channels that come to carry as
+    /// much.
     pub fn new(send: SendStream, recv: RecvStream) -> Self {
         let mut send = FrameSender::new(send);
-        send.set_priority(1);
+        send.goes_first(true);
         Self { send, recv: FrameReceiver::new(recv) }
+    }
+
+    /// Gives the channel a share of its connection's windows, for as long as either half lives.
+    pub fn within(&mut self, windows: &Windows) {
+        self.send.share = Some(windows.sending(1));
+        self.recv.share = Some(windows.receiving(1));
     }
 
     /// The QUIC stream id, which data streams name in their preamble.
@@ -68,6 +75,13 @@ impl Opening {
         let open =
             Open { version: wire::VERSION, service: service.to_owned(), request: codec::encode(request) };
         Ok(Self { channel, open })
+    }
+
+    /// Gives the channel that it will be a share of its connection's windows.
+    #[must_use]
+    pub fn within(mut self, windows: &Windows) -> Self {
+        self.channel.within(windows);
+        self
     }
 
     /// The id that the channel will have.
@@ -118,16 +132,22 @@ impl Channel {
     }
 }
 
+/// Raw bytes of a frame that make bulk of a conversation: what takes 5 ms at 100 Mbit/s.
+const BULK_BYTES_MIN: usize = 64 * 1024;
+
 /// The sending half of a stream of frames.
 #[derive(Debug)]
 pub struct FrameSender {
     stream: SendStream,
+    share: Option<Share>,
+    /// Whether what is sent goes before that of streams of which this is not so.
+    goes_first: bool,
 }
 
 impl FrameSender {
     /// Frames on `stream`.
     pub fn new(stream: SendStream) -> Self {
-        Self { stream }
+        Self { stream, share: None, goes_first: false }
     }
 
     /// Sends one message. Waits for flow control; not cancel-safe.
@@ -151,6 +171,7 @@ impl FrameSender {
         message: &T,
         raw: Bytes,
     ) -> Result<(), FrameError> {
+        self.note_bulk(raw.len());
         let body = codec::encode(message);
         let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
         let mut chunks = [[&length.to_be_bytes()[..], &body].concat().into(), raw];
@@ -164,6 +185,7 @@ impl FrameSender {
 
     /// Sends one frame of raw bytes without a copy.
     pub async fn send_frame(&mut self, body: Bytes) -> Result<(), FrameError> {
+        self.note_bulk(body.len());
         let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
         let mut chunks = [Bytes::copy_from_slice(&length.to_be_bytes()), body];
         Ok(self.stream.write_all_chunks(&mut chunks).await?)
@@ -198,9 +220,16 @@ impl FrameSender {
         self.stopped().await;
     }
 
-    /// Where the stream stands among the others: higher goes first.
-    pub fn set_priority(&mut self, priority: i32) {
-        if self.stream.set_priority(priority).is_err() {
+    /// Who sends so much is no conversation any longer, and would keep others from going on.
+    fn note_bulk(&mut self, bytes: usize) {
+        if self.goes_first && bytes >= BULK_BYTES_MIN {
+            self.goes_first(false);
+        }
+    }
+
+    fn goes_first(&mut self, goes_first: bool) {
+        self.goes_first = goes_first;
+        if self.stream.set_priority(goes_first.into()).is_err() {
             tracing::trace!("set the priority of a closed stream");
         }
     }
@@ -214,6 +243,7 @@ const AHEAD_BYTES_MAX: usize = 4096;
 #[derive(Debug)]
 pub struct FrameReceiver {
     stream: RecvStream,
+    share: Option<Share>,
     /// What was taken of the stream beyond what was asked for, [`AHEAD_BYTES_MAX`] at most.
     ahead: Bytes,
 }
@@ -221,7 +251,7 @@ pub struct FrameReceiver {
 impl FrameReceiver {
     /// Frames on `stream`.
     pub fn new(stream: RecvStream) -> Self {
-        Self { stream, ahead: Bytes::new() }
+        Self { stream, share: None, ahead: Bytes::new() }
     }
 
     /// Waits for the gateway's reply to a request, for `limits::REPLY_TIMEOUT`; gives its body. Not cancel-safe.

@@ -334,7 +334,8 @@ pub const DATA_STREAMS_OFFERED: u32 = 1024;
 /// 2 MiB of 1,200-byte packets, every second one lost, is 874 gaps.
 pub const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
-/// Bytes all streams of one connection may be ahead of their readers on a short path: `DATA_STREAMS` windows and room for control.
+/// Bytes all streams of one connection may be ahead of their readers on a short path: `DATA_STREAMS` windows and room for control. Doubled, and doubled
+/// again, when more streams are in use than have room.
 pub const CONNECTION_WINDOW_BYTES: u32 = 12 * 1024 * 1024;
 
 /// The same on the longest path: `DATA_STREAMS_MAX` windows and room for control.

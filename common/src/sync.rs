@@ -41,6 +41,7 @@ use crate::{
     channel::{Channel, FrameError, FrameReceiver},
     limits,
     path::RelPath,
+    transport::Windows,
     wire::sync::SyncOptions,
 };
 
@@ -49,6 +50,8 @@ use crate::{
 pub struct Link {
     /// The connection, on which the source opens data streams.
     pub connection: quinn::Connection,
+    /// The connection's windows, which the data streams have a share of.
+    pub windows: Windows,
     /// The `sync` channel after its opening handshake.
     pub channel: Channel,
     /// Data streams that the peer opens for this channel, from [`Router::register`].

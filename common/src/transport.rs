@@ -8,12 +8,13 @@ mod memory;
 mod room;
 mod route;
 mod socket;
+mod windows;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use quinn::{
-    ClientConfig, ConnectError, Connecting, Connection, Endpoint, EndpointConfig, IdleTimeout,
-    MtuDiscoveryConfig, Runtime, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    ClientConfig, ConnectError, Connecting, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
+    Runtime, ServerConfig, TokioRuntime, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -23,6 +24,8 @@ pub use goodbye::close;
 pub use memory::{PathMemory, SeenPath};
 pub use room::ChannelRoom;
 use socket::BoundedSocket;
+pub(crate) use windows::data_streams;
+pub use windows::{Share, Windows};
 
 use crate::limits;
 
@@ -36,7 +39,7 @@ pub fn bind_gateway(
     endpoint(Some(config), address, limits::DATAGRAM_BYTES_MAX)
 }
 
-/// The configuration of incoming connections, which have the window of a stranger until [`widen`]; an endpoint that listens can be
+/// The configuration of incoming connections, which have the window of a stranger until they have [`Windows`]; an endpoint that listens can be
 /// given another for those to come.
 pub fn server_config(
     tls: rustls::ServerConfig,
@@ -49,38 +52,6 @@ pub fn server_config(
         .max_concurrent_bidi_streams(VarInt::from_u32(limits::CHANNELS_OFFERED));
     config.transport_config(Arc::new(transport));
     Ok(config)
-}
-
-/// Gives a connection the windows that its path needs, once it is known whose it is. They follow from the round trip as it is now, after
-/// the handshake, so a short path holds no more memory for the sake of long ones.
-pub fn widen(connection: &Connection) {
-    let rtt = connection.rtt();
-    connection.set_receive_window(VarInt::from_u32(window_bytes(rtt)));
-    connection.set_send_window(u64::from(send_window_bytes(rtt)));
-}
-
-/// Data streams that fill the send window of a connection with this round trip, but for what is left for control: where they fill all of it, a ping
-/// waits behind as many round trips as they are ahead.
-pub(crate) fn data_streams(rtt: Duration) -> usize {
-    /// Windows of a stream that are left for control.
-    const CONTROL_WINDOWS: usize = 2;
-    let streams = send_window_bytes(rtt) / limits::STREAM_WINDOW_BYTES;
-    let streams = usize::try_from(streams).expect("usize has 32 bits or more");
-    (streams - CONTROL_WINDOWS).clamp(limits::DATA_STREAMS, limits::DATA_STREAMS_MAX)
-}
-
-/// Bytes that the streams of a connection may be ahead of their readers.
-fn window_bytes(rtt: Duration) -> u32 {
-    let path = u128::from(limits::PATH_RATE_BYTES) * rtt.as_micros() / 1_000_000;
-    let window = path * u128::from(limits::WINDOW_ROUND_TRIPS);
-    u32::try_from(window)
-        .unwrap_or(u32::MAX)
-        .clamp(limits::CONNECTION_WINDOW_BYTES, limits::CONNECTION_WINDOW_BYTES_MAX)
-}
-
-/// Bytes that may be written and not yet acknowledged.
-fn send_window_bytes(rtt: Duration) -> u32 {
-    window_bytes(rtt).min(limits::SEND_WINDOW_BYTES_MAX)
 }
 
 /// Begins a connection to `remote` from a port of the system's choice, on an endpoint of its own. Must be called within a tokio runtime, which
@@ -181,38 +152,4 @@ pub enum DialError {
     /// The address cannot be dialled.
     #[error(transparent)]
     Address(#[from] ConnectError),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn windows_and_streams_grow_with_the_round_trip_and_only_then() {
-        use limits::{
-            CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES_MAX, DATA_STREAMS, SEND_WINDOW_BYTES_MAX,
-        };
-        for (ms, receive, send, streams) in [
-            (0, CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, DATA_STREAMS),
-            (20, CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, DATA_STREAMS),
-            (40, 15_000_000, 15_000_000, 5),
-            (100, 37_500_000, 37_500_000, 15),
-            (150, CONNECTION_WINDOW_BYTES_MAX, SEND_WINDOW_BYTES_MAX, 20),
-            (60_000, CONNECTION_WINDOW_BYTES_MAX, SEND_WINDOW_BYTES_MAX, 20),
-        ] {
-            let rtt = Duration::from_millis(ms);
-            let windows = (window_bytes(rtt), send_window_bytes(rtt), data_streams(rtt));
-            assert_eq!(windows, (receive, send, streams), "{ms} ms");
-        }
-    }
-
-    #[test]
-    fn data_never_fills_what_may_be_sent() {
-        for ms in 0..2000 {
-            let rtt = Duration::from_millis(ms);
-            let data = limits::STREAM_WINDOW_BYTES * u32::try_from(data_streams(rtt)).unwrap();
-            let room = limits::STREAM_WINDOW_BYTES * 2;
-            assert!(data + room <= send_window_bytes(rtt).min(window_bytes(rtt)), "{ms} ms");
-        }
-    }
 }

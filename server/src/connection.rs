@@ -4,13 +4,16 @@
 //! they were opened under. An unknown identity may open one channel, for `join`, within `limits::REPLY_TIMEOUT`, and is closed
 //! if that does not make it known. An identity that is known no longer loses its connection at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use swarmwire_common::{
     limits,
     sync::Router,
-    transport::{self, ChannelRoom, SeenPath},
+    transport::{self, ChannelRoom, SeenPath, Windows},
     wire::status::Status,
 };
 use tokio::{
@@ -45,6 +48,7 @@ pub(crate) struct Session {
     pub(crate) router: Router,
     pub(crate) pings: Arc<Semaphore>,
     openings: Arc<Semaphore>,
+    windows: OnceLock<Windows>,
 }
 
 /// Drives one connection attempt from its handshake to the connection's end.
@@ -68,6 +72,7 @@ pub(crate) async fn serve(gateway: Arc<Shared>, incoming: Incoming, room: Option
         router: Router::new(),
         pings: Arc::new(Semaphore::new(PINGS_MAX)),
         openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
+        windows: OnceLock::new(),
     });
     let span = tracing::info_span!("connection", peer = peer.short());
     session.run().instrument(span).await;
@@ -77,6 +82,11 @@ impl Session {
     /// What the peer may do now; `None` if it is not known.
     pub(crate) fn grant(&self) -> Option<Arc<Grant>> {
         self.gateway.clients.grant(&self.peer.fingerprint)
+    }
+
+    /// The connection's windows, which are those of a stranger until this is asked for.
+    pub(crate) fn windows(&self) -> &Windows {
+        self.windows.get_or_init(|| Windows::of(&self.connection))
     }
 
     async fn run(self: Arc<Self>) {
@@ -148,7 +158,7 @@ impl Session {
         let mut known = self.gateway.clients.subscribe();
         // What has changed since the grant was looked up counts, too.
         known.mark_changed();
-        transport::widen(&self.connection);
+        self.windows();
         let mut routing = JoinSet::new();
         let (router, connection) = (self.router.clone(), self.connection.clone());
         routing.spawn(async move { router.run(connection).await });

@@ -212,12 +212,15 @@ pub(crate) async fn serve(
 
 async fn answer(
     session: Arc<Session>,
-    channel: Channel,
+    mut channel: Channel,
     open: Open,
     found: Option<&'static Service>,
 ) -> Status {
     match admit(&session, &open, found) {
         Ok((service, grant, handler)) => {
+            if handler.is_some() {
+                channel.within(session.windows());
+            }
             let request = Request { session, channel, body: open.request, grant, handler };
             (service.serve)(request).await
         }

@@ -12,7 +12,7 @@ use std::{fmt, ops::ControlFlow, pin::pin, time::Duration};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use swarmwire_common::{
-    channel::{Channel, FrameReceiver, FrameSender, Opening},
+    channel::{Channel, FrameReceiver, FrameSender},
     codec,
     escape::escape_lines,
     limits,
@@ -267,8 +267,7 @@ impl Controller {
     }
 
     async fn ask(&self, request: &CallRequest) -> Result<(Feeding, FrameReceiver), RequestError> {
-        let Channel { send, recv } =
-            Opening::begin(&self.connection, SERVICE_CALL, request).await?.ask().await?;
+        let Channel { send, recv } = self.begin(SERVICE_CALL, request).await?.ask().await?;
         Ok((Feeding::new(send), recv))
     }
 }

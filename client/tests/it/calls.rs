@@ -6,10 +6,12 @@ mod swarms;
 
 use std::{
     ops::ControlFlow,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -22,7 +24,10 @@ use swarmwire_client::{
 };
 use swarmwire_common::{value::Arguments, wire::status::Status};
 use swarmwire_server::subroutines::{Args, Context, Failure, Input, Reply, Subroutine, Subroutines};
-use tokio::sync::watch;
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    sync::watch,
+};
 
 use crate::world::{ControllerHome, World, now};
 
@@ -271,7 +276,7 @@ fn a_stream_that_is_stopped_ends_at_the_gateway_and_has_no_end() {
 }
 
 #[test]
-fn a_slow_consumer_holds_the_producer() {
+fn slow_consumers_hold_their_producers_and_nobody_else() {
     let subroutines = Subroutines::new();
     let made = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&made);
@@ -292,8 +297,14 @@ fn a_slow_consumer_holds_the_producer() {
         .unwrap();
     subroutines.register("echo", echo()).unwrap();
     with_gateway(&subroutines, async |controller, _| {
-        let mut items = controller.stream("endless", (), OPTIONS).await.unwrap();
-        assert_eq!(items.next().await.unwrap().unwrap().0, 0);
+        // Together they may be ahead by more than what a connection begins with.
+        const CONSUMERS: usize = 20;
+        let mut slow = Vec::new();
+        for _ in 0..CONSUMERS {
+            let mut items = controller.stream("endless", (), OPTIONS).await.unwrap();
+            assert_eq!(items.next().await.unwrap().unwrap().0, 0);
+            slow.push(items);
+        }
         // Calls go through meanwhile; once the producer has not gone on between two of them, it waits.
         let mut before = 0;
         loop {
@@ -306,9 +317,77 @@ fn a_slow_consumer_holds_the_producer() {
             }
             before = now;
         }
-        assert!(before < 4 << 20, "{before} bytes were made for nobody");
-        drop(items);
+        assert!(before < (CONSUMERS as u64) * (4 << 20), "{before} bytes were made for nobody");
+        drop(slow);
     });
+}
+
+#[test]
+fn functions_that_read_nothing_hold_their_senders_and_nobody_else() {
+    let subroutines = Subroutines::new();
+    let living = watch::Sender::new(0);
+    let holding = living.clone();
+    subroutines
+        .register(
+            "deaf",
+            Subroutine::send(move |_: Context, input: Input| {
+                let alive = Alive::new(&holding);
+                async move {
+                    std::future::pending::<()>().await;
+                    drop((alive, input));
+                    Ok::<_, Failure>(0)
+                }
+            }),
+        )
+        .unwrap();
+    subroutines.register("echo", echo()).unwrap();
+    with_gateway(&subroutines, async |controller, _| {
+        const SENDERS: usize = 20;
+        let sent = AtomicU64::new(0);
+        let controller = &controller;
+        let sending = (0..SENDERS).map(|_| {
+            let buffer = Counted { inner: tokio::io::repeat(1), read: &sent };
+            controller.send("deaf", buffer, OPTIONS)
+        });
+        let working = async {
+            let mut before = 0;
+            loop {
+                for _ in 0..20 {
+                    works(controller).await;
+                }
+                let (now, begun) = (sent.load(SeqCst), *living.borrow());
+                if now == before && begun == SENDERS as u64 {
+                    return now;
+                }
+                before = now;
+            }
+        };
+        let sent = tokio::select! {
+            _ = futures_util::future::join_all(sending) => unreachable!("nobody reads"),
+            sent = working => sent,
+        };
+        assert!(sent < (SENDERS as u64) * (4 << 20), "{sent} bytes were sent to nobody");
+        none_lives(&living).await;
+    });
+}
+
+/// Counts what is read of it.
+struct Counted<'a> {
+    inner: tokio::io::Repeat,
+    read: &'a AtomicU64,
+}
+
+impl AsyncRead for Counted<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
+        self.read.fetch_add((buffer.filled().len() - before) as u64, SeqCst);
+        read
+    }
 }
 
 #[test]

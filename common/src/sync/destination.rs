@@ -56,6 +56,7 @@ use crate::{
     limits,
     path::RelPath,
     root::{Dir, describe},
+    transport,
     wire::sync::{DestinationMessage, Digest, SyncOptions},
 };
 use assembly::{Assemblies, Withdrawn};
@@ -291,7 +292,8 @@ async fn converse(
     shared: &Arc<Shared>,
     outgoing: Receiver<DestinationMessage>,
 ) -> Result<(), SyncError> {
-    let Link { mut channel, data, connection } = link;
+    let Link { mut channel, data, connection, windows } = link;
+    let _share = windows.receiving(transport::data_streams(connection.rtt()));
     let mut threads = JoinSet::new();
     let unsaid = outgoing.clone();
     let writing = control::write(&mut channel.send, shared, outgoing);

@@ -178,11 +178,12 @@ async fn converse(
     shared: &Arc<Shared>,
     outgoing: Receiver<SourceMessage>,
 ) -> Result<(), SyncError> {
-    let Link { channel, connection: _, data: _ } = link;
+    let Link { channel, windows, connection: _, data: _ } = link;
     let id = channel.id();
     let mut send = channel.send;
     let writing = write_control(&mut send, outgoing);
     tokio::pin!(writing);
+    let _share = windows.sending(transport::data_streams(shared.connection.rtt()));
     let driving = drive(id, channel.recv, shared);
     tokio::pin!(driving);
     let mut listens = true;

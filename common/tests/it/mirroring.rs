@@ -16,7 +16,7 @@ use swarmwire_common::{
         Root,
         gate::{DiskOp, Gate},
     },
-    sync::{Destination, Link, Outcome, Router, Tally, receive},
+    sync::{Destination, Outcome, Router, Tally, receive},
     wire::{
         status::Status,
         sync::{Deletion, Durability, ListingEntry, SourceMessage, SyncOptions},
@@ -24,7 +24,7 @@ use swarmwire_common::{
 };
 
 use crate::{
-    pair::Pair,
+    pair::{Pair, link},
     sync::{assert_same, destination, options, source},
 };
 
@@ -220,7 +220,7 @@ async fn told_by(to: &Path, messages: &[SourceMessage]) -> Outcome {
     let pair = Pair::connect().await;
     let [mut theirs, ours] = pair.channel().await;
     let router = Router::new();
-    let link = Link { data: router.register(ours.id()), connection: pair.gateway.clone(), channel: ours };
+    let link = link(&pair.gateway, &router, ours);
     let telling = async {
         for message in messages {
             theirs.send.send(message).await.unwrap();

@@ -12,7 +12,7 @@ use swarmwire_common::{
     channel::{self, Channel},
     limits::OPEN_FRAME_BYTES_MAX,
     sync::{Destination, Link, Outcome, Router, Source, Tally, receive, send},
-    transport::{self, Congestion},
+    transport::{self, Congestion, Windows},
     wire,
     wire::{
         open::{Open, SERVICE_SYNC},
@@ -56,7 +56,7 @@ impl Pair {
         let (dialling, dial) = transport::dial(address, tls, congestion).unwrap();
         let answer = async { listening.accept().await.unwrap().await.unwrap() };
         let (controller, gateway) = tokio::join!(dial, answer);
-        transport::widen(&gateway);
+        Windows::of(&gateway);
         Self { controller: controller.unwrap(), gateway, _endpoints: [listening, dialling], _state: state }
     }
 
@@ -96,13 +96,8 @@ impl Pair {
         let source = source.comparing(destination.compares());
         let [from, to] = self.channel().await;
         let routers = [Router::new(), Router::new()];
-        let link = |channel: Channel, connection: &quinn::Connection, router: &Router| Link {
-            data: router.register(channel.id()),
-            connection: connection.clone(),
-            channel,
-        };
-        let source_link = link(from, &self.controller, &routers[0]);
-        let destination_link = link(to, &self.gateway, &routers[1]);
+        let source_link = link(&self.controller, &routers[0], from);
+        let destination_link = link(&self.gateway, &routers[1], to);
         let both = async {
             tokio::join!(
                 send(source_link, source, options, Arc::clone(&tallies[0])),
@@ -115,4 +110,10 @@ impl Pair {
             () = routers[1].run(self.gateway.clone()) => panic!("the gateway's connection ended"),
         }
     }
+}
+
+/// What a sync on `channel` runs over.
+pub(crate) fn link(connection: &quinn::Connection, router: &Router, channel: Channel) -> Link {
+    let (data, windows) = (router.register(channel.id()), Windows::of(connection));
+    Link { connection: connection.clone(), windows, channel, data }
 }

@@ -13,7 +13,7 @@ use swarmwire_common::{
     entry::{Kind, Metadata, SpecialKind, Timestamp},
     hash::chunk_chaining_value,
     limits::{CHUNK_BYTES, CONTROL_FRAME_BYTES_MAX, UNIT_HEADER_BYTES_MAX},
-    sync::{Link, Outcome, Router, SyncError, Tally, receive, send},
+    sync::{Outcome, Router, SyncError, Tally, receive, send},
     wire::{
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         extra::Preserve,
@@ -23,7 +23,7 @@ use swarmwire_common::{
 };
 
 use crate::{
-    pair::Pair,
+    pair::{Pair, link},
     sync::{destination, options, source},
 };
 
@@ -36,7 +36,7 @@ async fn with_source<T>(
     let pair = Pair::connect().await;
     let [ours, mut theirs] = pair.channel().await;
     let router = Router::new();
-    let link = Link { data: router.register(ours.id()), connection: pair.controller.clone(), channel: ours };
+    let link = link(&pair.controller, &router, ours);
     let playing = async {
         loop {
             let message = theirs.recv.recv::<_, CONTROL_FRAME_BYTES_MAX>().await.unwrap();
@@ -252,7 +252,7 @@ async fn lied_to_in(to: &Path, options: SyncOptions, (messages, units): Lie) -> 
     let pair = Pair::connect().await;
     let [mut theirs, ours] = pair.channel().await;
     let router = Router::new();
-    let link = Link { data: router.register(ours.id()), connection: pair.gateway.clone(), channel: ours };
+    let link = link(&pair.gateway, &router, ours);
     let lying = async {
         for (at, message) in messages.iter().enumerate() {
             let is_after_listing = at

@@ -7,7 +7,7 @@ use swarmwire_common::{
     filter::{List, Selection},
     limits::CONTROL_FRAME_BYTES_MAX,
     path::RelPath,
-    sync::{Link, Outcome, Router, Tally, receive, send},
+    sync::{Outcome, Router, Tally, receive, send},
     wire::{
         status::Status,
         sync::{
@@ -18,7 +18,7 @@ use swarmwire_common::{
 };
 
 use crate::{
-    pair::Pair,
+    pair::{Pair, link},
     sync::{destination, options, source},
 };
 
@@ -192,8 +192,7 @@ async fn a_destination_that_says_anything_else_than_its_list_is_refused() {
         let awaits = selection(Wire { listed: Listed::Apart, ..Wire::default() });
         let [ours, mut theirs] = pair.channel().await;
         let router = Router::new();
-        let link =
-            Link { data: router.register(ours.id()), connection: pair.controller.clone(), channel: ours };
+        let link = link(&pair.controller, &router, ours);
         let source = source(from.path(), None).selecting(awaits).unwrap();
         let playing = async {
             for message in &messages {
@@ -238,7 +237,7 @@ async fn a_source_that_says_anything_else_than_its_list_is_refused() {
         let (to, pair) = (tempfile::tempdir().unwrap(), Pair::connect().await);
         let [mut theirs, ours] = pair.channel().await;
         let router = Router::new();
-        let link = Link { data: router.register(ours.id()), connection: pair.gateway.clone(), channel: ours };
+        let link = link(&pair.gateway, &router, ours);
         let place = destination(to.path(), "").selecting(selection(Wire { listed, ..Wire::default() }));
         let playing = async {
             for message in &messages {

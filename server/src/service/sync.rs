@@ -81,7 +81,8 @@ pub(super) async fn serve(mut request: Request) -> Status {
     // What a dry run counts has not happened.
     let metered_tally = if options.dry_run { Arc::default() } else { Arc::clone(&tally) };
     let meter = SyncMeter::new(Arc::clone(&session.gateway.metrics), metered_tally, direction);
-    let link = Link { connection: session.connection.clone(), channel, data };
+    let link =
+        Link { connection: session.connection.clone(), windows: session.windows().clone(), channel, data };
     let engine = async {
         match half {
             Half::Source(source) => sync::send(link, source, options, Arc::clone(&tally)).await,

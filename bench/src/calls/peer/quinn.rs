@@ -10,7 +10,7 @@ use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 use swarmwire_certs::{KeyExchange, verify};
 use swarmwire_common::{
     limits,
-    transport::{self, Congestion},
+    transport::{self, Congestion, Share, Windows},
 };
 use tokio::task::JoinSet;
 
@@ -47,7 +47,7 @@ pub(super) async fn serve(place: &Place, listen: SocketAddr) -> Result<()> {
 }
 
 async fn serve_connection(connection: Connection) {
-    transport::widen(&connection);
+    let _room = room(&connection);
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(limits::CHANNELS_MAX));
     let mut streams = JoinSet::new();
     loop {
@@ -84,9 +84,17 @@ async fn serve_stream(mut send: SendStream, mut recv: RecvStream) -> Result<()> 
     Ok(())
 }
 
+/// Windows for as many calls as are made at a time, as ours have.
+fn room(connection: &Connection) -> [Share; 2] {
+    const CALLS: usize = 64;
+    let windows = Windows::of(connection);
+    [windows.sending(CALLS), windows.receiving(CALLS)]
+}
+
 /// A connection.
 pub(super) struct Client {
     connection: Connection,
+    _room: [Share; 2],
     _endpoint: Endpoint,
 }
 
@@ -95,8 +103,8 @@ impl Client {
         let (endpoint, connecting) =
             transport::dial(target.address()?, target.tls(ALPN)?, Congestion::default())?;
         let connection = connecting.await.context("failed to connect")?;
-        transport::widen(&connection);
-        Ok(Self { connection, _endpoint: endpoint })
+        let room = room(&connection);
+        Ok(Self { connection, _room: room, _endpoint: endpoint })
     }
 
     async fn ask(&self, kind: u8, request: Bytes) -> Result<(SendStream, RecvStream)> {

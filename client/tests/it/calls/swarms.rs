@@ -36,7 +36,7 @@ fn zeros(living: &watch::Sender<u64>) -> Subroutine {
 }
 
 /// Until a program writes no more, which is never.
-fn endless() -> impl tokio::io::AsyncRead + Unpin {
+fn endless() -> impl AsyncRead + Unpin {
     tokio::io::repeat(7)
 }
 
