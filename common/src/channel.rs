@@ -239,6 +239,10 @@ impl FrameSender {
 /// little credit before anybody wants them.
 const AHEAD_BYTES_MAX: usize = 4096;
 
+/// Bytes of a frame that memory is claimed for at once when its first have arrived: most frames are copied once then, and who announces what never comes
+/// costs no more.
+const RESERVED_BYTES_MAX: usize = 256 * 1024;
+
 /// The receiving half of a stream of frames.
 #[derive(Debug)]
 pub struct FrameReceiver {
@@ -294,10 +298,19 @@ impl FrameReceiver {
 
     /// The body of the next frame, at most `limit` bytes; `None` when the stream was finished between two frames.
     pub async fn try_recv_bytes(&mut self, limit: usize) -> Result<Option<Vec<u8>>, FrameError> {
-        let Some(size) = self.announced(limit).await? else { return Ok(None) };
         let mut body = Vec::new();
-        self.recv_raw(size, &mut body).await?;
-        Ok(Some(body))
+        Ok(self.try_recv_onto(limit, &mut body).await?.map(|_| body))
+    }
+
+    /// As [`Self::try_recv_bytes`], but appends the body to `buffer` and gives its size.
+    pub async fn try_recv_onto(
+        &mut self,
+        limit: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<usize>, FrameError> {
+        let Some(size) = self.announced(limit).await? else { return Ok(None) };
+        self.recv_raw(size, buffer).await?;
+        Ok(Some(size))
     }
 
     /// The length of the next frame, which is at most `limit`; `None` when the stream was finished before it.
@@ -324,7 +337,7 @@ impl FrameReceiver {
         Ok(Some(size))
     }
 
-    /// Appends exactly `size` raw bytes to `buffer`. Memory is claimed as bytes arrive, not as they are announced.
+    /// Appends exactly `size` raw bytes to `buffer`. Memory is claimed as bytes arrive, and little ahead of them.
     pub async fn recv_raw(&mut self, size: usize, buffer: &mut Vec<u8>) -> Result<(), FrameError> {
         let mut left = size;
         while left > 0 {
@@ -341,6 +354,9 @@ impl FrameReceiver {
         } else {
             self.ahead.split_to(self.ahead.len().min(limit))
         };
+        if buffer.capacity() - buffer.len() < some.len() {
+            buffer.reserve(limit.min(RESERVED_BYTES_MAX).max(some.len()));
+        }
         buffer.extend_from_slice(&some);
         Ok(some.len())
     }

@@ -71,14 +71,21 @@ impl Batch {
         if let Some(whole) = self.whole.take() {
             return Ok(Some(whole));
         }
-        let Some(running) = &mut self.running else { return Ok(None) };
+        let mut piece = Vec::new();
+        Ok(self.piece_onto(&mut piece).await?.then(|| piece.into()))
+    }
+
+    /// Appends the next piece of those that come one by one to `buffer`; says whether there was one. Not cancel-safe.
+    async fn piece_onto(&mut self, buffer: &mut Vec<u8>) -> Result<bool, RequestError> {
+        let Some(running) = &mut self.running else { return Ok(false) };
         match running.message().await? {
             CallMessage::Part { bytes } => {
-                Ok(Some(running.raw(bytes, limits::CALL_FRAME_BYTES_MAX).await?.into()))
+                running.raw_onto(bytes, limits::CALL_FRAME_BYTES_MAX, buffer).await?;
+                Ok(true)
             }
             CallMessage::End => {
                 self.running = None;
-                Ok(None)
+                Ok(false)
             }
             _ => Err(UNEXPECTED),
         }
@@ -113,12 +120,12 @@ impl Controller {
     ) -> Result<BatchReply, RequestError> {
         let mut batch = self.batch(name, arguments, options).await?;
         let id = batch.id;
-        let first = batch.next().await?.unwrap_or_default();
-        let Some(second) = batch.next().await? else { return Ok(BatchReply { id, bytes: first }) };
-        let mut all = BytesMut::from(&*first);
-        all.extend_from_slice(&second);
-        while let Some(piece) = batch.next().await? {
-            if all.len() + piece.len() > WHOLE_BYTES_MAX {
+        if let Some(bytes) = batch.whole {
+            return Ok(BatchReply { id, bytes });
+        }
+        let mut all = Vec::new();
+        while batch.piece_onto(&mut all).await? {
+            if all.len() > WHOLE_BYTES_MAX {
                 return Err(RequestError::Refused {
                     status: Status::TooLarge,
                     detail: "the subroutine gives more than fits in memory; take it piece by piece"
@@ -126,9 +133,8 @@ impl Controller {
                     retry_after_ms: 0,
                 });
             }
-            all.extend_from_slice(&piece);
         }
-        Ok(BatchReply { id, bytes: all.freeze() })
+        Ok(BatchReply { id, bytes: all.into() })
     }
 
     /// Calls a batch whose result is taken piece by piece.
@@ -468,20 +474,20 @@ impl Running {
         }
     }
 
-    /// The bytes that a message has announced.
-    async fn raw(&mut self, bytes: u32, limit: usize) -> Result<Vec<u8>, RequestError> {
+    /// Appends the bytes that a message has announced to `buffer`.
+    async fn raw_onto(&mut self, bytes: u32, limit: usize, buffer: &mut Vec<u8>) -> Result<(), RequestError> {
         let size = usize::try_from(bytes).expect("usize has 32 bits or more");
         if size > limit {
             return Err(RequestError::Protocol("a message of a call announces more bytes than one may have"));
         }
         let Self { recv, deadline, feed } = self;
         let read = async {
-            let mut buffer = Vec::new();
-            while buffer.len() < size {
-                let some = recv.recv_some(size - buffer.len(), &mut buffer);
-                timeout(limits::SYNC_SILENCE_MAX, some).await.map_err(|_| RequestError::Silent)??;
+            let mut left = size;
+            while left > 0 {
+                let some = recv.recv_some(left, buffer);
+                left -= timeout(limits::SYNC_SILENCE_MAX, some).await.map_err(|_| RequestError::Silent)??;
             }
-            Ok(buffer)
+            Ok(())
         };
         before(*deadline, fed(feed, read)).await?
     }

@@ -42,37 +42,46 @@ impl Input {
 
     /// The next piece, of at least one byte; `None` at the end. Not cancel-safe.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
-        loop {
-            if !self.first.is_empty() {
-                return Ok(Some(std::mem::take(&mut self.first)));
+        let mut bytes = std::mem::take(&mut self.first);
+        while bytes.is_empty() {
+            let mut frame = Vec::new();
+            if !self.frame_onto(&mut frame).await? {
+                return Ok(None);
             }
-            let Some(rest) = &mut self.rest else { return Ok(None) };
-            // A thread that reads this is not dropped with its call.
-            let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if self.cancelled.load(Relaxed) || left.is_some_and(|left| left.is_zero()) {
-                return Err(Failure::of(Status::Cancelled, "nobody waits for this call any longer"));
-            }
-            let patience = left.map_or(limits::SYNC_SILENCE_MAX, |left| left.min(limits::SYNC_SILENCE_MAX));
-            let frame = rest.try_recv_bytes(limits::CALL_FRAME_BYTES_MAX);
-            let frame = timeout(patience, frame).await.unwrap_or(Err(FrameError::Silent));
-            let frame = frame.map_err(|err| Failure::of(status_of(&err), err.to_string()))?;
-            match frame {
-                Some(bytes) => self.first = bytes.into(),
-                None => self.rest = None,
-            }
+            bytes = frame.into();
         }
+        Ok(Some(bytes))
     }
 
     /// All that is left, at most `limit` bytes.
     pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, Failure> {
-        let mut all = Vec::new();
-        while let Some(bytes) = self.next().await? {
-            if all.len() + bytes.len() > limit {
+        let mut all = Vec::from(std::mem::take(&mut self.first));
+        loop {
+            if all.len() > limit {
                 return Err(Failure::of(Status::TooLarge, format!("more than {limit} bytes were given")));
             }
-            all.extend_from_slice(&bytes);
+            if !self.frame_onto(&mut all).await? {
+                return Ok(all);
+            }
         }
-        Ok(all)
+    }
+
+    /// Appends the next frame, which may be empty, to `buffer`; says whether there was one. Not cancel-safe.
+    async fn frame_onto(&mut self, buffer: &mut Vec<u8>) -> Result<bool, Failure> {
+        let Some(rest) = &mut self.rest else { return Ok(false) };
+        // A thread that reads this is not dropped with its call.
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if self.cancelled.load(Relaxed) || left.is_some_and(|left| left.is_zero()) {
+            return Err(Failure::of(Status::Cancelled, "nobody waits for this call any longer"));
+        }
+        let patience = left.map_or(limits::SYNC_SILENCE_MAX, |left| left.min(limits::SYNC_SILENCE_MAX));
+        let frame = rest.try_recv_onto(limits::CALL_FRAME_BYTES_MAX, buffer);
+        let frame = timeout(patience, frame).await.unwrap_or(Err(FrameError::Silent));
+        let frame = frame.map_err(|err| Failure::of(status_of(&err), err.to_string()))?;
+        if frame.is_none() {
+            self.rest = None;
+        }
+        Ok(frame.is_some())
     }
 }
 

@@ -78,7 +78,9 @@ impl Items {
 async fn arrived(running: &mut Running) -> Result<Option<(u32, Bytes)>, RequestError> {
     match running.message().await? {
         CallMessage::Items { count, bytes } => {
-            Ok(Some((count, running.raw(bytes, FRAME_BYTES_MAX).await?.into())))
+            let mut frame = Vec::new();
+            running.raw_onto(bytes, FRAME_BYTES_MAX, &mut frame).await?;
+            Ok(Some((count, frame.into())))
         }
         CallMessage::End => Ok(None),
         _ => Err(UNEXPECTED),
