@@ -19,6 +19,7 @@ mod manner;
 mod resolve;
 mod space;
 pub mod staging;
+mod writers;
 
 use std::{
     io,

@@ -124,6 +124,28 @@ async fn what_the_destination_keeps_as_it_is_stays_at_the_source() {
 }
 
 #[tokio::test]
+async fn what_a_program_has_open_for_writing_stays() {
+    let pair = Pair::connect().await;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(from.path());
+    let writing = fs::File::options().append(true).open(from.path().join("app/a.log")).unwrap();
+    let _reading = fs::File::open(from.path().join("app/b.log")).unwrap();
+    let moved = async || {
+        pair.sync(source(from.path(), None), place(to.path(), None), moving(Durability::Batch)).await
+    };
+    for outcome in moved().await {
+        const REASON: &str =
+            "it is safe at the destination and was not removed: a program has it open for writing";
+        assert_eq!(names(&outcome), [("app/a.log".to_owned(), REASON)]);
+        assert_eq!(outcome.report.files_removed, 3);
+    }
+    assert_eq!(files(from.path()), [("app/a.log", b"alpha".to_vec())]);
+    drop(writing);
+    assert_eq!(moved().await[0].report.files_removed, 1);
+    assert_eq!((files(from.path()), files(to.path()).len()), (vec![], 4));
+}
+
+#[tokio::test]
 async fn a_file_of_two_names_goes_with_both() {
     let pair = Pair::connect().await;
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -3,7 +3,7 @@
 //! A reader notes of each file what it was and the hash of what was sent or told, before anything of that can have arrived. When the
 //! destination says that the file is safe, it is removed, if it still is the same file in every respect. What may have been written to
 //! without leaving a trace in its times is read once more: a file that was changed about when the sync began, since the kernel's clock
-//! ticks slowly, and one of whose names another was removed, which changes its `ctime`.
+//! ticks slowly, and one of whose names another was removed, which changes its `ctime`. A file that a program has open for writing stays.
 //!
 //! Directories and links stay, and so does whatever was not read in this sync.
 
@@ -25,6 +25,10 @@ use crate::{
 
 /// What is told of a file that is not what was sent any more.
 const CHANGED: &str = "it is safe at the destination and was not removed: it has changed since it was read";
+
+/// What is told of a file that may be written to at any moment.
+const HAS_WRITER: &str =
+    "it is safe at the destination and was not removed: a program has it open for writing";
 
 /// Why nothing is moved onto itself.
 const SAME_PLACE: &str = "source and destination are the same directory, and what was removed at the one would be gone at the other";
@@ -64,6 +68,7 @@ struct Sent {
 /// Why a file stays.
 enum Kept {
     Changed,
+    HasWriter,
     Io(io::Error),
     /// The sync is over.
     Gone,
@@ -219,6 +224,7 @@ impl Remover<'_> {
                 }
                 Err(Kept::Gone) => return,
                 Err(Kept::Changed) => CHANGED.to_owned(),
+                Err(Kept::HasWriter) => HAS_WRITER.to_owned(),
                 Err(Kept::Io(err)) => {
                     format!("it is safe at the destination and cannot be removed: {}", describe(&err))
                 }
@@ -248,6 +254,9 @@ impl Remover<'_> {
         }
         if (is_thinned || self.is_young(&now)) && self.hash(&file, now.size)? != sent.hash {
             return Err(Kept::Changed);
+        }
+        if file.has_writer() {
+            return Err(Kept::HasWriter);
         }
         // The name may mean another file by now, and this one may have been written to while it was read.
         if dir.stat(name)? != now {
