@@ -27,7 +27,7 @@ use swarmwire_common::{
     codec, limits,
     path::RelPath,
     sync::{self, Destination, Link, Outcome, Router, Source, Tally},
-    transport::{self, Congestion, SeenPath, Windows},
+    transport::{self, Congestion, FlowControl, SeenPath},
     wire::{
         list::ListRequest,
         open::{
@@ -112,7 +112,7 @@ pub struct Joined {
 #[derive(Debug)]
 pub struct Controller {
     connection: quinn::Connection,
-    windows: Windows,
+    flow: FlowControl,
     endpoint: quinn::Endpoint,
     address: SocketAddr,
     router: Router,
@@ -128,14 +128,14 @@ impl Controller {
         options: ConnectOptions,
     ) -> Result<Self, ConnectError> {
         let dialled = dial::dial(target, identity, options).await?;
-        let windows = Windows::of(&dialled.connection);
+        let flow = FlowControl::of(&dialled.connection, None);
         let router = Router::new();
         let mut tasks = JoinSet::new();
         let (accepting, connection) = (router.clone(), dialled.connection.clone());
         tasks.spawn(async move { accepting.run(connection).await });
         Ok(Self {
             connection: dialled.connection,
-            windows,
+            flow,
             endpoint: dialled.endpoint,
             address: dialled.address,
             router,
@@ -277,7 +277,7 @@ impl Controller {
 
     /// A channel that is to be opened, with its share of the windows.
     async fn begin<R: Serialize + Sync>(&self, service: &str, request: &R) -> Result<Opening, OpenError> {
-        Ok(Opening::begin(&self.connection, service, request).await?.within(&self.windows))
+        Ok(Opening::begin(&self.connection, service, request).await?.sharing(&self.flow))
     }
 
     async fn open_sync(
@@ -303,8 +303,8 @@ impl Controller {
         let (channel, body) = opening.reply().await?;
         let reply = codec::decode::<_, { limits::OPEN_FRAME_BYTES_MAX }>(&body)
             .map_err(|_| RequestError::Protocol("its reply to the sync is malformed"))?;
-        let (connection, windows) = (self.connection.clone(), self.windows.clone());
-        Ok((Link { connection, windows, channel, data }, reply))
+        let (connection, flow) = (self.connection.clone(), self.flow.clone());
+        Ok((Link { connection, flow, channel, data }, reply))
     }
 }
 

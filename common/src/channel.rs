@@ -4,22 +4,28 @@
 //! opening handshake, which [`Opening`] does for the controller; the gateway's half is where its refusals are. Deadlines are the
 //! caller's, save that an opening ends within `limits::REPLY_TIMEOUT`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream, WriteError};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     codec::{self, DecodeError},
     escape::{escape_lines, escape_str},
     limits,
-    transport::{Share, Windows},
+    transport::{FlowControl, Share},
     wire::{
         self,
         open::{Open, Reply},
         status::Status,
     },
 };
+
+/// The priorities of streams. What is bulk waits while conversations have something to send.
+const CONVERSATION: i32 = 1;
+const BULK: i32 = 0;
 
 /// One bidirectional stream after its opening handshake.
 #[derive(Debug)]
@@ -31,18 +37,12 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// A channel on these two halves of a stream. Conversations come before bulk on the same connection: data streams, and channels that come to carry as
-    /// much.
+    /// A channel on these two halves of a stream. It is a conversation, and comes before bulk on the same connection: data streams, and channels while they
+    /// carry much content.
     pub fn new(send: SendStream, recv: RecvStream) -> Self {
         let mut send = FrameSender::new(send);
-        send.goes_first(true);
+        send.set_priority(CONVERSATION);
         Self { send, recv: FrameReceiver::new(recv) }
-    }
-
-    /// Gives the channel a share of its connection's windows, for as long as either half lives.
-    pub fn within(&mut self, windows: &Windows) {
-        self.send.share = Some(windows.sending(1));
-        self.recv.share = Some(windows.receiving(1));
     }
 
     /// The QUIC stream id, which data streams name in their preamble.
@@ -77,10 +77,10 @@ impl Opening {
         Ok(Self { channel, open })
     }
 
-    /// Gives the channel that it will be a share of its connection's windows.
+    /// Gives the channel that it will be a share of its connection's windows, as long as its receiving half lives.
     #[must_use]
-    pub fn within(mut self, windows: &Windows) -> Self {
-        self.channel.within(windows);
+    pub fn sharing(mut self, flow: &FlowControl) -> Self {
+        self.channel.recv.hold(flow.share(1));
         self
     }
 
@@ -132,22 +132,44 @@ impl Channel {
     }
 }
 
-/// Raw bytes of a frame that make bulk of a conversation: what takes 5 ms at 100 Mbit/s.
-const BULK_BYTES_MIN: usize = 64 * 1024;
+/// Content that a conversation may send within [`BULK_TIME`] without being bulk: what a line of 2 Mbit/s carries in that time.
+const BULK_BYTES: usize = 256 * 1024;
+
+/// How long a stream that was bulk stays so. Less than any patience, so that one that waits for others soon goes before them once.
+const BULK_TIME: Duration = Duration::from_secs(1);
+
+/// How much of content a conversation sends. Those that send much would keep others, and syncs, from going on.
+#[derive(Debug)]
+struct Volume {
+    since: Instant,
+    bytes: usize,
+}
+
+impl Volume {
+    /// Counts `bytes`; says whether the conversation is bulk for now.
+    fn count(&mut self, bytes: usize, now: Instant) -> bool {
+        if now.duration_since(self.since) >= BULK_TIME {
+            *self = Self { since: now, bytes: 0 };
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.bytes >= BULK_BYTES
+    }
+}
 
 /// The sending half of a stream of frames.
 #[derive(Debug)]
 pub struct FrameSender {
     stream: SendStream,
-    share: Option<Share>,
-    /// Whether what is sent goes before that of streams of which this is not so.
-    goes_first: bool,
+    /// Of a conversation, once it has sent content.
+    volume: Option<Volume>,
+    /// Where it stands among the connection's streams: those of more go first.
+    priority: i32,
 }
 
 impl FrameSender {
     /// Frames on `stream`.
     pub fn new(stream: SendStream) -> Self {
-        Self { stream, share: None, goes_first: false }
+        Self { stream, volume: None, priority: BULK }
     }
 
     /// Sends one message. Waits for flow control; not cancel-safe.
@@ -171,7 +193,7 @@ impl FrameSender {
         message: &T,
         raw: Bytes,
     ) -> Result<(), FrameError> {
-        self.note_bulk(raw.len());
+        self.count(raw.len());
         let body = codec::encode(message);
         let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
         let mut chunks = [[&length.to_be_bytes()[..], &body].concat().into(), raw];
@@ -185,7 +207,7 @@ impl FrameSender {
 
     /// Sends one frame of raw bytes without a copy.
     pub async fn send_frame(&mut self, body: Bytes) -> Result<(), FrameError> {
-        self.note_bulk(body.len());
+        self.count(body.len());
         let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
         let mut chunks = [Bytes::copy_from_slice(&length.to_be_bytes()), body];
         Ok(self.stream.write_all_chunks(&mut chunks).await?)
@@ -220,16 +242,23 @@ impl FrameSender {
         self.stopped().await;
     }
 
-    /// Who sends so much is no conversation any longer, and would keep others from going on.
-    fn note_bulk(&mut self, bytes: usize) {
-        if self.goes_first && bytes >= BULK_BYTES_MIN {
-            self.goes_first(false);
+    /// Counts content, and goes behind conversations or among them by how much that is.
+    fn count(&mut self, bytes: usize) {
+        // Data streams are bulk whatever they carry.
+        if self.priority == BULK && self.volume.is_none() {
+            return;
+        }
+        let now = Instant::now();
+        let volume = self.volume.get_or_insert(Volume { since: now, bytes: 0 });
+        let priority = if volume.count(bytes, now) { BULK } else { CONVERSATION };
+        if priority != self.priority {
+            self.set_priority(priority);
         }
     }
 
-    fn goes_first(&mut self, goes_first: bool) {
-        self.goes_first = goes_first;
-        if self.stream.set_priority(goes_first.into()).is_err() {
+    fn set_priority(&mut self, priority: i32) {
+        self.priority = priority;
+        if self.stream.set_priority(priority).is_err() {
             tracing::trace!("set the priority of a closed stream");
         }
     }
@@ -247,6 +276,7 @@ const RESERVED_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct FrameReceiver {
     stream: RecvStream,
+    /// Of the connection's windows.
     share: Option<Share>,
     /// What was taken of the stream beyond what was asked for, [`AHEAD_BYTES_MAX`] at most.
     ahead: Bytes,
@@ -256,6 +286,11 @@ impl FrameReceiver {
     /// Frames on `stream`.
     pub fn new(stream: RecvStream) -> Self {
         Self { stream, share: None, ahead: Bytes::new() }
+    }
+
+    /// Keeps a share of the connection's windows as long as this lives.
+    pub(crate) fn hold(&mut self, share: Share) {
+        self.share = Some(share);
     }
 
     /// Waits for the gateway's reply to a request, for `limits::REPLY_TIMEOUT`; gives its body. Not cancel-safe.
@@ -458,4 +493,29 @@ fn refusal(status: Status, detail: &str) -> String {
         return format!("{}: {}", status.as_str(), status.meaning());
     }
     format!("{}: {detail}", status.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_sends_much_is_bulk_for_a_second() {
+        let start = Instant::now();
+        let mut volume = Volume { since: start, bytes: 0 };
+        for (after_ms, bytes, is_bulk) in [
+            (0, BULK_BYTES - 1, false),
+            (500, 1, true),
+            (999, 0, true),
+            // As a heartbeat, which is no content.
+            (1000, 0, false),
+            (1100, BULK_BYTES, true),
+            (5000, BULK_BYTES / 2, false),
+            (6000, BULK_BYTES / 2, false),
+            (6500, BULK_BYTES / 2, true),
+        ] {
+            let now = start + Duration::from_millis(after_ms);
+            assert_eq!(volume.count(bytes, now), is_bulk, "{after_ms} ms");
+        }
+    }
 }

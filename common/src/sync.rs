@@ -41,7 +41,7 @@ use crate::{
     channel::{Channel, FrameError, FrameReceiver},
     limits,
     path::RelPath,
-    transport::Windows,
+    transport::FlowControl,
     wire::sync::SyncOptions,
 };
 
@@ -50,8 +50,8 @@ use crate::{
 pub struct Link {
     /// The connection, on which the source opens data streams.
     pub connection: quinn::Connection,
-    /// The connection's windows, which the data streams have a share of.
-    pub windows: Windows,
+    /// The connection's windows, of which each data stream takes a share.
+    pub flow: FlowControl,
     /// The `sync` channel after its opening handshake.
     pub channel: Channel,
     /// Data streams that the peer opens for this channel, from [`Router::register`].

@@ -3,12 +3,12 @@
 //! It takes finished TLS configurations (`swarmwire_certs::verify`) and gives quinn endpoints. Trust is not decided here.
 
 mod congestion;
+mod flow;
 mod goodbye;
 mod memory;
 mod room;
 mod route;
 mod socket;
-mod windows;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -20,12 +20,12 @@ use quinn::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use congestion::Congestion;
+pub(crate) use flow::data_streams;
+pub use flow::{Budget, FlowControl, Share};
 pub use goodbye::close;
 pub use memory::{PathMemory, SeenPath};
 pub use room::ChannelRoom;
 use socket::BoundedSocket;
-pub(crate) use windows::data_streams;
-pub use windows::{Share, Windows};
 
 use crate::limits;
 
@@ -39,7 +39,7 @@ pub fn bind_gateway(
     endpoint(Some(config), address, limits::DATAGRAM_BYTES_MAX)
 }
 
-/// The configuration of incoming connections, which have the window of a stranger until they have [`Windows`]; an endpoint that listens can be
+/// The configuration of incoming connections, which have the window of a stranger until they have [`FlowControl`]; an endpoint that listens can be
 /// given another for those to come.
 pub fn server_config(
     tls: rustls::ServerConfig,

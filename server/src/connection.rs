@@ -13,7 +13,7 @@ use quinn::{Connection, Incoming, RecvStream, SendStream};
 use swarmwire_common::{
     limits,
     sync::Router,
-    transport::{self, ChannelRoom, SeenPath, Windows},
+    transport::{self, ChannelRoom, FlowControl, SeenPath},
     wire::status::Status,
 };
 use tokio::{
@@ -48,7 +48,7 @@ pub(crate) struct Session {
     pub(crate) router: Router,
     pub(crate) pings: Arc<Semaphore>,
     openings: Arc<Semaphore>,
-    windows: OnceLock<Windows>,
+    flow: OnceLock<FlowControl>,
 }
 
 /// Drives one connection attempt from its handshake to the connection's end.
@@ -72,7 +72,7 @@ pub(crate) async fn serve(gateway: Arc<Shared>, incoming: Incoming, room: Option
         router: Router::new(),
         pings: Arc::new(Semaphore::new(PINGS_MAX)),
         openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
-        windows: OnceLock::new(),
+        flow: OnceLock::new(),
     });
     let span = tracing::info_span!("connection", peer = peer.short());
     session.run().instrument(span).await;
@@ -85,8 +85,8 @@ impl Session {
     }
 
     /// The connection's windows, which are those of a stranger until this is asked for.
-    pub(crate) fn windows(&self) -> &Windows {
-        self.windows.get_or_init(|| Windows::of(&self.connection))
+    pub(crate) fn flow(&self) -> &FlowControl {
+        self.flow.get_or_init(|| FlowControl::of(&self.connection, Some(self.gateway.flow_budget.clone())))
     }
 
     async fn run(self: Arc<Self>) {
@@ -158,7 +158,7 @@ impl Session {
         let mut known = self.gateway.clients.subscribe();
         // What has changed since the grant was looked up counts, too.
         known.mark_changed();
-        self.windows();
+        self.flow();
         let mut routing = JoinSet::new();
         let (router, connection) = (self.router.clone(), self.connection.clone());
         routing.spawn(async move { router.run(connection).await });

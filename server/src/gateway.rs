@@ -139,6 +139,8 @@ pub(crate) struct Shared {
     pub(crate) clients: Clients,
     pub(crate) limiter: Mutex<JoinLimiter>,
     pub(crate) pool: Pool,
+    /// What slow readers may have sent ahead, beyond what each connection begins with.
+    pub(crate) flow_budget: transport::Budget,
     /// Which directories are being offloaded.
     pub(crate) holds: Holds,
     pub(crate) metrics: Arc<Metrics>,
@@ -182,6 +184,7 @@ impl Gateway {
             limiter: Mutex::new(JoinLimiter::new(Instant::now())),
             holds: Holds::default(),
             pool: Pool::new(options.handlers),
+            flow_budget: transport::Budget::for_streams(options.handlers),
             metrics: Arc::new(Metrics::new()),
             shutdown: ShutdownHandle::new(),
             strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),

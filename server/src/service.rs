@@ -212,15 +212,12 @@ pub(crate) async fn serve(
 
 async fn answer(
     session: Arc<Session>,
-    mut channel: Channel,
+    channel: Channel,
     open: Open,
     found: Option<&'static Service>,
 ) -> Status {
     match admit(&session, &open, found) {
         Ok((service, grant, handler)) => {
-            if handler.is_some() {
-                channel.within(session.windows());
-            }
             let request = Request { session, channel, body: open.request, grant, handler };
             (service.serve)(request).await
         }

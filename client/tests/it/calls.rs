@@ -22,7 +22,7 @@ use swarmwire_client::{
     ConnectOptions, Controller, Home, RequestError, blocking,
     controller::calling::{CallOptions, Payload},
 };
-use swarmwire_common::{value::Arguments, wire::status::Status};
+use swarmwire_common::{limits, value::Arguments, wire::status::Status};
 use swarmwire_server::subroutines::{Args, Context, Failure, Input, Reply, Subroutine, Subroutines};
 use tokio::{
     io::{AsyncRead, ReadBuf},
@@ -80,6 +80,18 @@ fn echo() -> Subroutine {
 async fn works(controller: &Controller) {
     let back = controller.call("echo", Payload::raw("still there"), OPTIONS).await.unwrap();
     assert_eq!(back, "still there");
+}
+
+/// What a stream is ahead of a reader that takes nothing, at least.
+const FULL_BYTES: u64 = limits::STREAM_WINDOW_BYTES as u64;
+
+/// Moves several MiB in both directions, so that a connection on which nothing is announced any more stands still.
+async fn works_at_length(controller: &Controller) {
+    let much = Bytes::from(vec![1; 1 << 20]);
+    for _ in 0..8 {
+        let back = controller.call("echo", Payload::raw(much.clone()), OPTIONS).await.unwrap();
+        assert_eq!(back, much);
+    }
 }
 
 /// Counts those that live.
@@ -297,8 +309,8 @@ fn slow_consumers_hold_their_producers_and_nobody_else() {
         .unwrap();
     subroutines.register("echo", echo()).unwrap();
     with_gateway(&subroutines, async |controller, _| {
-        // Together they may be ahead by more than what a connection begins with.
-        const CONSUMERS: usize = 20;
+        // Together they are ahead by much more than what a connection begins with, and by nearly all that it grows to.
+        const CONSUMERS: usize = 23;
         let mut slow = Vec::new();
         for _ in 0..CONSUMERS {
             let mut items = controller.stream("endless", (), OPTIONS).await.unwrap();
@@ -308,16 +320,14 @@ fn slow_consumers_hold_their_producers_and_nobody_else() {
         // Calls go through meanwhile; once the producer has not gone on between two of them, it waits.
         let mut before = 0;
         loop {
-            for _ in 0..20 {
-                works(&controller).await;
-            }
+            works_at_length(&controller).await;
             let now = made.load(SeqCst);
-            if now == before {
+            if now == before && now >= (CONSUMERS as u64) * FULL_BYTES {
                 break;
             }
             before = now;
         }
-        assert!(before < (CONSUMERS as u64) * (4 << 20), "{before} bytes were made for nobody");
+        assert!(before < (CONSUMERS as u64) * 2 * FULL_BYTES, "{before} bytes were made for nobody");
         drop(slow);
     });
 }
@@ -342,7 +352,7 @@ fn functions_that_read_nothing_hold_their_senders_and_nobody_else() {
         .unwrap();
     subroutines.register("echo", echo()).unwrap();
     with_gateway(&subroutines, async |controller, _| {
-        const SENDERS: usize = 20;
+        const SENDERS: usize = 23;
         let sent = AtomicU64::new(0);
         let controller = &controller;
         let sending = (0..SENDERS).map(|_| {
@@ -352,11 +362,9 @@ fn functions_that_read_nothing_hold_their_senders_and_nobody_else() {
         let working = async {
             let mut before = 0;
             loop {
-                for _ in 0..20 {
-                    works(controller).await;
-                }
-                let (now, begun) = (sent.load(SeqCst), *living.borrow());
-                if now == before && begun == SENDERS as u64 {
+                works_at_length(controller).await;
+                let now = sent.load(SeqCst);
+                if now == before && now >= (SENDERS as u64) * FULL_BYTES {
                     return now;
                 }
                 before = now;
@@ -366,7 +374,7 @@ fn functions_that_read_nothing_hold_their_senders_and_nobody_else() {
             _ = futures_util::future::join_all(sending) => unreachable!("nobody reads"),
             sent = working => sent,
         };
-        assert!(sent < (SENDERS as u64) * (4 << 20), "{sent} bytes were sent to nobody");
+        assert!(sent < (SENDERS as u64) * 2 * FULL_BYTES, "{sent} bytes were sent to nobody");
         none_lives(&living).await;
     });
 }

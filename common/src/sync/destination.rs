@@ -56,7 +56,6 @@ use crate::{
     limits,
     path::RelPath,
     root::{Dir, describe},
-    transport,
     wire::sync::{DestinationMessage, Digest, SyncOptions},
 };
 use assembly::{Assemblies, Withdrawn};
@@ -292,8 +291,8 @@ async fn converse(
     shared: &Arc<Shared>,
     outgoing: Receiver<DestinationMessage>,
 ) -> Result<(), SyncError> {
-    let Link { mut channel, data, connection, windows } = link;
-    let _share = windows.receiving(transport::data_streams(connection.rtt()));
+    let Link { mut channel, data, connection, flow } = link;
+    let data = data.sharing(flow);
     let mut threads = JoinSet::new();
     let unsaid = outgoing.clone();
     let writing = control::write(&mut channel.send, shared, outgoing);

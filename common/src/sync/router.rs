@@ -14,6 +14,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use crate::{
     channel::FrameReceiver,
     limits,
+    transport::FlowControl,
     wire::{data::Preamble, status::Status},
 };
 
@@ -33,7 +34,7 @@ impl Router {
     pub fn register(&self, id: u64) -> DataStreams {
         let (sender, receiver) = mpsc::channel(limits::DATA_STREAMS_MAX);
         self.channels.lock().expect("no holder panics").insert(id, sender);
-        DataStreams { id, router: self.clone(), receiver }
+        DataStreams { id, router: self.clone(), receiver, flow: None }
     }
 
     /// Accepts data streams until the connection ends. To be run once per connection, beside its channels.
@@ -79,12 +80,23 @@ pub struct DataStreams {
     id: u64,
     router: Router,
     receiver: mpsc::Receiver<FrameReceiver>,
+    flow: Option<FlowControl>,
 }
 
 impl DataStreams {
+    /// Gives each stream its share of the connection's windows.
+    pub(super) fn sharing(mut self, flow: FlowControl) -> Self {
+        self.flow = Some(flow);
+        self
+    }
+
     /// The next stream. Cancel-safe. Waits for ever if the peer opens no more.
     pub async fn next(&mut self) -> Option<FrameReceiver> {
-        self.receiver.recv().await
+        let mut stream = self.receiver.recv().await?;
+        if let Some(flow) = &self.flow {
+            stream.hold(flow.share(1));
+        }
+        Some(stream)
     }
 }
 

@@ -44,7 +44,7 @@ use crate::{
     limits,
     path::RelPath,
     root::describe,
-    transport,
+    transport::{self, FlowControl},
     wire::{
         status::Status,
         sync::{Counts, DestinationMessage, SourceMessage, SyncOptions},
@@ -64,6 +64,7 @@ struct Shared {
     source: Source,
     options: SyncOptions,
     connection: quinn::Connection,
+    flow: FlowControl,
     pace: Option<Pace>,
     tree: RwLock<Tree>,
     places: Places,
@@ -155,6 +156,7 @@ pub(super) async fn run(link: Link, source: Source, options: SyncOptions, tally:
         source,
         options,
         connection: link.connection.clone(),
+        flow: link.flow.clone(),
         pace: options.rate_bytes.map(|rate| Pace::new(rate, Instant::now())),
         tree: RwLock::default(),
         places: Places::default(),
@@ -178,12 +180,11 @@ async fn converse(
     shared: &Arc<Shared>,
     outgoing: Receiver<SourceMessage>,
 ) -> Result<(), SyncError> {
-    let Link { channel, windows, connection: _, data: _ } = link;
+    let Link { channel, connection: _, flow: _, data: _ } = link;
     let id = channel.id();
     let mut send = channel.send;
     let writing = write_control(&mut send, outgoing);
     tokio::pin!(writing);
-    let _share = windows.sending(transport::data_streams(shared.connection.rtt()));
     let driving = drive(id, channel.recv, shared);
     tokio::pin!(driving);
     let mut listens = true;

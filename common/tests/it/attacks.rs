@@ -21,7 +21,7 @@ use swarmwire_common::{
 use tokio::time::timeout;
 
 use crate::{
-    pair::{Pair, link},
+    pair::Pair,
     sync::{destination, options, source},
 };
 
@@ -48,7 +48,7 @@ async fn with_place(
     let pair = Pair::connect().await;
     let [mut theirs, ours] = pair.channel().await;
     let router = Router::new();
-    let link = link(&pair.gateway, &router, ours);
+    let link = pair.gateway_link(&router, ours);
     let receiving = receive(link, place, options(Durability::Batch), Arc::new(Tally::default()));
     let playing = async {
         script(&mut theirs, &pair.controller).await;
@@ -73,7 +73,7 @@ async fn with_source(
     let pair = Pair::connect().await;
     let [ours, mut theirs] = pair.channel().await;
     let router = Router::new();
-    let link = link(&pair.controller, &router, ours);
+    let link = pair.controller_link(&router, ours);
     let tally = Arc::new(Tally::default());
     let sending = send(link, source(from, None), options(Durability::Batch), Arc::clone(&tally));
     let playing = async {

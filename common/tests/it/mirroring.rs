@@ -24,7 +24,7 @@ use swarmwire_common::{
 };
 
 use crate::{
-    pair::{Pair, link},
+    pair::Pair,
     sync::{assert_same, destination, options, source},
 };
 
@@ -220,7 +220,7 @@ async fn told_by(to: &Path, messages: &[SourceMessage]) -> Outcome {
     let pair = Pair::connect().await;
     let [mut theirs, ours] = pair.channel().await;
     let router = Router::new();
-    let link = link(&pair.gateway, &router, ours);
+    let link = pair.gateway_link(&router, ours);
     let telling = async {
         for message in messages {
             theirs.send.send(message).await.unwrap();

@@ -12,7 +12,7 @@ use swarmwire_common::{
     channel::{self, Channel},
     limits::OPEN_FRAME_BYTES_MAX,
     sync::{Destination, Link, Outcome, Router, Source, Tally, receive, send},
-    transport::{self, Congestion, Windows},
+    transport::{self, Congestion, FlowControl},
     wire,
     wire::{
         open::{Open, SERVICE_SYNC},
@@ -24,6 +24,7 @@ use swarmwire_common::{
 pub(crate) struct Pair {
     pub(crate) controller: quinn::Connection,
     pub(crate) gateway: quinn::Connection,
+    flows: [FlowControl; 2],
     _endpoints: [quinn::Endpoint; 2],
     _state: tempfile::TempDir,
 }
@@ -56,8 +57,9 @@ impl Pair {
         let (dialling, dial) = transport::dial(address, tls, congestion).unwrap();
         let answer = async { listening.accept().await.unwrap().await.unwrap() };
         let (controller, gateway) = tokio::join!(dial, answer);
-        Windows::of(&gateway);
-        Self { controller: controller.unwrap(), gateway, _endpoints: [listening, dialling], _state: state }
+        let controller = controller.unwrap();
+        let flows = [&controller, &gateway].map(|connection| FlowControl::of(connection, None));
+        Self { controller, gateway, flows, _endpoints: [listening, dialling], _state: state }
     }
 
     /// A channel between the two, open at both ends: the controller's first.
@@ -96,8 +98,8 @@ impl Pair {
         let source = source.comparing(destination.compares());
         let [from, to] = self.channel().await;
         let routers = [Router::new(), Router::new()];
-        let source_link = link(&self.controller, &routers[0], from);
-        let destination_link = link(&self.gateway, &routers[1], to);
+        let source_link = self.controller_link(&routers[0], from);
+        let destination_link = self.gateway_link(&routers[1], to);
         let both = async {
             tokio::join!(
                 send(source_link, source, options, Arc::clone(&tallies[0])),
@@ -110,10 +112,16 @@ impl Pair {
             () = routers[1].run(self.gateway.clone()) => panic!("the gateway's connection ended"),
         }
     }
-}
 
-/// What a sync on `channel` runs over.
-pub(crate) fn link(connection: &quinn::Connection, router: &Router, channel: Channel) -> Link {
-    let (data, windows) = (router.register(channel.id()), Windows::of(connection));
-    Link { connection: connection.clone(), windows, channel, data }
+    /// What a sync on the controller's end of a channel runs over.
+    pub(crate) fn controller_link(&self, router: &Router, channel: Channel) -> Link {
+        let data = router.register(channel.id());
+        Link { connection: self.controller.clone(), flow: self.flows[0].clone(), channel, data }
+    }
+
+    /// The same at the gateway's end.
+    pub(crate) fn gateway_link(&self, router: &Router, channel: Channel) -> Link {
+        let data = router.register(channel.id());
+        Link { connection: self.gateway.clone(), flow: self.flows[1].clone(), channel, data }
+    }
 }

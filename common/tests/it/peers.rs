@@ -23,7 +23,7 @@ use swarmwire_common::{
 };
 
 use crate::{
-    pair::{Pair, link},
+    pair::Pair,
     sync::{destination, options, source},
 };
 
@@ -36,7 +36,7 @@ async fn with_source<T>(
     let pair = Pair::connect().await;
     let [ours, mut theirs] = pair.channel().await;
     let router = Router::new();
-    let link = link(&pair.controller, &router, ours);
+    let link = pair.controller_link(&router, ours);
     let playing = async {
         loop {
             let message = theirs.recv.recv::<_, CONTROL_FRAME_BYTES_MAX>().await.unwrap();
@@ -252,7 +252,7 @@ async fn lied_to_in(to: &Path, options: SyncOptions, (messages, units): Lie) -> 
     let pair = Pair::connect().await;
     let [mut theirs, ours] = pair.channel().await;
     let router = Router::new();
-    let link = link(&pair.gateway, &router, ours);
+    let link = pair.gateway_link(&router, ours);
     let lying = async {
         for (at, message) in messages.iter().enumerate() {
             let is_after_listing = at

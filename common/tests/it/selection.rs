@@ -18,7 +18,7 @@ use swarmwire_common::{
 };
 
 use crate::{
-    pair::{Pair, link},
+    pair::Pair,
     sync::{destination, options, source},
 };
 
@@ -192,7 +192,7 @@ async fn a_destination_that_says_anything_else_than_its_list_is_refused() {
         let awaits = selection(Wire { listed: Listed::Apart, ..Wire::default() });
         let [ours, mut theirs] = pair.channel().await;
         let router = Router::new();
-        let link = link(&pair.controller, &router, ours);
+        let link = pair.controller_link(&router, ours);
         let source = source(from.path(), None).selecting(awaits).unwrap();
         let playing = async {
             for message in &messages {
@@ -237,7 +237,7 @@ async fn a_source_that_says_anything_else_than_its_list_is_refused() {
         let (to, pair) = (tempfile::tempdir().unwrap(), Pair::connect().await);
         let [mut theirs, ours] = pair.channel().await;
         let router = Router::new();
-        let link = link(&pair.gateway, &router, ours);
+        let link = pair.gateway_link(&router, ours);
         let place = destination(to.path(), "").selecting(selection(Wire { listed, ..Wire::default() }));
         let playing = async {
             for message in &messages {

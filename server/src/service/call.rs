@@ -112,8 +112,13 @@ fn admit(request: &mut Request) -> Result<Admitted, Refusal> {
         Refusal::busy(detail, super::BUSY_RETRY_AFTER)
     })?;
     let processes = subroutines.processes().clone();
-    let room = Arc::new(Room { _handler: request.handler.take(), _occupied: occupied, processes });
-    Ok((registered, asked, room))
+    let room = Room {
+        _share: request.session.flow().share(1),
+        _handler: request.handler.take(),
+        _occupied: occupied,
+        processes,
+    };
+    Ok((registered, asked, Arc::new(room)))
 }
 
 fn not_found(name: &str, near: &[String]) -> Refusal {

@@ -74,6 +74,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
         return status_of(&err);
     }
     let Request { session, channel, handler, .. } = request;
+    let _share = session.flow().share(1);
     let (peer, direction_word) = (session.peer.short(), word(direction));
     let log = Log { peer, direction: direction_word, path, is_round, start: Instant::now() };
     log.start();
@@ -81,8 +82,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
     // What a dry run counts has not happened.
     let metered_tally = if options.dry_run { Arc::default() } else { Arc::clone(&tally) };
     let meter = SyncMeter::new(Arc::clone(&session.gateway.metrics), metered_tally, direction);
-    let link =
-        Link { connection: session.connection.clone(), windows: session.windows().clone(), channel, data };
+    let link = Link { connection: session.connection.clone(), flow: session.flow().clone(), channel, data };
     let engine = async {
         match half {
             Half::Source(source) => sync::send(link, source, options, Arc::clone(&tally)).await,

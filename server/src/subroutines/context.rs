@@ -9,6 +9,7 @@ use std::{
 };
 
 use swarmwire_certs::Fingerprint;
+use swarmwire_common::transport::Share;
 
 use super::{processes::Processes, registry::Occupied};
 use crate::{connection::Session, pool::Handler};
@@ -30,6 +31,7 @@ pub struct Context {
 pub(crate) struct Room {
     pub(crate) _handler: Option<Handler>,
     pub(crate) _occupied: Occupied,
+    pub(crate) _share: Share,
     /// Where what is started for it is counted.
     pub(crate) processes: Processes,
 }

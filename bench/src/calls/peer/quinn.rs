@@ -10,12 +10,15 @@ use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 use swarmwire_certs::{KeyExchange, verify};
 use swarmwire_common::{
     limits,
-    transport::{self, Congestion, Share, Windows},
+    transport::{self, Congestion, FlowControl, Share},
 };
 use tokio::task::JoinSet;
 
 use super::{Caller, content};
-use crate::calls::end::{Place, Target};
+use crate::calls::{
+    AT_A_TIME,
+    end::{Place, Target},
+};
 
 const ALPN: &[u8] = b"lab-echo";
 
@@ -85,16 +88,14 @@ async fn serve_stream(mut send: SendStream, mut recv: RecvStream) -> Result<()> 
 }
 
 /// Windows for as many calls as are made at a time, as ours have.
-fn room(connection: &Connection) -> [Share; 2] {
-    const CALLS: usize = 64;
-    let windows = Windows::of(connection);
-    [windows.sending(CALLS), windows.receiving(CALLS)]
+fn room(connection: &Connection) -> Share {
+    FlowControl::of(connection, None).share(AT_A_TIME as usize)
 }
 
 /// A connection.
 pub(super) struct Client {
     connection: Connection,
-    _room: [Share; 2],
+    _room: Share,
     _endpoint: Endpoint,
 }
 

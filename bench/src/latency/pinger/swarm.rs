@@ -16,7 +16,7 @@ use swarmwire_common::{
     path::RelPath,
     root::Root,
     sync::{self, Link, Router, Source, Tally},
-    transport::{self, Congestion, Windows},
+    transport::{self, Congestion, FlowControl},
     wire::{
         self,
         open::{SERVICE_PING, SERVICE_SYNC},
@@ -36,7 +36,7 @@ const GOODBYE_TIME_MAX: Duration = Duration::from_millis(2);
 struct Connection {
     endpoint: quinn::Endpoint,
     inner: quinn::Connection,
-    windows: Windows,
+    flow: FlowControl,
 }
 
 /// Dials the gateway that the controller at `home` has joined, and pings as told.
@@ -60,8 +60,8 @@ impl Connection {
         let inner = timeout(limits::CONNECT_TIMEOUT, connecting)
             .await
             .with_context(|| format!("no answer from {address}"))??;
-        let windows = Windows::of(&inner);
-        Ok(Self { endpoint, inner, windows })
+        let flow = FlowControl::of(&inner, None);
+        Ok(Self { endpoint, inner, flow })
     }
 
     /// Pushes the contents of `tree` into the directory `name` of the gateway.
@@ -86,7 +86,7 @@ impl Connection {
         // The gateway opens no data streams in a push: nobody has to accept them.
         let data = Router::new().register(opening.id());
         let (channel, _) = opening.reply().await?;
-        let link = Link { connection: self.inner.clone(), windows: self.windows.clone(), channel, data };
+        let link = Link { connection: self.inner.clone(), flow: self.flow.clone(), channel, data };
         let outcome = Box::pin(sync::send(link, source, options, Arc::new(Tally::default()))).await;
         if let Some(error) = outcome.error {
             return Err(error.into());

@@ -53,6 +53,7 @@ pub(super) async fn send(
     queue: Receiver<OutgoingUnit>,
 ) -> Result<(), SyncError> {
     let Ok(first) = queue.recv().await else { return Ok(()) };
+    let _share = shared.flow.share(1);
     let stream = shared.connection.open_uni().await.map_err(FrameError::from)?;
     let mut stream = FrameSender::new(stream);
     stream.send(&Preamble { channel }).await?;
