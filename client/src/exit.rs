@@ -25,7 +25,7 @@ pub(crate) enum Exit {
     Connection = 4,
     /// The grant does not allow it.
     Denied = 5,
-    /// All handlers of the gateway are in use.
+    /// What it takes is in use: handlers of the gateway, a subroutine, or a directory that is offloaded.
     Busy = 6,
     /// By a signal, as shells number it: 128 + SIGINT.
     Interrupted = 130,
@@ -55,7 +55,7 @@ fn of_one(err: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(match err {
             OffloadError::Busy(_) => Exit::Busy,
             OffloadError::OnePlace => Exit::Usage,
-            OffloadError::Request(err) => of_request(err),
+            OffloadError::Request(err) | OffloadError::Handlers(err) => of_request(err),
             OffloadError::Sync(err) => of_sync(err),
             _ => Exit::Failed,
         });

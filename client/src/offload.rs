@@ -169,6 +169,21 @@ impl Offload {
             Direction::Pull => Side::there(controller, &self.remote).await?,
             Direction::Push => Side::here(&self.local).await?,
         };
+        let ended = self.run_at(side, controller, journal, account).await;
+        match self.direction {
+            Direction::Pull => ended.map_err(OffloadError::beside_hold),
+            Direction::Push => ended,
+        }
+    }
+
+    /// The same where `side` is held.
+    async fn run_at(
+        &self,
+        side: Side,
+        controller: &Controller,
+        journal: &Arc<Journal>,
+        account: &mut Account,
+    ) -> Result<(), OffloadError> {
         let looking = Arc::clone(journal);
         let was_interrupted =
             blocking(move || looking.is_unfinished().map_err(OffloadError::Journal)).await?;

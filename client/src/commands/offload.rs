@@ -189,16 +189,15 @@ async fn round(job: &Job, way: &Way, journal: &Arc<Journal>, interrupt: &mut Int
             backoff.progressed();
         }
         // What cannot be reached in the beginning is not there.
-        if account.before.is_none() || !is_transient(&err) && !is_busy(&err) {
+        if account.before.is_none() || !is_transient(&err) {
             break Ending::Broken(err);
         }
-        let err = if is_busy(&err) { err.context(TWO_HANDLERS) } else { err };
         let Some(pause) = backoff.lost(Instant::now()) else {
             let limit = backoff.limit();
             let gave_up = || format!("gave up after {}", humantime::format_duration(limit));
             break Ending::Broken(if limit.is_zero() { err } else { err.context(gave_up()) });
         };
-        tracing::warn!(cause = format!("{err:#}"), "the connection was lost; trying again");
+        tracing::warn!(cause = format!("{err:#}"), "an offload broke off; trying again");
         tokio::select! {
             () = sleep(pause) => {}
             () = interrupt.wait() => break Ending::Interrupted,
@@ -235,18 +234,9 @@ async fn attempt(
     ended.transpose().map_err(anyhow::Error::from)
 }
 
-/// What it needs that the gateway may have too few of.
-const TWO_HANDLERS: &str = "an offload needs two handlers of the gateway at a time";
-
-/// In the midst of an offload that is for a moment only: it was not in the beginning.
-fn is_busy(err: &anyhow::Error) -> bool {
-    let of_gateway =
-        |err: &OffloadError| matches!(err, OffloadError::Request(err) if err.status() == Some(Status::Busy));
-    err.downcast_ref().is_some_and(of_gateway)
-}
-
+/// Whether another attempt may help in the midst of an offload, in the beginning of which there was room for it.
 fn is_transient(err: &anyhow::Error) -> bool {
-    err.downcast_ref().is_some_and(OffloadError::is_transient)
+    err.downcast_ref().is_some_and(|err: &OffloadError| err.is_transient() || err.is_busy())
         || err.downcast_ref().is_some_and(ConnectError::is_transient)
 }
 

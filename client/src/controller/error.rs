@@ -329,6 +329,6 @@ mod tests {
     #[test]
     fn busy_says_when_to_come_back() {
         let err = RequestError::Refused { status: Status::Busy, detail: String::new(), retry_after_ms: 500 };
-        assert_eq!(err.to_string(), "busy: all handlers of the gateway are in use; try again in 500ms");
+        assert_eq!(err.to_string(), format!("busy: {}; try again in 500ms", Status::Busy.meaning()));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use swarmwire_common::{
-    channel::Channel,
+    channel::{Channel, FrameError},
     codec, limits,
     path::RelPath,
     root::Space,
@@ -55,22 +55,61 @@ impl Holding {
 
     /// Asks for the space now; what has been removed before is counted as free. Not cancel-safe.
     pub async fn measure(&mut self) -> Result<Space, RequestError> {
-        timeout(limits::REPLY_TIMEOUT, self.channel.send.send(&OffloadAsk::Measure))
-            .await
-            .map_err(|_| RequestError::Silent)??;
+        let asked = timeout(limits::REPLY_TIMEOUT, self.channel.send.send(&OffloadAsk::Measure)).await;
+        match asked.map_err(|_| RequestError::Silent)? {
+            // Why the gateway does not listen any longer is said by its own half.
+            Ok(()) | Err(FrameError::Reset(_)) => {}
+            Err(err) => return Err(err.into()),
+        }
         let deadline = Instant::now() + MEASURE_TIME_MAX;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now()).min(limits::SYNC_SILENCE_MAX);
-            let message = self.channel.recv.recv::<_, { limits::OFFLOAD_FRAME_BYTES_MAX }>();
-            let message = timeout(left, message).await.map_err(|_| RequestError::Silent)??;
-            if let OffloadMessage::Measured(space) = message {
-                self.space = from_wire(space);
-                return Ok(self.space);
-            }
+        let recv = &mut self.channel.recv;
+        let next = async || recv.recv::<_, { limits::OFFLOAD_FRAME_BYTES_MAX }>().await;
+        self.space = from_wire(answer(deadline, next).await?);
+        Ok(self.space)
+    }
+}
+
+/// Takes what the gateway says until it is an answer, however often it says before that it lives.
+async fn answer(
+    deadline: Instant,
+    mut next: impl AsyncFnMut() -> Result<OffloadMessage, FrameError>,
+) -> Result<WireSpace, RequestError> {
+    loop {
+        // Of what is there already more would be taken in no time at all.
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(RequestError::Silent);
+        }
+        let message = timeout(left.min(limits::SYNC_SILENCE_MAX), next()).await;
+        if let OffloadMessage::Measured(space) = message.map_err(|_| RequestError::Silent)?? {
+            return Ok(space);
         }
     }
 }
 
 fn from_wire(WireSpace { total, used, available, block }: WireSpace) -> Space {
     Space { total, used, available, block: block.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Story: a gateway that only ever said that it lives was waited for without an end.
+    #[tokio::test]
+    async fn a_gateway_that_lives_and_does_not_answer_is_given_up() {
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let mut said = 0_u64;
+        let alive = async || {
+            said += 1;
+            assert!(Instant::now() < deadline + limits::SYNC_SILENCE_MAX, "it never ends");
+            Ok(OffloadMessage::Alive)
+        };
+        assert!(matches!(answer(deadline, alive).await, Err(RequestError::Silent)));
+        assert!(said > 0);
+        let space = WireSpace { total: 3, used: 1, available: 2, block: 1 };
+        let mut messages = [OffloadMessage::Measured(space), OffloadMessage::Alive].to_vec();
+        let told = async || messages.pop().ok_or(FrameError::Ended);
+        assert_eq!(answer(Instant::now() + MEASURE_TIME_MAX, told).await.unwrap(), space);
+    }
 }

@@ -17,12 +17,15 @@ use crate::controller::RequestError;
 /// Why an offload did not get to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum OffloadError {
-    /// Somebody on this machine is at it.
+    /// Somebody else is at it.
     #[error("{0}")]
     Busy(String),
     /// The gateway, or the way to it.
     #[error("{0}")]
     Request(RequestError),
+    /// All handlers of the gateway are in use, while this offload itself holds one of them.
+    #[error("{0}; an offload needs two handlers of the gateway at a time")]
+    Handlers(RequestError),
     /// A sync could not go on.
     #[error("{0}")]
     Sync(SyncError),
@@ -72,6 +75,19 @@ impl OffloadError {
     /// Whether another attempt in a moment may help: the connection was lost, and nobody has decided that.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Request(err) if err.is_transient() && err.status() != Some(Status::Busy))
+    }
+
+    /// Whether the gateway has no room at the moment. In the midst of an offload it may have some in the next, as it had in the beginning.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Request(err) | Self::Handlers(err) if err.status() == Some(Status::Busy))
+    }
+
+    /// The same of a request beside the one that holds the directory, which nobody else can be in the way of.
+    pub(super) fn beside_hold(self) -> Self {
+        match self {
+            Self::Request(err @ RequestError::Refused { status: Status::Busy, .. }) => Self::Handlers(err),
+            err => err,
+        }
     }
 }
 

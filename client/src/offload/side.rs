@@ -7,18 +7,19 @@ use std::{
 };
 
 use swarmwire_common::{
+    channel::FrameError,
     entry::Kind,
     escape::escape,
     limits,
     path::{Name, RelPath},
     root::{Dir, EntryType, Root, Space, describe},
     sync::Failure,
-    wire::list::ListKind,
+    wire::{list::ListKind, status::Status},
 };
 use tokio::task::spawn_blocking;
 
 use super::{OffloadError, terms::Candidate};
-use crate::controller::{Controller, Holding, ListItem};
+use crate::controller::{Controller, Holding, ListItem, RequestError};
 
 /// What is there.
 #[derive(Debug, Default)]
@@ -28,9 +29,27 @@ pub(super) struct Files {
     /// What could not be looked at; beyond `limits::NAMED_OUTCOMES_MAX` of them are not kept.
     pub(super) failed: Vec<Failure>,
     pub(super) path_bytes: usize,
+    /// What a gateway has listed, of whatever kind.
+    pub(super) items: u32,
 }
 
 impl Files {
+    /// Takes what a gateway lists. Whatever that is, it is counted, so that the listing has an end.
+    fn take(&mut self, item: ListItem) -> Result<(), OffloadError> {
+        self.items += 1;
+        if self.items > limits::ENTRIES_MAX {
+            return Err(OffloadError::TooMany);
+        }
+        match item {
+            ListItem::Entry { path, kind: ListKind::Plain(Kind::File { size }), metadata, .. } => {
+                self.push(Candidate { path, size, mtime: metadata.mtime })?;
+            }
+            ListItem::Entry { .. } => {}
+            ListItem::Failed { path, reason } => self.fail(path, reason),
+        }
+        Ok(())
+    }
+
     fn push(&mut self, file: Candidate) -> Result<(), OffloadError> {
         self.path_bytes += file.path.as_bytes().len();
         self.there.push(file);
@@ -86,7 +105,7 @@ impl Side {
     /// Asks how full it is now.
     pub(super) async fn measure(&mut self) -> Result<(), OffloadError> {
         match self {
-            Self::There(_, holding) => holding.measure().await.map(drop).map_err(OffloadError::from),
+            Self::There(path, holding) => measure(path, holding).await,
             Self::Here { root, space, .. } => {
                 let root = Arc::clone(root);
                 *space = blocking(move || {
@@ -102,7 +121,7 @@ impl Side {
     /// Fails where another one has taken the directory over. A lock on this machine is not lost.
     pub(super) async fn check_hold(&mut self) -> Result<(), OffloadError> {
         match self {
-            Self::There(_, holding) => holding.measure().await.map(drop).map_err(OffloadError::from),
+            Self::There(path, holding) => measure(path, holding).await,
             Self::Here { .. } => Ok(()),
         }
     }
@@ -113,6 +132,18 @@ impl Side {
             Self::There(path, _) => list_there(controller, path).await,
             Self::Here { root, .. } => list_here(Arc::clone(root)).await,
         }
+    }
+}
+
+/// Asks how full it is where the directory at `path` is held, and so finds out whether it still is.
+async fn measure(path: &RelPath, holding: &mut Holding) -> Result<(), OffloadError> {
+    match holding.measure().await {
+        Ok(_) => Ok(()),
+        Err(RequestError::Lost(FrameError::Reset(Status::Busy))) => Err(OffloadError::Busy(format!(
+            "`{path}` was taken over: another process with this identity offloads it now, from another machine or with another \
+             state directory; let only one of them do it"
+        ))),
+        Err(err) => Err(err.into()),
     }
 }
 
@@ -130,20 +161,9 @@ pub(super) fn open_root(path: &Path) -> Result<Root, OffloadError> {
 
 pub(super) async fn list_there(controller: &Controller, path: &RelPath) -> Result<Files, OffloadError> {
     let mut listing = controller.list(path, true, false).await?;
-    let (mut files, mut count) = (Files::default(), 0_u32);
+    let mut files = Files::default();
     while let Some(item) = listing.next().await? {
-        // Of whatever kind, so that it has an end.
-        count += 1;
-        if count > limits::ENTRIES_MAX {
-            return Err(OffloadError::TooMany);
-        }
-        match item {
-            ListItem::Entry { path, kind: ListKind::Plain(Kind::File { size }), metadata, .. } => {
-                files.push(Candidate { path, size, mtime: metadata.mtime })?;
-            }
-            ListItem::Entry { .. } => {}
-            ListItem::Failed { path, reason } => files.fail(path, reason),
-        }
+        files.take(item)?;
     }
     Ok(files)
 }
@@ -237,5 +257,30 @@ fn busy(path: &Path, above: Option<PathBuf>) -> String {
             shown(&above),
             shown(path)
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use swarmwire_common::entry::Metadata;
+
+    use super::*;
+
+    /// Story: a gateway that listed one directory after the other, or said of one path after the other that it cannot be read, was listened to for ever.
+    #[test]
+    fn a_listing_has_an_end_whatever_it_is_of() {
+        let path = RelPath::parse(b"a").unwrap();
+        let directory = ListItem::Entry {
+            path: path.clone(),
+            kind: ListKind::Plain(Kind::Directory),
+            metadata: Metadata::default(),
+            hash: None,
+        };
+        let failed = ListItem::Failed { path, reason: "no".to_owned() };
+        for item in [directory, failed] {
+            let mut files = Files { items: limits::ENTRIES_MAX - 1, ..Files::default() };
+            files.take(item.clone()).unwrap();
+            assert!(matches!(files.take(item), Err(OffloadError::TooMany)));
+        }
     }
 }

@@ -25,6 +25,7 @@ mod programs;
 mod relay;
 mod selecting;
 mod services;
+mod stranger;
 mod syncing;
 #[path = "../../../server/tests/shared/trees.rs"]
 mod trees;

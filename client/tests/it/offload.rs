@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod holding;
+mod hostile;
 mod interrupted;
 mod one_place;
 mod repeating;

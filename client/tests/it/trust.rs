@@ -4,22 +4,20 @@ use std::{
     fs,
     net::UdpSocket,
     process::{Command, Stdio},
-    sync::mpsc,
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use swarmwire_certs::{CertificateNames, Fingerprint, Identity, KeyExchange, PrivateDir, verify};
+use swarmwire_certs::Fingerprint;
 use swarmwire_common::{
     channel::Channel,
-    transport::{self, Congestion},
     wire::{self, open::Reply, status::Status},
 };
 
 use crate::{
     relay::Relay,
+    stranger::Stranger,
     trees::{content, snapshot},
-    world::{ControllerHome, World, now, refused, stdout, text},
+    world::{ControllerHome, World, refused, stdout, text},
 };
 
 /// A tree on this side and one at the gateway, and a sync of each to the other side: neither may happen.
@@ -157,48 +155,6 @@ fn an_invitation_that_came_too_late_is_refused_and_leaves_no_gateway_behind() {
     let told = refused(home.swarm(["join", &uri]), 4, &["did not accept the invitation", "expired"]);
     assert!(!told.contains(uri.rsplit('=').next().unwrap()), "the secret is in {told:?}");
     assert_eq!(stdout(home.swarm(["gateways"])), "");
-}
-
-/// Something that answers in the gateway's way, in one respect differently.
-struct Stranger {
-    endpoint: quinn::Endpoint,
-    fingerprint: Fingerprint,
-    serving: Option<JoinHandle<()>>,
-}
-
-impl Stranger {
-    fn start(alpn: &'static [u8], serve: impl AsyncFn(quinn::Incoming) + Send + 'static) -> Self {
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let serving = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let temp = tempfile::tempdir().unwrap();
-                let dir = PrivateDir::open_or_create(temp.path().join("identity")).unwrap();
-                let names = CertificateNames::new("stranger");
-                let identity = Identity::open_or_create(&dir, &names, now()).unwrap();
-                let tls = verify::server_config(&identity, alpn, KeyExchange::default()).unwrap();
-                let endpoint =
-                    transport::bind_gateway(([127, 0, 0, 1], 0).into(), tls, Congestion::default()).unwrap();
-                sender.send((endpoint.clone(), identity.fingerprint())).unwrap();
-                while let Some(incoming) = endpoint.accept().await {
-                    serve(incoming).await;
-                }
-            });
-        });
-        let (endpoint, fingerprint) = receiver.recv().unwrap();
-        Self { endpoint, fingerprint, serving: Some(serving) }
-    }
-
-    fn pinned(&self) -> ControllerHome {
-        let home = ControllerHome::new();
-        home.pin("gw", self.endpoint.local_addr().unwrap(), self.fingerprint);
-        home
-    }
-
-    fn end(mut self) {
-        self.endpoint.close(0u32.into(), b"");
-        self.serving.take().unwrap().join().unwrap();
-    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ macro_rules! statuses {
 
 statuses! {
     Ok = 0, "ok", "the request was accepted";
-    Busy = 1, "busy", "all handlers of the gateway are in use";
+    Busy = 1, "busy", "what it takes is in use: handlers of the gateway, the subroutine or the directory";
     Denied = 2, "denied", "the grant of this identity does not allow it";
     NotFound = 3, "not_found", "there is nothing at that path";
     Invalid = 4, "invalid", "the request makes no sense to the gateway";

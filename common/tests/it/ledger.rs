@@ -187,6 +187,39 @@ async fn what_is_not_in_place_any_more_is_not_vouched_for() {
     assert!(from.path().join("a").exists() && !from.path().join("sub/b").exists());
 }
 
+/// Story: somebody renamed the directory that files were moved to, in the moment in which they had got there. They were neither removed nor named, and
+/// counted as moved.
+#[tokio::test]
+async fn what_is_in_a_directory_that_is_gone_stays_by_name() {
+    /// Takes the directory away when files have got their names in it.
+    #[derive(Debug)]
+    struct Mover(PathBuf);
+    impl Gate for Mover {
+        fn pass(&self, op: DiskOp, _: &[u8]) -> io::Result<()> {
+            if op == DiskOp::SyncDir && self.0.join("in/a").exists() {
+                fs::rename(self.0.join("in"), self.0.join("elsewhere"))?;
+            }
+            Ok(())
+        }
+    }
+    let pair = Pair::connect().await;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(from.path().join("a"), b"alpha").unwrap();
+    fs::create_dir(to.path().join("in")).unwrap();
+    let root = Root::open_gated(to.path(), Some(Arc::new(Mover(to.path().to_owned())))).unwrap();
+    let path = RelPath::parse(b"in").unwrap();
+    let destination = Destination::open(Arc::new(root), path, true, true).unwrap();
+    let [sent, received] = pair.sync(source(from.path(), None), destination, moving(Durability::Batch)).await;
+    let told: Vec<_> =
+        received.report.failed.iter().filter(|failure| failure.path.to_string() == "a").collect();
+    assert!(
+        matches!(&told[..], [one] if one.reason.contains("stays at the source: the directory is gone")),
+        "{received:?}"
+    );
+    assert_eq!((sent.report.files_removed, received.report.files_removed), (0, 0), "{sent:?}");
+    assert!(from.path().join("a").exists() && to.path().join("elsewhere/a").exists());
+}
+
 #[tokio::test]
 async fn a_directory_of_which_some_is_taken_keeps_its_own_mode() {
     use std::os::unix::fs::PermissionsExt;

@@ -97,7 +97,9 @@ async fn the_same_identity_takes_over_what_it_held_before() {
     let mut first = offload(&peer, "logs", true).await.unwrap();
     let mut second = offload(&peer, "logs", true).await.unwrap();
     let ended = first.recv.try_recv::<OffloadMessage, { limits::OFFLOAD_FRAME_BYTES_MAX }>();
-    assert_eq!(timeout(SOON, ended).await.unwrap().unwrap_err().peer_status(), Some(Status::Busy));
+    let ended = timeout(SOON, ended).await.unwrap().unwrap_err();
+    assert_eq!(ended.peer_status(), Some(Status::Busy));
+    assert!(ended.to_string().contains("in use: handlers of the gateway, the subroutine or the directory"));
     assert!(measure(&mut second).await.is_some());
     let other = served.joined("list,delete", "").await;
     assert_eq!(refusal(offload(&other, "logs", true).await).0, Status::Busy);

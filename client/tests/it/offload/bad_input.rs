@@ -20,6 +20,8 @@ fn what_makes_no_sense_is_refused_by_name() {
         (&["--above", "75%", "--until", "5%", "--match", "("], &["--match"]),
         (&["--above", "75%", "--until", "5%", "--older-than", "long"], &["--older-than", "30s"]),
         (&["--above", "75%", "--until", "5%", "--every", "0s"], &["--every", "10m"]),
+        // Nothing that the clock cannot count.
+        (&["--above", "75%", "--until", "5%", "--every", "500000000000years"], &["--every", "ten years"]),
         (&["--above", "75%", "--until", "5%", "--every", "1s", "-n"], &["--every", "--dry-run"]),
     ] {
         let archive = scene.archive();

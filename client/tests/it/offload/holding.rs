@@ -15,13 +15,13 @@ use super::{GRANTS, NAMES, Scene, names, plant, set};
 use crate::world::{ControllerHome, World, now, refused, text};
 
 /// A directory at the gateway that is held as another identity's offload does, by a thread, until this is dropped.
-struct Holder {
+pub(super) struct Holder {
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Holder {
-    fn hold(home: &ControllerHome, path: &str) -> Self {
+    pub(super) fn hold(home: &ControllerHome, path: &str) -> Self {
         let home = Home::open(&home.path()).unwrap();
         let target = home.gateways().unwrap().get(&"gw".parse().unwrap()).unwrap().clone();
         let identity = home.identity(now()).unwrap();

@@ -4,6 +4,8 @@ use std::{
     fs,
     io::{BufRead, BufReader, Lines},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,6 +13,9 @@ use serde_json::Value;
 
 use super::{NAMES, Scene, names, put, set};
 use crate::world::text;
+
+/// What is waited for at most before it is a failure.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One that looks again each tenth of a second.
 fn spawn(scene: &Scene) -> (Child, Lines<BufReader<ChildStdout>>) {
@@ -51,6 +56,32 @@ fn it_goes_on_until_a_signal_and_tells_of_rounds_that_did_something() {
     let last = next(&mut lines);
     assert_eq!((&last["event"], &last["files_moved"]), (&"summary".into(), &15.into()), "{last}");
     assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+/// Story: a disk ran full while its offload, which was to be quiet, failed round after round without a word.
+#[test]
+fn what_fails_is_told_on_standard_error_however_quiet_it_is() {
+    let scene = Scene::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_swarm"))
+        .args(["offload", "gw:nothing", text(&scene.archive()), "--above", "75%", "--until", "25%"])
+        .args(["--every", "100ms", "--quiet"])
+        .env("SWARMWIRE_HOME", scene.home.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let (sender, told) = mpsc::sync_channel(2);
+    let reading = std::thread::spawn(move || lines.take(2).try_for_each(|line| sender.send(line.unwrap())));
+    let heard: Result<Vec<_>, _> = (0..2).map(|_| told.recv_timeout(PATIENCE)).collect();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    reading.join().unwrap().unwrap();
+    for line in heard.expect("nothing is told") {
+        assert!(line.contains("`nothing` does not exist") && line.contains("again in 100ms"), "{line}");
+    }
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(130), &b""[..]));
 }
 
 #[test]
