@@ -127,6 +127,8 @@ impl Offload {
     pub async fn plan(&self, controller: &Controller, was_interrupted: bool) -> Result<Plan, OffloadError> {
         let (space, files) = match self.direction {
             Direction::Pull => {
+                let path = self.local.clone();
+                blocking(move || side::require_directory_or_nothing(&path)).await?;
                 (controller.space(&self.remote).await?, side::list_there(controller, &self.remote).await?)
             }
             Direction::Push => {

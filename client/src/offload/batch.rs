@@ -1,21 +1,44 @@
 //! How many of the oldest files go at a time. Pure.
 
-use swarmwire_common::limits;
+use swarmwire_common::{limits, root::Space};
 
 use super::terms::{Candidate, Terms};
 
-/// How many of `files`, which may go and are sorted, are the next batch: no more than it takes to win `excess` bytes, and no more than go at a
-/// time. At least one, if there is any.
-pub(super) fn next(terms: &Terms, files: &[Candidate], excess: u64, block: u64) -> usize {
-    let (mut won, mut bytes) = (0_u64, 0_u64);
+/// What fits where the files go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    bytes: u64,
+    block: u64,
+}
+
+impl Room {
+    /// Where nobody says how much fits.
+    pub(super) const UNKNOWN: Self = Self { bytes: u64::MAX, block: 1 };
+
+    /// What a file system has left.
+    pub(super) fn of(space: &Space) -> Self {
+        Self { bytes: space.available, block: space.block.max(1) }
+    }
+
+    /// What a file takes of it, and a block for its name.
+    fn taken_by(self, size: u64) -> u64 {
+        size.div_ceil(self.block).saturating_add(1).saturating_mul(self.block)
+    }
+}
+
+/// How many of `files`, which may go and are sorted, are the next batch: no more than it takes to win `excess` bytes, no more than go at a time, and no more
+/// than there is room for, so that none takes the place of an older one. At least one, if there is any: it may be there already.
+pub(super) fn next(terms: &Terms, files: &[Candidate], (excess, block): (u64, u64), room: Room) -> usize {
+    let (mut won, mut bytes, mut taken) = (0_u64, 0_u64, 0_u64);
     for (count, file) in files.iter().enumerate() {
+        bytes = bytes.saturating_add(file.size);
+        taken = taken.saturating_add(room.taken_by(file.size));
         let is_full = count == limits::OFFLOAD_BATCH_FILES_MAX
-            || bytes.saturating_add(file.size) > limits::OFFLOAD_BATCH_BYTES_MAX && count > 0;
+            || count > 0 && (bytes > limits::OFFLOAD_BATCH_BYTES_MAX || taken > room.bytes);
         if won >= excess || is_full {
             return count;
         }
         won = won.saturating_add(terms.worth(file.size, block));
-        bytes = bytes.saturating_add(file.size);
     }
     files.len()
 }
@@ -48,9 +71,33 @@ mod tests {
             (&[1, LARGE - 1, 1], LARGE + 2, 2),
             (&[], 5, 0),
         ] {
-            assert_eq!(next(&quota, &files(sizes), excess, 4096), expected, "{sizes:?} {excess}");
+            assert_eq!(
+                next(&quota, &files(sizes), (excess, 4096), Room::UNKNOWN),
+                expected,
+                "{sizes:?} {excess}"
+            );
         }
-        assert_eq!(next(&quota, &files(&[1; 2000]), 2000, 1), limits::OFFLOAD_BATCH_FILES_MAX);
-        assert_eq!(next(&terms, &files(&[1; 20]), 8193, 4096), 3, "whole blocks");
+        assert_eq!(
+            next(&quota, &files(&[1; 2000]), (2000, 1), Room::UNKNOWN),
+            limits::OFFLOAD_BATCH_FILES_MAX
+        );
+        assert_eq!(next(&terms, &files(&[1; 20]), (8193, 4096), Room::UNKNOWN), 3, "whole blocks");
+    }
+
+    #[test]
+    fn a_batch_has_no_more_than_fits_but_one() {
+        let quota = Terms::new("75%".parse().unwrap(), "25%".parse().unwrap()).unwrap();
+        let quota = quota.with_capacity(1).unwrap();
+        for (sizes, blocks, expected) in [
+            (&[1, 1, 1][..], 6, 3),
+            (&[1, 1, 1], 5, 2),
+            (&[5000, 1], 4, 1),
+            (&[5000, 1], 0, 1),
+            (&[0, 9000, 1], 4, 1),
+        ] {
+            let space = Space { available: blocks * 4096, block: 4096, ..Space::default() };
+            let count = next(&quota, &files(sizes), (u64::MAX, 1), Room::of(&space));
+            assert_eq!(count, expected, "{sizes:?} in {blocks} blocks");
+        }
     }
 }

@@ -10,17 +10,19 @@ use swarmwire_common::{
     sync::{Destination, Outcome, Source, Tally},
     wire::{
         extra::Preserve,
+        status::Status,
         sync::{Direction, Selection as WireSelection, SyncOptions},
     },
 };
 
 use super::{
-    Account, Candidate, Journal, Offload, OffloadError, State, Usage, batch,
+    Account, Candidate, Journal, Offload, OffloadError, State, Usage,
+    batch::{self, Room},
     journal::BatchLedger,
     note,
     side::{Files, Side, blocking},
 };
-use crate::controller::{Controller, RemotePath};
+use crate::controller::{Controller, RemotePath, RequestError};
 
 /// The directory at the destination in which earlier files are kept whose names are taken by new ones, each below the time at which that happened.
 pub const EARLIER: &str = ".offload-earlier";
@@ -44,7 +46,7 @@ struct Moves {
     bytes: u64,
     /// Nothing of it stays.
     is_whole: bool,
-    /// Nothing of it went, and of something of it the destination says that it has no space.
+    /// Of something of it the destination says that it has no space.
     found_no_space: bool,
 }
 
@@ -126,10 +128,10 @@ impl Offload {
         loop {
             let excess = course.usage.excess(self.terms.until);
             let block = course.side.space().block;
-            let count = batch::next(&self.terms, rest, excess, block);
-            if count == 0 || course.account.stopped.is_some() {
+            if rest.is_empty() || excess == 0 || course.account.stopped.is_some() {
                 return Ok(has_moved);
             }
+            let count = batch::next(&self.terms, rest, (excess, block), self.room(course).await?);
             let (batch, after) = rest.split_at(count);
             let before = course.account.files_moved;
             let moved = self.move_batch(course, batch).await?;
@@ -160,6 +162,25 @@ impl Offload {
         }
     }
 
+    /// What fits at the destination. A gateway tells it only those who may list, and of a directory that is there.
+    async fn room(&self, course: &Course<'_>) -> Result<Room, OffloadError> {
+        let space = match self.direction {
+            Direction::Pull => {
+                let root = Arc::clone(&course.root);
+                blocking(move || root.top().space().map_err(|err| OffloadError::local(root.path(), &err)))
+                    .await?
+            }
+            Direction::Push => match course.controller.space(&self.remote).await {
+                Ok(space) => space,
+                Err(RequestError::Refused { status: Status::Denied | Status::NotFound, .. }) => {
+                    return Ok(Room::UNKNOWN);
+                }
+                Err(err) => return Err(err.into()),
+            },
+        };
+        Ok(Room::of(&space))
+    }
+
     /// Lists what is there by now, and how full a quota is with it.
     async fn look_again(&self, course: &mut Course<'_>) -> Result<Files, OffloadError> {
         let files = course.side.list(course.controller).await?;
@@ -180,11 +201,9 @@ impl Offload {
             course.account.add_broken(safe);
             return Err(err.into());
         }
-        let before = course.account.files_moved;
         let (bytes, stays) = course.account.add(batch, &safe, &report.failed);
         let is_whole = stays.is_empty();
-        let found_no_space =
-            course.account.files_moved == before && stays.iter().any(|(_, reason)| says_no_space(reason));
+        let found_no_space = stays.iter().any(|(_, reason)| says_no_space(reason));
         note(course.journal, move |journal| journal.stays(&stays)).await?;
         Ok(Moves { bytes, is_whole, found_no_space })
     }

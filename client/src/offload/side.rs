@@ -154,6 +154,16 @@ pub(super) async fn blocking<T: Send + 'static>(
     spawn_blocking(work).await.expect("it does not panic, and nobody aborts it")
 }
 
+/// Fails where something else than a directory is at `path`. Blocks.
+pub(super) fn require_directory_or_nothing(path: &Path) -> Result<(), OffloadError> {
+    match path.metadata() {
+        Ok(there) if there.is_dir() => Ok(()),
+        Ok(_) => Err(OffloadError::local(path, &io::ErrorKind::NotADirectory.into())),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(err) => Err(OffloadError::local(path, &err)),
+    }
+}
+
 /// Opens a directory that must be there.
 pub(super) fn open_root(path: &Path) -> Result<Root, OffloadError> {
     Root::open(path).map_err(|err| OffloadError::local(path, &err))

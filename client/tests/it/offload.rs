@@ -333,6 +333,10 @@ fn a_dry_run_tells_the_files_and_changes_nothing() {
     assert!(!scene.archive().exists());
     let left = fs::read_dir(scene.home.path().join("offload")).unwrap().count();
     assert_eq!(left, 0, "no journal either");
+    fs::write(scene.archive(), b"").unwrap();
+    let refused = scene.offload(&["--capacity", "10kB", "-n"]).code(1);
+    let told = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(told.contains("archive") && told.contains("not a directory"), "{told}");
 }
 
 #[test]
@@ -407,7 +411,7 @@ fn where_nothing_is_won_it_ends() {
     drop(open);
 }
 
-/// A destination without space is found out once, and not by each file.
+/// A destination without space is found out once, and not by each file; and what has space there is the oldest, though younger ones are smaller.
 #[test]
 fn where_nothing_more_fits_it_ends() {
     let Some(disk) = Disk::mount("size=1m") else {
@@ -423,11 +427,21 @@ fn where_nothing_more_fits_it_ends() {
         fs::write(&path, content(number, 4096)).unwrap();
         set_mtime(&path, number);
     }
-    fs::write(disk.path().join("full"), vec![1; 2 * 1024 * 1024]).unwrap_err();
+    let filler = disk.path().join("full");
+    fs::write(&filler, vec![1; 2 * 1024 * 1024]).unwrap_err();
     let places = ["offload", "gw:logs", text(disk.path()), "--above", "75%", "--until", "25%", "--json"];
     let told = summary(home.swarm(places.into_iter().chain(["--capacity", "6MB"])), 3);
     assert_eq!(told["stopped"], "the destination has no space", "{told}");
-    assert_eq!((&told["files_moved"], &told["entries_failed"]), (&0.into(), &1024.into()), "{told}");
+    assert_eq!((&told["files_moved"], &told["entries_failed"]), (&0.into(), &1.into()), "{told}");
+
+    fs::File::options().write(true).open(&filler).unwrap().set_len(512 * 1024).unwrap();
+    fs::write(logs.join("0003"), content(3, 1024 * 1024)).unwrap();
+    set_mtime(&logs.join("0003"), 3);
+    let told = summary(home.swarm(places.into_iter().chain(["--capacity", "6MB"])), 3);
+    assert_eq!(told["stopped"], "the destination has no space", "{told}");
+    assert_eq!((&told["files_moved"], &told["entries_failed"]), (&3.into(), &1.into()), "{told}");
+    let moved: Vec<_> = ["0000", "0001", "0002", "0003", "0004"].map(|name| logs.join(name).exists()).into();
+    assert_eq!(moved, [false, false, false, true, true]);
 }
 
 /// The last object of what was told.
