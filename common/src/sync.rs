@@ -18,6 +18,7 @@ mod place;
 #[doc(hidden)]
 pub mod plan;
 mod report;
+mod rotation;
 mod router;
 mod source;
 mod tally;

@@ -77,6 +77,41 @@ fn a_program_gets_its_arguments_in_words_and_as_json_and_gives_its_output() {
     assert!(output.len() == 300_000 && output.iter().all(|&byte| byte == 0));
 }
 
+/// Story: an operator's environment was too long for any program, and each caller was told that the arguments were.
+#[test]
+fn what_the_operator_has_made_too_long_is_not_said_of_the_arguments() {
+    let long = |kind| CommandOptions {
+        environment: BTreeMap::from([("LONG".to_owned(), "x".repeat(140_000))]),
+        ..script(kind, "cat", &[])
+    };
+    let wordy = script(CallKind::Batch, &format!("cat # {}", "x".repeat(140_000)), &["what"]);
+    // Fits into one word, and the arguments of a call do not fit beside it.
+    let full = (0..80).map(|number| (format!("V{number}"), "x".repeat(100_000))).collect();
+    let full = CommandOptions { environment: full, ..script(CallKind::Stream, "cat", &[]) };
+    let (world, home) = with(&[
+        ("long", long(CallKind::Batch)),
+        ("fed", long(CallKind::Send)),
+        ("wordy", wordy),
+        ("full", full),
+        ("words", script(CallKind::Batch, "cat", &["what"])),
+    ]);
+    let reason =
+        "could not be started: its `command` and `environment` are longer than a program can be given";
+    for (verb, name) in [("call", "long"), ("send", "fed"), ("call", "wordy"), ("stream", "full")] {
+        let mut command = home.command([verb, "gw", name]);
+        if verb != "send" {
+            command.arg("tiny");
+        }
+        let told =
+            refused(command.write_stdin("").assert(), 1, &["unavailable", &format!("`{name}` {reason}")]);
+        assert!(!told.contains("mismatch"), "{told}");
+    }
+    let file = world.beside("arguments.json");
+    fs::write(&file, format!(r#"["{}"]"#, "x".repeat(200_000))).unwrap();
+    let words = home.swarm(["call", "gw", "words", "--json-args", file.to_str().unwrap()]);
+    refused(words, 1, &["invalid: argument mismatch: the arguments are longer"]);
+}
+
 #[test]
 fn several_calls_come_back_in_order_and_are_summed_up() {
     let (_world, home) = with(&[("id", script(CallKind::Batch, r#"printf %s "$SWARMWIRE_CALL_ID""#, &[]))]);

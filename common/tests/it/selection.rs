@@ -11,8 +11,8 @@ use swarmwire_common::{
     wire::{
         status::Status,
         sync::{
-            Deletion, DestinationMessage, Durability, Listed, Rule, Run, Selection as Wire, SourceMessage,
-            SyncOptions,
+            Deletion, DestinationMessage, Durability, Listed, ListingEntry, Rule, Run, Selection as Wire,
+            SourceMessage, SyncOptions,
         },
     },
 };
@@ -212,6 +212,32 @@ async fn a_destination_that_says_anything_else_than_its_list_is_refused() {
     }
 }
 
+/// A source that says these messages, of a sync that selects this, is refused by the destination, which has nothing then.
+async fn refused_of(wire: Wire, messages: &[SourceMessage], told: &str, shown: &str) {
+    let (to, pair) = (tempfile::tempdir().unwrap(), Pair::connect().await);
+    let [mut theirs, ours] = pair.channel().await;
+    let router = Router::new();
+    let link = pair.gateway_link(&router, ours);
+    let place = destination(to.path(), "").selecting(selection(wire));
+    let playing = async {
+        for message in messages {
+            theirs.send.send(message).await.unwrap();
+        }
+        loop {
+            match theirs.recv.recv::<_, CONTROL_FRAME_BYTES_MAX>().await.unwrap() {
+                DestinationMessage::Aborted { status, reason } => break (Status::from(status), reason),
+                DestinationMessage::PlanEnd => panic!("{shown} was planned"),
+                _progress => {}
+            }
+        }
+    };
+    let (outcome, (status, reason)) =
+        tokio::join!(receive(link, place, SyncOptions::default(), Arc::new(Tally::default())), playing);
+    assert_eq!(status, Status::Invalid, "{shown}");
+    assert!(reason.contains(told) && outcome.error.unwrap().to_string().contains(told), "{shown}: {reason}");
+    assert!(names(to.path()).is_empty(), "{shown}");
+}
+
 #[tokio::test]
 async fn a_source_that_says_anything_else_than_its_list_is_refused() {
     let select =
@@ -234,26 +260,43 @@ async fn a_source_that_says_anything_else_than_its_list_is_refused() {
         ),
         (Listed::All, vec![select(&["a"])], "not awaited"),
     ] {
-        let (to, pair) = (tempfile::tempdir().unwrap(), Pair::connect().await);
-        let [mut theirs, ours] = pair.channel().await;
-        let router = Router::new();
-        let link = pair.gateway_link(&router, ours);
-        let place = destination(to.path(), "").selecting(selection(Wire { listed, ..Wire::default() }));
-        let playing = async {
-            for message in &messages {
-                theirs.send.send(message).await.unwrap();
-            }
-            loop {
-                match theirs.recv.recv::<_, CONTROL_FRAME_BYTES_MAX>().await.unwrap() {
-                    DestinationMessage::Aborted { status, reason } => break (Status::from(status), reason),
-                    _progress => {}
-                }
-            }
+        refused_of(Wire { listed, ..Wire::default() }, &messages, told, told).await;
+    }
+}
+
+/// A source may not choose what is written at the destination: neither at once nor in a round of a watch, where a log may have been rotated.
+#[tokio::test]
+async fn a_source_that_lists_what_was_not_asked_for_is_refused() {
+    let file = |name: &str| (name.to_owned(), Kind::File { size: 1 });
+    let directory = |name: &str| (name.to_owned(), Kind::Directory);
+    let link = |name: &str| (name.to_owned(), Kind::Symlink { target: b"x".to_vec() });
+    let rules = excluding(&["*.3"]).rules;
+    for (missing_ok, (name, kind)) in [
+        (false, file("other")),
+        (false, file("log.1")),
+        (false, directory("dir")),
+        (true, file("other")),
+        (true, file("a-way")),
+        (true, file("log.1.gz")),
+        (true, file("log.01")),
+        (true, directory("log.1")),
+        (true, link("log.1")),
+        // That of another directory.
+        (true, file("changed.1")),
+        (true, file("log.3")),
+    ] {
+        let wire = Wire { missing_ok, rules: rules.clone(), ..listing(&["log", "a-way/changed"]) };
+        let shown = format!("{missing_ok} {name} {kind:?}");
+        let top = SourceMessage::Top {
+            name: Vec::new(),
+            entry: Kind::Directory,
+            metadata: Metadata::default(),
+            extra: None,
         };
-        let (outcome, (status, reason)) =
-            tokio::join!(receive(link, place, SyncOptions::default(), Arc::new(Tally::default())), playing);
-        assert_eq!(status, Status::Invalid);
-        assert!(reason.contains(told) && outcome.error.unwrap().to_string().contains(told), "{reason}");
+        let entry =
+            ListingEntry { name: name.into_bytes(), kind, metadata: Metadata::default(), extra: None };
+        let listing = SourceMessage::Listing { directory: 0, entries: vec![entry] };
+        refused_of(wire, &[top, listing], "it lists what was not asked for", &shown).await;
     }
 }
 

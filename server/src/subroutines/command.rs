@@ -6,6 +6,7 @@
 //! lines to the caller where the program fails. With the call its whole process group ends: by SIGTERM, and soon after by SIGKILL.
 //! What workers get and give instead goes over the same pipes in frames.
 
+mod extent;
 mod group;
 mod launch;
 mod process;
@@ -198,16 +199,27 @@ impl Program {
             processes: &context._room.processes,
             call: Some(ForCall { context, json }),
         };
-        Process::start(launch).await.map_err(|err| {
-            if err.kind() == io::ErrorKind::ArgumentListTooLong {
-                return Failure::invalid(
-                    "argument mismatch: the arguments are longer than a program can be given",
-                );
+        Process::start(launch).await.map_err(|err| self.not_started(context, &err, json.is_some()))
+    }
+
+    /// What the caller is told; the log says it, too, unless it is the caller's fault.
+    fn not_started(&self, context: &Context, err: &io::Error, has_arguments: bool) -> Failure {
+        let (subroutine, options) = (context.subroutine(), &self.options);
+        let (program, directory) = (&options.command[0], &options.working_directory);
+        if err.kind() == io::ErrorKind::ArgumentListTooLong {
+            if has_arguments && extent::is_taken(&self.template.lengths(), &options.environment) {
+                let reason = "argument mismatch: the arguments are longer than a program can be given";
+                return Failure::invalid(reason);
             }
-            let (subroutine, program, directory) = (context.subroutine(), &options.command[0], &options.working_directory);
-            tracing::error!(subroutine, program, ?directory, %err, "a subroutine's program could not be started");
-            Failure::of(Status::Unavailable, format!("the program could not be started: {err}"))
-        })
+            let reason = "its `command` and `environment` are longer than a program can be given";
+            tracing::error!(subroutine, program, reason, "a subroutine's program could not be started");
+            return Failure::of(
+                Status::Unavailable,
+                format!("`{subroutine}` could not be started: {reason}"),
+            );
+        }
+        tracing::error!(subroutine, program, ?directory, %err, "a subroutine's program could not be started");
+        Failure::of(Status::Unavailable, format!("the program could not be started: {err}"))
     }
 }
 

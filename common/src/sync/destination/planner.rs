@@ -3,6 +3,7 @@
 //! Directories and links are made at once; files are asked for in runs, a message per listing block. Entries must come sorted within
 //! their directory and after it, which rules out doubles; a listing that breaks the rules ends the sync.
 
+mod asked;
 mod digests;
 mod disk;
 mod found;
@@ -25,7 +26,6 @@ use super::{
 };
 use crate::{
     entry::{Kind, Metadata},
-    filter::{Subject, Verdict},
     limits::CHUNK_BYTES,
     path::Name,
     root::{Dir, File, Stat, staging::PartialKey},
@@ -33,6 +33,7 @@ use crate::{
         Stage, SyncError,
         change::change,
         plan::{Action, Existing, decide, is_kept},
+        rotation::Series,
     },
     wire::extra::Extra,
     wire::sync::{Deletion, DestinationMessage, ListingEntry, SourceMessage, SyncOptions},
@@ -95,6 +96,8 @@ struct Current {
     /// None when the directory is not in place.
     dir: Option<Arc<Dir>>,
     surroundings: Surroundings,
+    /// Names of files that may be listed although they were not asked for.
+    rotations: Series,
     last_name: Vec<u8>,
 }
 
@@ -209,7 +212,7 @@ impl Planner<'_> {
                 .filter(|name| !name.is_reserved() && name.as_bytes() > current.last_name.as_slice())
                 .ok_or(SyncError::Protocol("an entry has an invalid name, or stands out of order"))?;
             let index = self.record(directory, name.as_bytes(), &entry.kind, entry.metadata)?;
-            self.require_asked(index, &entry.kind, entry.metadata)?;
+            self.require_asked((index, name), &current.rotations, (&entry.kind, entry.metadata))?;
             let is_link = self.record_extra(index, &entry.kind, entry.extra.as_ref())?;
             match &current.dir {
                 _ if backup::is_at(shared, || shared.path_of(index)) => {
@@ -234,24 +237,6 @@ impl Planner<'_> {
         self.current = Some(current);
         self.wants.tell(self.shared);
         Ok(())
-    }
-
-    /// Fails for an entry that was not asked for: a source may not choose what is written here. Where what is listed may be missing by now, a watch, the
-    /// source lists what it was renamed to as well.
-    fn require_asked(&self, index: u32, kind: &Kind, metadata: Metadata) -> Result<(), SyncError> {
-        let selection = self.shared.selection();
-        if selection.is_everything() || selection.awaits_list() || selection.missing_ok() {
-            return Ok(());
-        }
-        let subject = match kind {
-            Kind::File { size } => Subject::File { size: *size, mtime: metadata.mtime },
-            Kind::Directory => Subject::Directory,
-            Kind::Symlink { .. } => Subject::Other,
-        };
-        match selection.decide(&self.shared.path_of(index), subject) {
-            Verdict::Take => Ok(()),
-            _ => Err(SyncError::Protocol("it lists what was not asked for")),
-        }
     }
 
     fn enter(&mut self, directory: u32) -> Result<Current, SyncError> {
@@ -279,7 +264,8 @@ impl Planner<'_> {
         }
         let is_new = state == DirState::New || directory == 0 && self.is_fresh;
         let surroundings = if is_new { Surroundings::New } else { Surroundings::Existing };
-        Ok(Current { index: directory, dir, surroundings, last_name: Vec::new() })
+        let rotations = self.rotations_in(directory);
+        Ok(Current { index: directory, dir, surroundings, rotations, last_name: Vec::new() })
     }
 
     fn record(&self, parent: u32, name: &[u8], kind: &Kind, metadata: Metadata) -> Result<u32, SyncError> {

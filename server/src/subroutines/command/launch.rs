@@ -16,7 +16,7 @@ use super::{group::Group, running::Running};
 use crate::subroutines::{Context, Room, processes::Processes};
 
 /// What a program finds of the gateway's own environment.
-const ENVIRONMENT_KEPT: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
+pub(super) const ENVIRONMENT_KEPT: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 
 /// Bytes of JSON that fit into the environment: Linux takes 128 KiB for one variable (`MAX_ARG_STRLEN`), its name included.
 const ENVIRONMENT_BYTES_MAX: usize = 120 * 1024;

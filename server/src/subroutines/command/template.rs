@@ -103,6 +103,15 @@ impl Template {
         self.arguments.as_ref()?.first().map(String::as_str)
     }
 
+    /// Bytes of each word, without what comes from a caller.
+    pub(super) fn lengths(&self) -> Vec<usize> {
+        let text = |piece: &Piece| match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Place(_) => 0,
+        };
+        self.words.iter().map(|pieces| pieces.iter().map(text).sum()).collect()
+    }
+
     /// What is taken, in words.
     pub(super) fn describe(&self) -> String {
         self.arguments.as_ref().map_or_else(String::new, |names| names.join(", "))
@@ -210,6 +219,7 @@ mod tests {
         let template =
             Template::new(&words(&["grep", "-e", "{what}", "--max={n}", "{{x}}", ""]), &[]).unwrap();
         assert_eq!(template.describe(), "what, n");
+        assert_eq!(template.lengths(), [4, 2, 0, 6, 3, 0]);
         let given = Arguments::new().with("a b; $(rm -rf /) 'c").with_named("n", 3_i64);
         let named = template.by_name(&given).unwrap();
         let filled = template.fill(&named).unwrap();

@@ -9,6 +9,7 @@ use crate::{
     entry::Timestamp,
     path::Name,
     root::{Dir, Stat},
+    sync::rotation::name_after,
 };
 
 /// How much longer ago than the change of a log its rotation may be, in seconds, to be of the same moment.
@@ -41,37 +42,12 @@ fn is_of_the_moment(rotated: Timestamp, changed: Timestamp) -> bool {
     rotated.seconds >= changed.seconds.saturating_sub(MOMENT_SECONDS)
 }
 
-/// What rotation calls a log next: `app.log.1` after `app.log`, `app.log.2` after that.
-fn name_after(name: &[u8]) -> Vec<u8> {
-    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let (stem, number) = name.split_at(name.len() - digits);
-    let number = std::str::from_utf8(number).ok().and_then(|text| text.parse::<u32>().ok());
-    match number.and_then(|number| number.checked_add(1)).filter(|_| stem.ends_with(b".")) {
-        Some(next) => [stem, next.to_string().as_bytes()].concat(),
-        None => [name, b".1"].concat(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
     use crate::root::Root;
-
-    #[test]
-    fn a_rotated_name_is_followed_by_the_next() {
-        for (name, after) in [
-            ("app.log", "app.log.1"),
-            ("app.log.1", "app.log.2"),
-            ("app.log.9", "app.log.10"),
-            ("app", "app.1"),
-            ("v2", "v2.1"),
-            ("app.4294967295", "app.4294967295.1"),
-        ] {
-            assert_eq!(name_after(name.as_bytes()), after.as_bytes());
-        }
-    }
 
     #[test]
     fn what_was_rotated_a_moment_ago_is_found_and_what_is_listed_is_known() {
