@@ -24,6 +24,9 @@ pub(crate) struct CalledArguments {
     /// All arguments from a file: a JSON array by position, an object by name, or `{"args": […], "kwargs": {…}}`; `-` is standard input
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["positional", "named"])]
     pub(crate) json_args: Option<PathBuf>,
+    /// Bytes as they are in place of arguments, for a subroutine that takes those (`codec = "raw"`); `-` is standard input
+    #[arg(long, value_name = "FILE|-", conflicts_with_all = ["positional", "named", "json_args"])]
+    pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
 }

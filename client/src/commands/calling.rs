@@ -1,6 +1,10 @@
 //! What `call`, `stream` and `send` share: arguments from the command line, and results to standard output.
 
-use std::{io, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -9,7 +13,10 @@ use swarmwire_client::{
     ConnectOptions, Controller,
     controller::calling::{CallOptions, Payload},
 };
-use swarmwire_common::value::{Arguments, Value};
+use swarmwire_common::{
+    limits,
+    value::{Arguments, Value},
+};
 use tokio::task::spawn_blocking;
 
 use super::{Way, interrupt::Interrupt, parse_gateway};
@@ -46,8 +53,11 @@ impl LimitArguments {
 impl CalledArguments {
     /// What the subroutine is called with. Blocks on a file.
     pub(super) fn payload(&self) -> anyhow::Result<Payload> {
+        if let Some(path) = &self.data {
+            return raw(path);
+        }
         if let Some(path) = &self.json_args {
-            let text = read(path)
+            let text = read(path, u64::MAX)
                 .map_err(|err| Failure::usage(format!("--json-args: {}: {err}", path.display())))?;
             let arguments =
                 Arguments::from_json(&text).map_err(|err| Failure::usage(format!("--json-args: {err}")))?;
@@ -73,13 +83,30 @@ fn value(text: &str) -> Value {
     Value::from_json(text.as_bytes()).unwrap_or_else(|_| text.into())
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if path == Path::new("-") {
-        let mut text = Vec::new();
-        io::Read::read_to_end(&mut io::stdin().lock(), &mut text)?;
-        return Ok(text);
+/// What only the subroutine understands.
+fn raw(path: &Path) -> anyhow::Result<Payload> {
+    let limit = limits::ARGUMENTS_BYTES_MAX;
+    let bytes = read(path, limit as u64 + 1)
+        .map_err(|err| Failure::usage(format!("--data: {}: {err}", path.display())))?;
+    if bytes.len() > limit {
+        let told = format!(
+            "--data: {}: a call takes at most {limit} bytes; a subroutine of kind `send` takes any number (`swarm send`)",
+            path.display()
+        );
+        return Err(Failure::usage(told).into());
     }
-    std::fs::read(path)
+    Ok(Payload::raw(bytes))
+}
+
+/// No more than `limit` bytes of it.
+fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// Runs `work` over a connection to the gateway, until it ends or a signal comes, which ends it at the gateway, too.

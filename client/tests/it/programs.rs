@@ -10,7 +10,10 @@ use std::{
 };
 
 use serde_json::Value;
-use swarmwire_common::wire::call::CallKind;
+use swarmwire_common::{
+    limits,
+    wire::call::{CallKind, Codec},
+};
 use swarmwire_server::subroutines::{
     Subroutine, Subroutines,
     command::{CommandOptions, ItemForm},
@@ -75,6 +78,42 @@ fn a_program_gets_its_arguments_in_words_and_as_json_and_gives_its_output() {
     assert!(stdout(call("stdin")).len() > 200_000);
     let output = home.swarm(["call", "gw", "large"]).success().get_output().stdout.clone();
     assert!(output.len() == 300_000 && output.iter().all(|&byte| byte == 0));
+}
+
+#[test]
+fn a_program_that_takes_bytes_gets_them_as_they_are() {
+    let raw = |kind, text| CommandOptions { codec: Codec::Raw, ..script(kind, text, &[]) };
+    let (world, home) = with(&[
+        ("cat", raw(CallKind::Batch, "cat")),
+        ("lines", raw(CallKind::Stream, "cat")),
+        ("count", raw(CallKind::Batch, "wc -c")),
+        ("words", script(CallKind::Batch, "cat", &[])),
+    ]);
+    let file = world.beside("data");
+    let path = file.to_str().unwrap();
+    // Longer than an opening frame, no UTF-8, and no JSON.
+    let bytes: Vec<u8> = [b"{\xff\0\n".as_slice(); 20_000].concat();
+    fs::write(&file, &bytes).unwrap();
+    let told = home.swarm(["call", "gw", "cat", "--data", path]).success();
+    assert!(told.get_output().stdout == bytes);
+    let told = home.command(["stream", "gw", "lines", "--data", "-"]).write_stdin("one\ntwo").assert();
+    assert_eq!(stdout(told), "one\ntwo\n");
+    let several = ["call", "gw", "count", "--data", path, "--repeat", "3", "--parallel", "2"];
+    assert_eq!(stdout(home.swarm(several)), "80000\n80000\n80000\n");
+
+    let arguments = ["`cat` takes bytes as they are and no arguments (`--data`)"];
+    refused(home.swarm(["call", "gw", "cat", "hello"]), 1, &arguments);
+    refused(home.swarm(["call", "gw", "cat"]), 1, &arguments);
+    let data = ["`words` takes arguments and no bytes as they are (`--data`)"];
+    refused(home.swarm(["call", "gw", "words", "--data", path]), 1, &data);
+
+    // A hole is read as zeros.
+    let size = limits::ARGUMENTS_BYTES_MAX as u64;
+    fs::File::create(&file).unwrap().set_len(size).unwrap();
+    assert_eq!(stdout(home.swarm(["call", "gw", "count", "--data", path])).trim(), size.to_string());
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(size + 1).unwrap();
+    let long = ["--data", "a call takes at most 16777216 bytes", "`swarm send`"];
+    refused(home.swarm(["call", "gw", "count", "--data", path]), 2, &long);
 }
 
 #[test]

@@ -66,6 +66,10 @@ fn bad_arguments_are_named_with_the_fix() {
         (&["join", "http://x"], &["URI", "swarmd invite"]),
         (&["join", "swarm://h:1/?gateway=x&token=y", "--name", "a/b"], &["gateway"]),
         (&["--key-exchange", "none", "gateways"], &["--key-exchange", "post-quantum"]),
+        (&["call", "web1", "f", "x", "--data", "-"], &["--data", "ARG"]),
+        (&["call", "web1", "f", "--arg", "k=1", "--data", "-"], &["--data", "--arg"]),
+        (&["stream", "web1", "f", "--json-args", "-", "--data", "-"], &["--data", "--json-args"]),
+        (&["stream", "web1", "f", "--data", "/no/where/x"], &["--data", "/no/where/x"]),
         (&["fly"], &["fly"]),
     ] {
         refused(home.swarm(arguments), 2, parts);
