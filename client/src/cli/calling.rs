@@ -34,7 +34,8 @@ pub(crate) struct CalledArguments {
 /// How long a call may take.
 #[derive(Args)]
 pub(crate) struct LimitArguments {
-    /// How long it may take, at both ends [default: for ever]
+    /// How long it may take from the start of the command, connecting included, at both ends; each of several calls has
+    /// what that left [default: for ever]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
     /// How long to try again while the gateway, or the subroutine, is busy

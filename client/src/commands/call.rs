@@ -6,7 +6,10 @@ use std::{
 };
 
 use serde::Serialize;
-use swarmwire_client::{ConnectOptions, Controller, controller::calling::Payload};
+use swarmwire_client::{
+    ConnectOptions, Controller,
+    controller::calling::{CallOptions, Payload},
+};
 
 use super::calling::{JsonBytes, lacks_newline, line, over, print};
 use crate::{cli::CallArguments, exit::Exit, output};
@@ -29,20 +32,25 @@ struct Summary {
 }
 
 pub(super) async fn run(arguments: CallArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
+    let limits = arguments.called.limits.begin();
     let payload = arguments.called.payload()?;
     let gateway = arguments.called.gateway.clone();
-    over(&gateway, options, async |controller| {
+    over(&gateway, limits.connecting(options)?, async |controller| {
         if arguments.repeat == 1 && !arguments.json {
-            return once(controller, payload, &arguments).await;
+            return once(controller, payload, limits.options(), &arguments).await;
         }
-        several(controller, &payload, &arguments).await
+        several(controller, &payload, limits.options(), &arguments).await
     })
     .await
 }
 
 /// The bytes as they come.
-async fn once(controller: &Controller, payload: Payload, arguments: &CallArguments) -> anyhow::Result<Exit> {
-    let options = arguments.called.limits.options();
+async fn once(
+    controller: &Controller,
+    payload: Payload,
+    options: CallOptions,
+    arguments: &CallArguments,
+) -> anyhow::Result<Exit> {
     let mut batch = controller.batch(&arguments.called.name, payload, options).await?;
     let is_for_people = !arguments.raw && io::stdout().is_terminal();
     let mut lacks = false;
@@ -60,12 +68,12 @@ async fn once(controller: &Controller, payload: Payload, arguments: &CallArgumen
 async fn several(
     controller: &Controller,
     payload: &Payload,
+    options: CallOptions,
     arguments: &CallArguments,
 ) -> anyhow::Result<Exit> {
     let start = Instant::now();
     let handlers = usize::try_from(arguments.parallel)?;
     let payloads = std::iter::repeat_n(payload.clone(), usize::try_from(arguments.repeat)?);
-    let options = arguments.called.limits.options();
     let replies = controller.swarm(handlers).calls(&arguments.called.name, payloads, options).await;
     let (calls, mut bytes, mut failures) = (replies.len(), 0, Vec::new());
     for reply in replies {

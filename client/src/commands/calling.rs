@@ -1,21 +1,24 @@
 //! What `call`, `stream` and `send` share: arguments from the command line, and results to standard output.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{self, Read},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use data_encoding::BASE64;
 use serde::Serialize;
 use swarmwire_client::{
-    ConnectOptions, Controller,
+    ConnectOptions, Controller, RequestError,
     controller::calling::{CallOptions, Payload},
 };
 use swarmwire_common::{
     limits,
     value::{Arguments, Value},
+    wire::status::Status,
 };
 use tokio::task::spawn_blocking;
 
@@ -44,9 +47,41 @@ impl JsonBytes {
     }
 }
 
+/// The time that a command has, from its start on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    start: Instant,
+    timeout: Option<Duration>,
+    wait: Duration,
+}
+
 impl LimitArguments {
-    pub(super) fn options(&self) -> CallOptions {
-        CallOptions { deadline: self.timeout, wait: self.wait }
+    /// To be called at the start.
+    pub(super) fn begin(&self) -> Limits {
+        Limits { start: Instant::now(), timeout: self.timeout, wait: self.wait }
+    }
+}
+
+impl Limits {
+    /// For calls that begin now, each of which has what is left.
+    pub(super) fn options(self) -> CallOptions {
+        CallOptions { deadline: self.left(), wait: self.wait }
+    }
+
+    /// So that connecting takes no longer than what is left.
+    pub(super) fn connecting(self, options: ConnectOptions) -> anyhow::Result<ConnectOptions> {
+        let Some(left) = self.left() else { return Ok(options) };
+        // It is told in milliseconds.
+        let left = Duration::from_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        if left.is_zero() {
+            let (status, detail) = (Status::Deadline, "nothing was left to connect in".to_owned());
+            return Err(RequestError::Refused { status, detail, retry_after_ms: 0 }.into());
+        }
+        Ok(ConnectOptions { timeout: options.timeout.min(left), ..options })
+    }
+
+    fn left(self) -> Option<Duration> {
+        Some(self.timeout?.saturating_sub(self.start.elapsed()))
     }
 }
 
@@ -111,14 +146,17 @@ fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// Runs `work` over a connection to the gateway, until it ends or a signal comes, which ends it at the gateway, too.
 pub(super) async fn over(
-    gateway: &std::ffi::OsStr,
+    gateway: &OsStr,
     options: ConnectOptions,
     work: impl AsyncFnOnce(&Controller) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     let gateway = parse_gateway(gateway)?;
     let way = Way::find(&gateway, "GW", options)?;
     let mut interrupt = Interrupt::listen()?;
-    let controller = way.connect().await?;
+    let controller = tokio::select! {
+        controller = way.connect() => controller?,
+        () = interrupt.wait() => return Ok(Exit::Interrupted),
+    };
     let ended = tokio::select! {
         ended = work(&controller) => ended,
         () = interrupt.wait() => Ok(Exit::Interrupted),

@@ -18,7 +18,7 @@ struct Returned {
 }
 
 pub(super) async fn run(arguments: SendArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
-    let limits = arguments.limits.options();
+    let limits = arguments.limits.begin();
     let file = if arguments.data == Path::new("-") {
         None
     } else {
@@ -26,10 +26,10 @@ pub(super) async fn run(arguments: SendArguments, options: ConnectOptions) -> an
         Some(tokio::fs::File::from_std(std::fs::File::open(&arguments.data).map_err(unreadable)?))
     };
     let gateway = arguments.gateway.clone();
-    over(&gateway, options, async |controller| {
+    over(&gateway, limits.connecting(options)?, async |controller| {
         let value = match file {
-            Some(file) => controller.send(&arguments.name, file, limits).await?,
-            None => controller.send(&arguments.name, tokio::io::stdin(), limits).await?,
+            Some(file) => controller.send(&arguments.name, file, limits.options()).await?,
+            None => controller.send(&arguments.name, tokio::io::stdin(), limits.options()).await?,
         };
         if arguments.json {
             print(line(&Returned { event: "returned", value })?).await?;

@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use swarmwire_client::{ConnectOptions, Controller, controller::calling::Payload};
+use swarmwire_client::{
+    ConnectOptions, Controller,
+    controller::calling::{CallOptions, Payload},
+};
 
 use super::calling::{JsonBytes, line, over, print};
 use crate::{cli::StreamArguments, exit::Exit};
@@ -28,19 +31,23 @@ struct Summary {
 const PRINTED_BYTES_TARGET: usize = 64 * 1024;
 
 pub(super) async fn run(arguments: StreamArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
+    let limits = arguments.called.limits.begin();
     let payload = arguments.called.payload()?;
     let gateway = arguments.called.gateway.clone();
-    over(&gateway, options, async |controller| stream(controller, payload, &arguments).await).await
+    over(&gateway, limits.connecting(options)?, async |controller| {
+        stream(controller, payload, limits.options(), &arguments).await
+    })
+    .await
 }
 
 async fn stream(
     controller: &Controller,
     payload: Payload,
+    options: CallOptions,
     arguments: &StreamArguments,
 ) -> anyhow::Result<Exit> {
     let start = Instant::now();
-    let limits = arguments.called.limits.options();
-    let mut items = controller.stream(&arguments.called.name, payload, limits).await?;
+    let mut items = controller.stream(&arguments.called.name, payload, options).await?;
     let (mut count, mut bytes) = (0, 0);
     let mut text = Vec::new();
     let mut ended = Ok(());
