@@ -50,7 +50,7 @@ pub(crate) struct CallArguments {
     /// The bytes as they are, also to a terminal
     #[arg(long)]
     pub(crate) raw: bool,
-    /// One JSON object per call, and a summary
+    /// One JSON object per call, failed ones too, and a summary
     #[arg(long, conflicts_with = "raw")]
     pub(crate) json: bool,
     /// How many calls at a time
@@ -68,7 +68,7 @@ pub(crate) struct StreamArguments {
     /// Each item as a length (4 bytes, big-endian) and its bytes, instead of a line
     #[arg(long)]
     pub(crate) raw: bool,
-    /// One JSON object per item, and a summary
+    /// One JSON object per item, one if the call fails, and a summary
     #[arg(long, conflicts_with = "raw")]
     pub(crate) json: bool,
     /// Stop after so many items
@@ -87,7 +87,7 @@ pub(crate) struct SendArguments {
     /// What to send; `-` is standard input
     #[arg(long, value_name = "FILE|-", default_value = "-")]
     pub(crate) data: PathBuf,
-    /// One JSON object
+    /// One JSON object, with the integer or why the call failed
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

@@ -55,6 +55,29 @@ pub(super) struct Limits {
     wait: Duration,
 }
 
+/// The object of a call that failed; the names are a contract.
+#[derive(Debug, Serialize)]
+pub(super) struct Failed {
+    event: &'static str,
+    call: usize,
+    /// Absent where no status was told: the connection was lost, or what is to be sent cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    reason: String,
+}
+
+impl Failed {
+    /// `call` is its number, from 1.
+    pub(super) fn new(call: usize, err: &RequestError) -> Self {
+        let reason = match err {
+            RequestError::Refused { status, detail, .. } if detail.is_empty() => status.meaning().to_owned(),
+            RequestError::Refused { detail, .. } => detail.clone(),
+            err => err.to_string(),
+        };
+        Self { event: "failed", call, status: err.status().map(Status::as_str), reason }
+    }
+}
+
 impl LimitArguments {
     /// To be called at the start.
     pub(super) fn begin(&self) -> Limits {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use swarmwire_client::ConnectOptions;
 
-use super::calling::{line, over, print};
+use super::calling::{Failed, line, over, print};
 use crate::{
     cli::SendArguments,
     exit::{Exit, Failure},
@@ -27,15 +27,18 @@ pub(super) async fn run(arguments: SendArguments, options: ConnectOptions) -> an
     };
     let gateway = arguments.gateway.clone();
     over(&gateway, limits.connecting(options)?, async |controller| {
-        let value = match file {
-            Some(file) => controller.send(&arguments.name, file, limits.options()).await?,
-            None => controller.send(&arguments.name, tokio::io::stdin(), limits.options()).await?,
+        let sent = match file {
+            Some(file) => controller.send(&arguments.name, file, limits.options()).await,
+            None => controller.send(&arguments.name, tokio::io::stdin(), limits.options()).await,
         };
-        if arguments.json {
-            print(line(&Returned { event: "returned", value })?).await?;
-        } else {
-            print(format!("{value}\n")).await?;
-        }
+        let told = match &sent {
+            Ok(value) if arguments.json => line(&Returned { event: "returned", value: *value })?,
+            Ok(value) => format!("{value}\n").into_bytes(),
+            Err(err) if arguments.json => line(&Failed::new(1, err))?,
+            Err(_) => Vec::new(),
+        };
+        print(told).await?;
+        sent?;
         Ok(Exit::Done)
     })
     .await

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use swarmwire_common::{
     limits,
     wire::call::{CallKind, Codec},
@@ -209,6 +209,58 @@ fn a_program_that_fails_says_its_last_words() {
     // What came before counts.
     let broken = home.swarm(["stream", "gw", "broken"]).code(1);
     assert_eq!(String::from_utf8_lossy(&broken.get_output().stdout), "one\n");
+}
+
+/// Runs a command that fails; its objects, and what stands on standard error.
+fn failed(home: &ControllerHome, arguments: &[&str], code: i32) -> (Vec<Value>, String) {
+    let assert = home.swarm(arguments).code(code);
+    let output = assert.get_output();
+    let told = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (objects(&told(&output.stdout)), told(&output.stderr))
+}
+
+#[test]
+fn a_call_that_failed_is_an_object_too() {
+    let third = r#"[ "$SWARMWIRE_CALL_ID" != 3 ] || { echo 'no film' >&2; exit 1; }"#;
+    let (_world, home) = with(&[
+        ("third", script(CallKind::Batch, third, &[])),
+        ("fail", script(CallKind::Batch, "exit 3", &[])),
+        ("broken", script(CallKind::Stream, "echo one; exit 1", &[])),
+        ("send", script(CallKind::Send, "exit 2", &[])),
+    ]);
+    let (told, said) = failed(&home, &["call", "gw", "third", "--repeat", "4", "--json"], 3);
+    let reason = "the program ended with exit status: 1:\n  no film";
+    let numbers: Vec<_> = told.iter().map(|event| event["call"].as_u64()).collect();
+    assert_eq!(numbers, [Some(1), Some(2), Some(4), Some(3), None]);
+    assert_eq!(told[3], json!({"event": "failed", "call": 3, "status": "failed", "reason": reason}));
+    assert_eq!((&told[4]["event"], &told[4]["failed"]), (&"summary".into(), &1.into()));
+    assert!(said.contains("failed: call 3 of third: failed: the program"), "{said}");
+
+    let (told, said) = failed(&home, &["call", "gw", "fail", "--repeat", "2", "--json"], 1);
+    let numbers: Vec<_> = told.iter().map(|event| (&event["event"], &event["call"])).collect();
+    assert_eq!(numbers[..2], [(&"failed".into(), &1.into()), (&"failed".into(), &2.into())]);
+    assert!(told.len() == 3 && said.contains("all 2 calls failed, the last of them: failed: "), "{said}");
+
+    let (told, said) = failed(&home, &["call", "gw", "none", "--json"], 1);
+    let reason = "there is no subroutine `none`";
+    assert_eq!(told[0], json!({"event": "failed", "call": 1, "status": "not_found", "reason": reason}));
+    assert_eq!((told.len(), said), (2, format!("swarm: not_found: {reason}\n")));
+
+    let (told, _) = failed(&home, &["stream", "gw", "broken", "--json"], 1);
+    let events: Vec<_> = told.iter().map(|event| (&event["event"], &event["status"])).collect();
+    let none = &Value::Null;
+    let expected = [(&"item".into(), none), (&"failed".into(), &"failed".into()), (&"summary".into(), none)];
+    assert_eq!(events, expected);
+    assert_eq!((&told[2]["items"], &told[2]["failed"]), (&1.into(), &1.into()));
+    let (told, _) = failed(&home, &["stream", "gw", "fail", "--json"], 1);
+    assert_eq!((&told[0]["status"], &told[1]["items"]), (&"invalid".into(), &0.into()));
+
+    let (told, _) = failed(&home, &["send", "gw", "send", "--json"], 1);
+    let reason = "the program ended with exit status: 2";
+    assert_eq!(told, [json!({"event": "failed", "call": 1, "status": "failed", "reason": reason})]);
+    let folder = home.path();
+    let (told, _) = failed(&home, &["send", "gw", "send", "--data", folder.to_str().unwrap(), "--json"], 1);
+    assert!(told.len() == 1 && told[0]["event"] == "failed", "{told:?}");
 }
 
 #[test]
