@@ -72,6 +72,11 @@ fn bad_arguments_are_named_with_the_fix() {
         (&["call", "web1", "f", "--arg", "k=1", "--data", "-"], &["--data", "--arg"]),
         (&["stream", "web1", "f", "--json-args", "-", "--data", "-"], &["--data", "--json-args"]),
         (&["stream", "web1", "f", "--data", "/no/where/x"], &["--data", "/no/where/x"]),
+        (
+            &["offload", "web1:a", "b", "--above", "0.75", "--until", "0.25"],
+            &["--above", "`0.75`", "like `75%`"],
+        ),
+        (&["offload", "web1:a", "b", "--above", "1%", "--until", "0.001%"], &["--until", "at most two"]),
         (&["fly"], &["fly"]),
     ] {
         refused(home.swarm(arguments), 2, parts);
