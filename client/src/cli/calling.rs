@@ -47,7 +47,7 @@ pub(crate) struct LimitArguments {
 pub(crate) struct CallArguments {
     #[command(flatten)]
     pub(crate) called: CalledArguments,
-    /// The bytes as they are, also to a terminal
+    /// The bytes as they are, with no newline after them, be it for a terminal or between results
     #[arg(long)]
     pub(crate) raw: bool,
     /// One JSON object per call, failed ones too, and a summary
@@ -56,7 +56,7 @@ pub(crate) struct CallArguments {
     /// How many calls at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) parallel: u32,
-    /// How many calls in all; their results come in the order of their ids
+    /// How many calls in all; their results come in the order of their ids, unless with --raw each with a newline at its end
     #[arg(long, value_name = "M", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: u32,
 }

@@ -127,6 +127,10 @@ impl CalledArguments {
             let Some((name, text)) = argument.split_once('=') else {
                 return Err(Failure::usage(format!("--arg: `{argument}` has no `=`; write KEY=VALUE")).into());
             };
+            if name.is_empty() {
+                let told = format!("--arg: `{argument}` has no name before its `=`; write KEY=VALUE");
+                return Err(Failure::usage(told).into());
+            }
             if arguments.named.iter().any(|(other, _)| other == name) {
                 return Err(Failure::usage(format!("--arg: `{name}` was given twice")).into());
             }

@@ -118,9 +118,16 @@ fn a_program_that_takes_bytes_gets_them_as_they_are() {
 
 #[test]
 fn several_calls_come_back_in_order_and_are_summed_up() {
-    let (_world, home) = with(&[("id", script(CallKind::Batch, r#"printf %s "$SWARMWIRE_CALL_ID""#, &[]))]);
+    let (_world, home) = with(&[
+        ("id", script(CallKind::Batch, r#"printf %s "$SWARMWIRE_CALL_ID""#, &[])),
+        ("lines", script(CallKind::Batch, "echo line", &[])),
+        ("none", script(CallKind::Batch, "printf -- -", &[])),
+    ]);
     let told = stdout(home.swarm(["call", "gw", "id", "--parallel", "3", "--repeat", "7"]));
     assert_eq!(told, "1\n2\n3\n4\n5\n6\n7\n");
+    assert_eq!(stdout(home.swarm(["call", "gw", "lines", "--repeat", "2"])), "line\nline\n");
+    assert_eq!(stdout(home.swarm(["call", "gw", "none", "--repeat", "2", "--raw"])), "--");
+    assert_eq!(stdout(home.swarm(["call", "gw", "none"])), "-");
     let told = objects(&stdout(home.swarm(["call", "gw", "id", "--repeat", "2", "--json"])));
     assert_eq!(
         (&told[0]["event"], &told[0]["id"], &told[0]["text"]),
@@ -128,7 +135,7 @@ fn several_calls_come_back_in_order_and_are_summed_up() {
     );
     assert_eq!((&told[2]["event"], &told[2]["calls"]), (&"summary".into(), &2.into()));
     let told = stdout(home.swarm(["services", "gw"]));
-    assert!(told.lines().count() == 2 && told.contains("id    batch  9"), "{told}");
+    assert!(told.lines().count() == 4 && told.contains("id     batch  9"), "{told}");
 }
 
 #[test]

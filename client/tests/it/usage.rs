@@ -77,6 +77,7 @@ fn bad_arguments_are_named_with_the_fix() {
             &["--above", "`0.75`", "like `75%`"],
         ),
         (&["offload", "web1:a", "b", "--above", "1%", "--until", "0.001%"], &["--until", "at most two"]),
+        (&["call", "web1", "f", "--arg", "=5"], &["--arg", "`=5` has no name", "KEY=VALUE"]),
         (&["fly"], &["fly"]),
     ] {
         refused(home.swarm(arguments), 2, parts);
