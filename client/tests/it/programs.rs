@@ -184,6 +184,7 @@ fn a_program_is_fed_and_its_integer_comes_back() {
 fn a_program_that_fails_says_its_last_words() {
     let (_world, home) = with(&[
         ("fail", script(CallKind::Batch, "seq 1 100 >&2; echo half; echo 'no film' >&2; exit 3", &[])),
+        ("half", script(CallKind::Batch, "head -c 300000 /dev/zero | tr '\\0' x; exit 1", &[])),
         ("killed", script(CallKind::Batch, "kill -9 $$", &[])),
         ("broken", script(CallKind::Stream, "echo one; exit 1", &[])),
         ("send", script(CallKind::Send, "echo 1; exit 2", &[])),
@@ -216,6 +217,8 @@ fn a_program_that_fails_says_its_last_words() {
     // What came before counts.
     let broken = home.swarm(["stream", "gw", "broken"]).code(1);
     assert_eq!(String::from_utf8_lossy(&broken.get_output().stdout), "one\n");
+    let half = home.swarm(["call", "gw", "half"]).code(1);
+    assert!(half.get_output().stdout == [b'x'; 300_000]);
 }
 
 /// Runs a command that fails; its objects, and what stands on standard error.
