@@ -35,7 +35,7 @@ pub(crate) use selecting::SelectingArguments;
 /// A gateway is joined once with an invitation (`swarm join`) and then known by a name.
 /// GW:PATH is a path below a gateway's root; a local path that has a `:` is written `./…`.
 ///
-/// Exit codes: 0 all done; 1 failure before any transfer; 2 usage; 3 some entries failed, the others are in place;
+/// Exit codes: 0 all done; 1 failure before any transfer, or of a call; 2 usage; 3 some entries or calls failed, the others are in place;
 /// 4 connection or trust failure; 5 denied by the grant; 6 the gateway is busy; 130 interrupted.
 #[derive(Parser)]
 #[command(name = "swarm", version, max_term_width = 100)]

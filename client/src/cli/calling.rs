@@ -24,6 +24,9 @@ pub(crate) struct CalledArguments {
     /// All arguments from a file: a JSON array by position, an object by name, or `{"args": […], "kwargs": {…}}`; `-` is standard input
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["positional", "named"])]
     pub(crate) json_args: Option<PathBuf>,
+    /// Bytes as they are in place of arguments, for a subroutine that takes those (`codec = "raw"`); `-` is standard input
+    #[arg(long, value_name = "FILE|-", conflicts_with_all = ["positional", "named", "json_args"])]
+    pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
 }
@@ -31,7 +34,8 @@ pub(crate) struct CalledArguments {
 /// How long a call may take.
 #[derive(Args)]
 pub(crate) struct LimitArguments {
-    /// How long it may take, at both ends [default: for ever]
+    /// How long it may take from the start of the command, connecting included, at both ends; each of several calls has
+    /// what that left [default: for ever]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
     /// How long to try again while the gateway, or the subroutine, is busy
@@ -43,16 +47,16 @@ pub(crate) struct LimitArguments {
 pub(crate) struct CallArguments {
     #[command(flatten)]
     pub(crate) called: CalledArguments,
-    /// The bytes as they are, also to a terminal
+    /// The bytes as they are, with no newline after them, be it for a terminal or between results
     #[arg(long)]
     pub(crate) raw: bool,
-    /// One JSON object per call, and a summary
+    /// One JSON object per call, failed ones too, and a summary
     #[arg(long, conflicts_with = "raw")]
     pub(crate) json: bool,
     /// How many calls at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) parallel: u32,
-    /// How many calls in all; their results come in the order of their ids
+    /// How many calls in all; their results come in the order of their ids, unless with --raw each with a newline at its end
     #[arg(long, value_name = "M", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: u32,
 }
@@ -64,7 +68,7 @@ pub(crate) struct StreamArguments {
     /// Each item as a length (4 bytes, big-endian) and its bytes, instead of a line
     #[arg(long)]
     pub(crate) raw: bool,
-    /// One JSON object per item, and a summary
+    /// One JSON object per item, one if the call fails, and a summary
     #[arg(long, conflicts_with = "raw")]
     pub(crate) json: bool,
     /// Stop after so many items
@@ -83,7 +87,7 @@ pub(crate) struct SendArguments {
     /// What to send; `-` is standard input
     #[arg(long, value_name = "FILE|-", default_value = "-")]
     pub(crate) data: PathBuf,
-    /// One JSON object
+    /// One JSON object, with the integer or why the call failed
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

@@ -16,7 +16,7 @@ pub(crate) struct OffloadArguments {
     /// The directory that they are moved to, one of the two being at a gateway
     #[arg(value_name = "DST")]
     pub(crate) destination: OsString,
-    /// Move files when more than this is in use of what there is, as df counts it
+    /// Move files when more than this is in use of what there is, as df counts it; `75%`, with the sign
     #[arg(long, value_name = "PERCENT")]
     pub(crate) above: Percent,
     /// Move until no more than this is in use

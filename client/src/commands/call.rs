@@ -6,14 +6,18 @@ use std::{
 };
 
 use serde::Serialize;
-use swarmwire_client::{ConnectOptions, Controller, controller::calling::Payload};
+use swarmwire_client::{
+    ConnectOptions, Controller,
+    controller::calling::{CallOptions, Payload},
+};
 
-use super::calling::{JsonBytes, lacks_newline, line, over, print};
+use super::calling::{Failed, JsonBytes, lacks_newline, line, over, print};
 use crate::{cli::CallArguments, exit::Exit, output};
 
 #[derive(Serialize)]
 struct Reply {
     event: &'static str,
+    call: usize,
     id: u64,
     #[serde(flatten)]
     bytes: JsonBytes,
@@ -29,20 +33,25 @@ struct Summary {
 }
 
 pub(super) async fn run(arguments: CallArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
+    let limits = arguments.called.limits.begin();
     let payload = arguments.called.payload()?;
     let gateway = arguments.called.gateway.clone();
-    over(&gateway, options, async |controller| {
+    over(&gateway, limits.connecting(options)?, async |controller| {
         if arguments.repeat == 1 && !arguments.json {
-            return once(controller, payload, &arguments).await;
+            return once(controller, payload, limits.options(), &arguments).await;
         }
-        several(controller, &payload, &arguments).await
+        several(controller, &payload, limits.options(), &arguments).await
     })
     .await
 }
 
 /// The bytes as they come.
-async fn once(controller: &Controller, payload: Payload, arguments: &CallArguments) -> anyhow::Result<Exit> {
-    let options = arguments.called.limits.options();
+async fn once(
+    controller: &Controller,
+    payload: Payload,
+    options: CallOptions,
+    arguments: &CallArguments,
+) -> anyhow::Result<Exit> {
     let mut batch = controller.batch(&arguments.called.name, payload, options).await?;
     let is_for_people = !arguments.raw && io::stdout().is_terminal();
     let mut lacks = false;
@@ -60,19 +69,20 @@ async fn once(controller: &Controller, payload: Payload, arguments: &CallArgumen
 async fn several(
     controller: &Controller,
     payload: &Payload,
+    options: CallOptions,
     arguments: &CallArguments,
 ) -> anyhow::Result<Exit> {
     let start = Instant::now();
     let handlers = usize::try_from(arguments.parallel)?;
     let payloads = std::iter::repeat_n(payload.clone(), usize::try_from(arguments.repeat)?);
-    let options = arguments.called.limits.options();
-    let replies = controller.swarm(handlers).calls(&arguments.called.name, payloads, options).await;
+    let replies = controller.swarm(handlers).numbered_calls(&arguments.called.name, payloads, options).await;
     let (calls, mut bytes, mut failures) = (replies.len(), 0, Vec::new());
-    for reply in replies {
+    for (place, reply) in replies {
+        let call = place + 1;
         match reply {
             Ok(reply) if arguments.json => {
                 bytes += reply.bytes.len();
-                let event = Reply { event: "reply", id: reply.id, bytes: JsonBytes::new(&reply.bytes) };
+                let event = Reply { event: "reply", call, id: reply.id, bytes: JsonBytes::new(&reply.bytes) };
                 print(line(&event)?).await?;
             }
             Ok(reply) => {
@@ -82,7 +92,12 @@ async fn several(
                     print("\n").await?;
                 }
             }
-            Err(err) => failures.push(anyhow::Error::from(err)),
+            Err(err) => {
+                if arguments.json {
+                    print(line(&Failed::new(call, &err))?).await?;
+                }
+                failures.push((call, anyhow::Error::from(err)));
+            }
         }
     }
     let failed = failures.len();
@@ -91,12 +106,14 @@ async fn several(
         print(line(&Summary { event: "summary", calls, failed, bytes, seconds })?).await?;
     }
     // One call fails as it does alone; of several, some may have been of use.
-    let Some(last) = failures.pop() else { return Ok(Exit::Done) };
-    if failed == calls {
-        return Err(last);
+    if failed == calls
+        && let Some((_, last)) = failures.pop()
+    {
+        let of_several = || format!("all {calls} calls failed, the last of them");
+        return Err(if calls > 1 { last.context(of_several()) } else { last });
     }
-    for failure in failures.iter().chain([&last]) {
-        output::call_failed(&arguments.called.name, failure);
+    for (call, failure) in &failures {
+        output::call_failed(&arguments.called.name, *call, failure);
     }
-    Ok(Exit::Partial)
+    Ok(if failed > 0 { Exit::Partial } else { Exit::Done })
 }

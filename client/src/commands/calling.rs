@@ -1,15 +1,25 @@
 //! What `call`, `stream` and `send` share: arguments from the command line, and results to standard output.
 
-use std::{io, path::Path};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use data_encoding::BASE64;
 use serde::Serialize;
 use swarmwire_client::{
-    ConnectOptions, Controller,
+    ConnectOptions, Controller, RequestError,
     controller::calling::{CallOptions, Payload},
 };
-use swarmwire_common::value::{Arguments, Value};
+use swarmwire_common::{
+    limits,
+    value::{Arguments, Value},
+    wire::status::Status,
+};
 use tokio::task::spawn_blocking;
 
 use super::{Way, interrupt::Interrupt, parse_gateway};
@@ -37,17 +47,75 @@ impl JsonBytes {
     }
 }
 
+/// The time that a command has, from its start on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    start: Instant,
+    timeout: Option<Duration>,
+    wait: Duration,
+}
+
+/// The object of a call that failed; the names are a contract.
+#[derive(Debug, Serialize)]
+pub(super) struct Failed {
+    event: &'static str,
+    call: usize,
+    /// Absent where no status was told: the connection was lost, or what is to be sent cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    reason: String,
+}
+
+impl Failed {
+    /// `call` is its number, from 1.
+    pub(super) fn new(call: usize, err: &RequestError) -> Self {
+        let reason = match err {
+            RequestError::Refused { status, detail, .. } if detail.is_empty() => status.meaning().to_owned(),
+            RequestError::Refused { detail, .. } => detail.clone(),
+            err => err.to_string(),
+        };
+        Self { event: "failed", call, status: err.status().map(Status::as_str), reason }
+    }
+}
+
 impl LimitArguments {
-    pub(super) fn options(&self) -> CallOptions {
-        CallOptions { deadline: self.timeout, wait: self.wait }
+    /// To be called at the start.
+    pub(super) fn begin(&self) -> Limits {
+        Limits { start: Instant::now(), timeout: self.timeout, wait: self.wait }
+    }
+}
+
+impl Limits {
+    /// For calls that begin now, each of which has what is left.
+    pub(super) fn options(self) -> CallOptions {
+        CallOptions { deadline: self.left(), wait: self.wait }
+    }
+
+    /// So that connecting takes no longer than what is left.
+    pub(super) fn connecting(self, options: ConnectOptions) -> anyhow::Result<ConnectOptions> {
+        let Some(left) = self.left() else { return Ok(options) };
+        // It is told in milliseconds.
+        let left = Duration::from_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        if left.is_zero() {
+            let (status, detail) = (Status::Deadline, "nothing was left to connect in".to_owned());
+            return Err(RequestError::Refused { status, detail, retry_after_ms: 0 }.into());
+        }
+        Ok(ConnectOptions { timeout: options.timeout.min(left), ..options })
+    }
+
+    fn left(self) -> Option<Duration> {
+        Some(self.timeout?.saturating_sub(self.start.elapsed()))
     }
 }
 
 impl CalledArguments {
     /// What the subroutine is called with. Blocks on a file.
     pub(super) fn payload(&self) -> anyhow::Result<Payload> {
+        if let Some(path) = &self.data {
+            return raw(path);
+        }
         if let Some(path) = &self.json_args {
-            let text = read(path)
+            let text = read(path, u64::MAX)
                 .map_err(|err| Failure::usage(format!("--json-args: {}: {err}", path.display())))?;
             let arguments =
                 Arguments::from_json(&text).map_err(|err| Failure::usage(format!("--json-args: {err}")))?;
@@ -59,6 +127,10 @@ impl CalledArguments {
             let Some((name, text)) = argument.split_once('=') else {
                 return Err(Failure::usage(format!("--arg: `{argument}` has no `=`; write KEY=VALUE")).into());
             };
+            if name.is_empty() {
+                let told = format!("--arg: `{argument}` has no name before its `=`; write KEY=VALUE");
+                return Err(Failure::usage(told).into());
+            }
             if arguments.named.iter().any(|(other, _)| other == name) {
                 return Err(Failure::usage(format!("--arg: `{name}` was given twice")).into());
             }
@@ -73,25 +145,45 @@ fn value(text: &str) -> Value {
     Value::from_json(text.as_bytes()).unwrap_or_else(|_| text.into())
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if path == Path::new("-") {
-        let mut text = Vec::new();
-        io::Read::read_to_end(&mut io::stdin().lock(), &mut text)?;
-        return Ok(text);
+/// What only the subroutine understands.
+fn raw(path: &Path) -> anyhow::Result<Payload> {
+    let limit = limits::ARGUMENTS_BYTES_MAX;
+    let bytes = read(path, limit as u64 + 1)
+        .map_err(|err| Failure::usage(format!("--data: {}: {err}", path.display())))?;
+    if bytes.len() > limit {
+        let told = format!(
+            "--data: {}: a call takes at most {limit} bytes; a subroutine of kind `send` takes any number (`swarm send`)",
+            path.display()
+        );
+        return Err(Failure::usage(told).into());
     }
-    std::fs::read(path)
+    Ok(Payload::raw(bytes))
+}
+
+/// No more than `limit` bytes of it.
+fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// Runs `work` over a connection to the gateway, until it ends or a signal comes, which ends it at the gateway, too.
 pub(super) async fn over(
-    gateway: &std::ffi::OsStr,
+    gateway: &OsStr,
     options: ConnectOptions,
     work: impl AsyncFnOnce(&Controller) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     let gateway = parse_gateway(gateway)?;
     let way = Way::find(&gateway, "GW", options)?;
     let mut interrupt = Interrupt::listen()?;
-    let controller = way.connect().await?;
+    let controller = tokio::select! {
+        controller = way.connect() => controller?,
+        () = interrupt.wait() => return Ok(Exit::Interrupted),
+    };
     let ended = tokio::select! {
         ended = work(&controller) => ended,
         () = interrupt.wait() => Ok(Exit::Interrupted),

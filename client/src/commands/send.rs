@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use swarmwire_client::ConnectOptions;
 
-use super::calling::{line, over, print};
+use super::calling::{Failed, line, over, print};
 use crate::{
     cli::SendArguments,
     exit::{Exit, Failure},
@@ -18,7 +18,7 @@ struct Returned {
 }
 
 pub(super) async fn run(arguments: SendArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
-    let limits = arguments.limits.options();
+    let limits = arguments.limits.begin();
     let file = if arguments.data == Path::new("-") {
         None
     } else {
@@ -26,16 +26,19 @@ pub(super) async fn run(arguments: SendArguments, options: ConnectOptions) -> an
         Some(tokio::fs::File::from_std(std::fs::File::open(&arguments.data).map_err(unreadable)?))
     };
     let gateway = arguments.gateway.clone();
-    over(&gateway, options, async |controller| {
-        let value = match file {
-            Some(file) => controller.send(&arguments.name, file, limits).await?,
-            None => controller.send(&arguments.name, tokio::io::stdin(), limits).await?,
+    over(&gateway, limits.connecting(options)?, async |controller| {
+        let sent = match file {
+            Some(file) => controller.send(&arguments.name, file, limits.options()).await,
+            None => controller.send(&arguments.name, tokio::io::stdin(), limits.options()).await,
         };
-        if arguments.json {
-            print(line(&Returned { event: "returned", value })?).await?;
-        } else {
-            print(format!("{value}\n")).await?;
-        }
+        let told = match &sent {
+            Ok(value) if arguments.json => line(&Returned { event: "returned", value: *value })?,
+            Ok(value) => format!("{value}\n").into_bytes(),
+            Err(err) if arguments.json => line(&Failed::new(1, err))?,
+            Err(_) => Vec::new(),
+        };
+        print(told).await?;
+        sent?;
         Ok(Exit::Done)
     })
     .await

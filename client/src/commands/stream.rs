@@ -3,9 +3,12 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use swarmwire_client::{ConnectOptions, Controller, controller::calling::Payload};
+use swarmwire_client::{
+    ConnectOptions, Controller, RequestError,
+    controller::calling::{CallOptions, Items, Payload},
+};
 
-use super::calling::{JsonBytes, line, over, print};
+use super::calling::{Failed, JsonBytes, line, over, print};
 use crate::{cli::StreamArguments, exit::Exit};
 
 #[derive(Serialize)]
@@ -20,6 +23,7 @@ struct Item {
 struct Summary {
     event: &'static str,
     items: u64,
+    failed: usize,
     bytes: u64,
     seconds: f64,
 }
@@ -28,23 +32,48 @@ struct Summary {
 const PRINTED_BYTES_TARGET: usize = 64 * 1024;
 
 pub(super) async fn run(arguments: StreamArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
+    let limits = arguments.called.limits.begin();
     let payload = arguments.called.payload()?;
     let gateway = arguments.called.gateway.clone();
-    over(&gateway, options, async |controller| stream(controller, payload, &arguments).await).await
+    over(&gateway, limits.connecting(options)?, async |controller| {
+        stream(controller, payload, limits.options(), &arguments).await
+    })
+    .await
 }
 
 async fn stream(
     controller: &Controller,
     payload: Payload,
+    options: CallOptions,
     arguments: &StreamArguments,
 ) -> anyhow::Result<Exit> {
     let start = Instant::now();
-    let limits = arguments.called.limits.options();
-    let mut items = controller.stream(&arguments.called.name, payload, limits).await?;
     let (mut count, mut bytes) = (0, 0);
+    let begun = controller.stream(&arguments.called.name, payload, options).await;
+    let ended = match begun {
+        Ok(mut items) => print_items(&mut items, arguments, (&mut count, &mut bytes)).await?,
+        Err(err) => Err(err),
+    };
+    if arguments.json {
+        if let Err(err) = &ended {
+            print(line(&Failed::new(1, err))?).await?;
+        }
+        let (failed, seconds) = (usize::from(ended.is_err()), start.elapsed().as_secs_f64());
+        print(line(&Summary { event: "summary", items: count, failed, bytes, seconds })?).await?;
+    }
+    ended?;
+    Ok(Exit::Done)
+}
+
+/// Prints what comes, and counts it; within, how the stream ended.
+async fn print_items(
+    items: &mut Items,
+    arguments: &StreamArguments,
+    (count, bytes): (&mut u64, &mut u64),
+) -> anyhow::Result<Result<(), RequestError>> {
     let mut text = Vec::new();
     let mut ended = Ok(());
-    while arguments.limit.is_none_or(|limit| count < limit) {
+    while arguments.limit.is_none_or(|limit| *count < limit) {
         let (ident, item) = match items.next().await {
             Ok(Some(item)) => item,
             Ok(None) => break,
@@ -54,8 +83,8 @@ async fn stream(
                 break;
             }
         };
-        count += 1;
-        bytes += item.len() as u64;
+        *count += 1;
+        *bytes += item.len() as u64;
         if arguments.json {
             text.append(&mut line(&Item { event: "item", ident, bytes: JsonBytes::new(&item) })?);
         } else if arguments.raw {
@@ -70,10 +99,5 @@ async fn stream(
         }
     }
     print(text).await?;
-    ended?;
-    if arguments.json {
-        let seconds = start.elapsed().as_secs_f64();
-        print(line(&Summary { event: "summary", items: count, bytes, seconds })?).await?;
-    }
-    Ok(Exit::Done)
+    Ok(ended)
 }

@@ -31,14 +31,20 @@ impl Percent {
 impl FromStr for Percent {
     type Err = BadTerms;
 
-    /// Reads `75%`, `75` or `75.25%`.
+    /// Reads `75%` or `75.25%`. The sign is needed, since `0.75` would be three quarters as well as less than one percent.
     fn from_str(text: &str) -> Result<Self, BadTerms> {
         let bad = || BadTerms::Percent(text.to_owned());
         let number = text.strip_suffix('%').unwrap_or(text);
         let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if !is_number(whole) || !is_number(part) || part.len() > 2 {
+        if !is_number(whole) || !is_number(part) {
             return Err(bad());
+        }
+        if number == text {
+            return Err(BadTerms::NoSign(text.to_owned()));
+        }
+        if part.len() > 2 {
+            return Err(BadTerms::Decimals(text.to_owned()));
         }
         let whole: u32 = whole.parse().map_err(|_| bad())?;
         let part: u32 = format!("{part:0<2}").parse().map_err(|_| bad())?;
@@ -195,6 +201,12 @@ pub enum BadTerms {
     /// No percentage.
     #[error("`{0}` is no percentage; write one from 0% to 100%, like `75%`")]
     Percent(String),
+    /// A number alone.
+    #[error("`{0}` has no `%`; write it with its sign, like `75%`")]
+    NoSign(String),
+    /// Finer than a percentage is kept.
+    #[error("`{0}` has too many decimals; there are at most two, like `7.25%`")]
+    Decimals(String),
     /// The end would be before the beginning.
     #[error(
         "`--above {above}` must be more than `--until {until}`: files go when it is fuller than the first, until it is not fuller than the second"
@@ -235,13 +247,22 @@ mod tests {
     #[test]
     fn a_percentage_is_read_as_it_is_shown() {
         for (typed, shown) in
-            [("75%", "75%"), ("0", "0%"), ("100%", "100%"), ("7.5%", "7.50%"), ("99.99", "99.99%")]
+            [("75%", "75%"), ("0%", "0%"), ("100%", "100%"), ("7.5%", "7.50%"), ("99.99%", "99.99%")]
         {
             assert_eq!(percent(typed).to_string(), shown);
         }
-        for bad in ["", "%", "-1%", "100.01%", "101%", "7.555%", "x%", "7.%", ".5", "99999999999%", "+5%"] {
+        for bad in ["", "%", "-1%", "100.01%", "101%", "x%", "7.%", ".5%", "half", "99999999999%", "+5%"] {
             let told = bad.parse::<Percent>().unwrap_err().to_string();
             assert!(told.contains("no percentage"), "{bad:?}: {told}");
+        }
+        for (bad, mended) in [
+            ("75", "with its sign, like `75%`"),
+            ("0.75", "with its sign, like `75%`"),
+            ("0.001%", "at most two"),
+            ("7.555%", "at most two"),
+        ] {
+            let told = bad.parse::<Percent>().unwrap_err().to_string();
+            assert!(told.contains(mended), "{bad:?}: {told}");
         }
     }
 

@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
-use swarmwire_common::wire::call::CallKind;
+use serde_json::{Value, json};
+use swarmwire_common::{
+    limits,
+    wire::call::{CallKind, Codec},
+};
 use swarmwire_server::subroutines::{
     Subroutine, Subroutines,
     command::{CommandOptions, ItemForm},
@@ -113,10 +116,53 @@ fn what_the_operator_has_made_too_long_is_not_said_of_the_arguments() {
 }
 
 #[test]
+fn a_program_that_takes_bytes_gets_them_as_they_are() {
+    let raw = |kind, text| CommandOptions { codec: Codec::Raw, ..script(kind, text, &[]) };
+    let (world, home) = with(&[
+        ("cat", raw(CallKind::Batch, "cat")),
+        ("lines", raw(CallKind::Stream, "cat")),
+        ("count", raw(CallKind::Batch, "wc -c")),
+        ("words", script(CallKind::Batch, "cat", &[])),
+    ]);
+    let file = world.beside("data");
+    let path = file.to_str().unwrap();
+    // Longer than an opening frame, no UTF-8, and no JSON.
+    let bytes: Vec<u8> = [b"{\xff\0\n".as_slice(); 20_000].concat();
+    fs::write(&file, &bytes).unwrap();
+    let told = home.swarm(["call", "gw", "cat", "--data", path]).success();
+    assert!(told.get_output().stdout == bytes);
+    let told = home.command(["stream", "gw", "lines", "--data", "-"]).write_stdin("one\ntwo").assert();
+    assert_eq!(stdout(told), "one\ntwo\n");
+    let several = ["call", "gw", "count", "--data", path, "--repeat", "3", "--parallel", "2"];
+    assert_eq!(stdout(home.swarm(several)), "80000\n80000\n80000\n");
+
+    let arguments = ["`cat` takes bytes as they are and no arguments (`--data`)"];
+    refused(home.swarm(["call", "gw", "cat", "hello"]), 1, &arguments);
+    refused(home.swarm(["call", "gw", "cat"]), 1, &arguments);
+    let data = ["`words` takes arguments and no bytes as they are (`--data`)"];
+    refused(home.swarm(["call", "gw", "words", "--data", path]), 1, &data);
+
+    // A hole is read as zeros.
+    let size = limits::ARGUMENTS_BYTES_MAX as u64;
+    fs::File::create(&file).unwrap().set_len(size).unwrap();
+    assert_eq!(stdout(home.swarm(["call", "gw", "count", "--data", path])).trim(), size.to_string());
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(size + 1).unwrap();
+    let long = ["--data", "a call takes at most 16777216 bytes", "`swarm send`"];
+    refused(home.swarm(["call", "gw", "count", "--data", path]), 2, &long);
+}
+
+#[test]
 fn several_calls_come_back_in_order_and_are_summed_up() {
-    let (_world, home) = with(&[("id", script(CallKind::Batch, r#"printf %s "$SWARMWIRE_CALL_ID""#, &[]))]);
+    let (_world, home) = with(&[
+        ("id", script(CallKind::Batch, r#"printf %s "$SWARMWIRE_CALL_ID""#, &[])),
+        ("lines", script(CallKind::Batch, "echo line", &[])),
+        ("none", script(CallKind::Batch, "printf -- -", &[])),
+    ]);
     let told = stdout(home.swarm(["call", "gw", "id", "--parallel", "3", "--repeat", "7"]));
     assert_eq!(told, "1\n2\n3\n4\n5\n6\n7\n");
+    assert_eq!(stdout(home.swarm(["call", "gw", "lines", "--repeat", "2"])), "line\nline\n");
+    assert_eq!(stdout(home.swarm(["call", "gw", "none", "--repeat", "2", "--raw"])), "--");
+    assert_eq!(stdout(home.swarm(["call", "gw", "none"])), "-");
     let told = objects(&stdout(home.swarm(["call", "gw", "id", "--repeat", "2", "--json"])));
     assert_eq!(
         (&told[0]["event"], &told[0]["id"], &told[0]["text"]),
@@ -124,7 +170,7 @@ fn several_calls_come_back_in_order_and_are_summed_up() {
     );
     assert_eq!((&told[2]["event"], &told[2]["calls"]), (&"summary".into(), &2.into()));
     let told = stdout(home.swarm(["services", "gw"]));
-    assert!(told.lines().count() == 2 && told.contains("id    batch  9"), "{told}");
+    assert!(told.lines().count() == 4 && told.contains("id     batch  9"), "{told}");
 }
 
 #[test]
@@ -173,6 +219,7 @@ fn a_program_is_fed_and_its_integer_comes_back() {
 fn a_program_that_fails_says_its_last_words() {
     let (_world, home) = with(&[
         ("fail", script(CallKind::Batch, "seq 1 100 >&2; echo half; echo 'no film' >&2; exit 3", &[])),
+        ("half", script(CallKind::Batch, "head -c 300000 /dev/zero | tr '\\0' x; exit 1", &[])),
         ("killed", script(CallKind::Batch, "kill -9 $$", &[])),
         ("broken", script(CallKind::Stream, "echo one; exit 1", &[])),
         ("send", script(CallKind::Send, "echo 1; exit 2", &[])),
@@ -205,6 +252,60 @@ fn a_program_that_fails_says_its_last_words() {
     // What came before counts.
     let broken = home.swarm(["stream", "gw", "broken"]).code(1);
     assert_eq!(String::from_utf8_lossy(&broken.get_output().stdout), "one\n");
+    let half = home.swarm(["call", "gw", "half"]).code(1);
+    assert!(half.get_output().stdout == [b'x'; 300_000]);
+}
+
+/// Runs a command that fails; its objects, and what stands on standard error.
+fn failed(home: &ControllerHome, arguments: &[&str], code: i32) -> (Vec<Value>, String) {
+    let assert = home.swarm(arguments).code(code);
+    let output = assert.get_output();
+    let told = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (objects(&told(&output.stdout)), told(&output.stderr))
+}
+
+#[test]
+fn a_call_that_failed_is_an_object_too() {
+    let third = r#"[ "$SWARMWIRE_CALL_ID" != 3 ] || { echo 'no film' >&2; exit 1; }"#;
+    let (_world, home) = with(&[
+        ("third", script(CallKind::Batch, third, &[])),
+        ("fail", script(CallKind::Batch, "exit 3", &[])),
+        ("broken", script(CallKind::Stream, "echo one; exit 1", &[])),
+        ("send", script(CallKind::Send, "exit 2", &[])),
+    ]);
+    let (told, said) = failed(&home, &["call", "gw", "third", "--repeat", "4", "--json"], 3);
+    let reason = "the program ended with exit status: 1:\n  no film";
+    let numbers: Vec<_> = told.iter().map(|event| event["call"].as_u64()).collect();
+    assert_eq!(numbers, [Some(1), Some(2), Some(4), Some(3), None]);
+    assert_eq!(told[3], json!({"event": "failed", "call": 3, "status": "failed", "reason": reason}));
+    assert_eq!((&told[4]["event"], &told[4]["failed"]), (&"summary".into(), &1.into()));
+    assert!(said.contains("failed: call 3 of third: failed: the program"), "{said}");
+
+    let (told, said) = failed(&home, &["call", "gw", "fail", "--repeat", "2", "--json"], 1);
+    let numbers: Vec<_> = told.iter().map(|event| (&event["event"], &event["call"])).collect();
+    assert_eq!(numbers[..2], [(&"failed".into(), &1.into()), (&"failed".into(), &2.into())]);
+    assert!(told.len() == 3 && said.contains("all 2 calls failed, the last of them: failed: "), "{said}");
+
+    let (told, said) = failed(&home, &["call", "gw", "none", "--json"], 1);
+    let reason = "there is no subroutine `none`";
+    assert_eq!(told[0], json!({"event": "failed", "call": 1, "status": "not_found", "reason": reason}));
+    assert_eq!((told.len(), said), (2, format!("swarm: not_found: {reason}\n")));
+
+    let (told, _) = failed(&home, &["stream", "gw", "broken", "--json"], 1);
+    let events: Vec<_> = told.iter().map(|event| (&event["event"], &event["status"])).collect();
+    let none = &Value::Null;
+    let expected = [(&"item".into(), none), (&"failed".into(), &"failed".into()), (&"summary".into(), none)];
+    assert_eq!(events, expected);
+    assert_eq!((&told[2]["items"], &told[2]["failed"]), (&1.into(), &1.into()));
+    let (told, _) = failed(&home, &["stream", "gw", "fail", "--json"], 1);
+    assert_eq!((&told[0]["status"], &told[1]["items"]), (&"invalid".into(), &0.into()));
+
+    let (told, _) = failed(&home, &["send", "gw", "send", "--json"], 1);
+    let reason = "the program ended with exit status: 2";
+    assert_eq!(told, [json!({"event": "failed", "call": 1, "status": "failed", "reason": reason})]);
+    let folder = home.path();
+    let (told, _) = failed(&home, &["send", "gw", "send", "--data", folder.to_str().unwrap(), "--json"], 1);
+    assert!(told.len() == 1 && told[0]["event"] == "failed", "{told:?}");
 }
 
 #[test]

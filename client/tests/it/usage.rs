@@ -2,9 +2,11 @@
 
 use std::{
     fs,
+    net::UdpSocket,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use swarmwire_certs::Fingerprint;
@@ -66,6 +68,16 @@ fn bad_arguments_are_named_with_the_fix() {
         (&["join", "http://x"], &["URI", "swarmd invite"]),
         (&["join", "swarm://h:1/?gateway=x&token=y", "--name", "a/b"], &["gateway"]),
         (&["--key-exchange", "none", "gateways"], &["--key-exchange", "post-quantum"]),
+        (&["call", "web1", "f", "x", "--data", "-"], &["--data", "ARG"]),
+        (&["call", "web1", "f", "--arg", "k=1", "--data", "-"], &["--data", "--arg"]),
+        (&["stream", "web1", "f", "--json-args", "-", "--data", "-"], &["--data", "--json-args"]),
+        (&["stream", "web1", "f", "--data", "/no/where/x"], &["--data", "/no/where/x"]),
+        (
+            &["offload", "web1:a", "b", "--above", "0.75", "--until", "0.25"],
+            &["--above", "`0.75`", "like `75%`"],
+        ),
+        (&["offload", "web1:a", "b", "--above", "1%", "--until", "0.001%"], &["--until", "at most two"]),
+        (&["call", "web1", "f", "--arg", "=5"], &["--arg", "`=5` has no name", "KEY=VALUE"]),
         (&["fly"], &["fly"]),
     ] {
         refused(home.swarm(arguments), 2, parts);
@@ -78,6 +90,21 @@ fn a_source_that_is_missing_is_told_before_anybody_is_dialled() {
     let told =
         refused(home.swarm(["sync", "/no/such/tree", "web1:x"]), 1, &["SRC `/no/such/tree` does not exist"]);
     assert_eq!(told.lines().count(), 1, "{told}");
+}
+
+/// Connecting took five seconds, whatever `--timeout` said.
+#[test]
+fn the_time_of_a_call_is_that_of_connecting_too() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let home = ControllerHome::new();
+    home.pin("gw", silent.local_addr().unwrap(), Fingerprint::from_bytes([7; 32]));
+    for verb in ["call", "stream", "send"] {
+        let told = refused(home.swarm([verb, "gw", "f", "--timeout", "900ms"]), 4, &["no answer from"]);
+        let (_, within) = told.split_once(" within ").unwrap();
+        let within = humantime::parse_duration(within.split_once(';').unwrap().0).unwrap();
+        assert!(within <= Duration::from_millis(900), "{told}");
+    }
+    refused(home.swarm(["call", "gw", "f", "--timeout", "0s"]), 1, &["deadline: nothing was left"]);
 }
 
 #[test]

@@ -103,9 +103,8 @@ fn admit(request: &mut Request) -> Result<Admitted, Refusal> {
         let detail = format!("`{}` is a {}: use `{verb}` for it", asked.name, kind.as_str());
         return Err(Refusal::new(Status::Invalid, detail));
     }
-    if kind != CallKind::Send && !registered.subroutine.options.codecs.contains(&asked.codec) {
-        let detail = format!("`{}` does not take {} arguments", asked.name, asked.codec.as_str());
-        return Err(Refusal::new(Status::Invalid, detail));
+    if kind != CallKind::Send {
+        check_codec(&asked, &registered.subroutine.options.codecs)?;
     }
     let occupied = registered.take_room().ok_or_else(|| {
         let detail = format!("`{}` is called as often as it may be at a time", asked.name);
@@ -119,6 +118,19 @@ fn admit(request: &mut Request) -> Result<Admitted, Refusal> {
         processes,
     };
     Ok((registered, asked, Arc::new(room)))
+}
+
+/// Tells whoever has typed the call what to type instead.
+fn check_codec(asked: &CallRequest, taken: &[Codec]) -> Result<(), Refusal> {
+    if taken.contains(&asked.codec) {
+        return Ok(());
+    }
+    let said = match (asked.codec, taken) {
+        (_, [Codec::Raw]) => "takes bytes as they are and no arguments (`--data`)".to_owned(),
+        (Codec::Raw, _) => "takes arguments and no bytes as they are (`--data`)".to_owned(),
+        (codec, _) => format!("does not take {} arguments", codec.as_str()),
+    };
+    Err(Refusal::new(Status::Invalid, format!("`{}` {said}", asked.name)))
 }
 
 fn not_found(name: &str, near: &[String]) -> Refusal {

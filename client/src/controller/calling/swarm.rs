@@ -34,9 +34,23 @@ impl<'a> Swarm<'a> {
         arguments: impl IntoIterator<Item = Payload>,
         options: CallOptions,
     ) -> Vec<Result<BatchReply, RequestError>> {
-        let calls = arguments.into_iter().map(|payload| self.controller.call_batch(name, payload, options));
+        let replies = self.numbered_calls(name, arguments, options).await;
+        replies.into_iter().map(|(_, reply)| reply).collect()
+    }
+
+    /// As [`Self::calls`], each with its place among the arguments, from 0; what failed in the order of those.
+    pub async fn numbered_calls(
+        &self,
+        name: &str,
+        arguments: impl IntoIterator<Item = Payload>,
+        options: CallOptions,
+    ) -> Vec<(usize, Result<BatchReply, RequestError>)> {
+        let calls = arguments
+            .into_iter()
+            .enumerate()
+            .map(async |(place, payload)| (place, self.controller.call_batch(name, payload, options).await));
         let mut replies: Vec<_> = stream::iter(calls).buffer_unordered(self.handlers).collect().await;
-        replies.sort_by_key(|reply| reply.as_ref().map_or(u64::MAX, |reply| reply.id));
+        replies.sort_by_key(|(place, reply)| (reply.as_ref().map_or(u64::MAX, |reply| reply.id), *place));
         replies
     }
 }

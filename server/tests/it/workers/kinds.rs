@@ -97,7 +97,7 @@ async fn a_failure_has_the_text_of_the_function_and_the_process_goes_on() {
         assert!(told.contains(said), "{told}");
     }
     let told = failure(&controller, "batch", Payload::raw("x")).await;
-    assert!(told.contains("`batch` does not take raw arguments"), "{told}");
+    assert!(told.contains("`batch` takes arguments and no bytes as they are"), "{told}");
     assert_eq!(text(&controller, "batch", words(["say", "said where results go"])).await, "");
 
     let mut items = controller.stream("stream", words(["broken"]), OPTIONS).await.unwrap();
