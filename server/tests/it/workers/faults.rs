@@ -6,6 +6,7 @@ use swarmwire_client::controller::calling::CallOptions;
 use super::{
     OPTIONS, PATIENCE, Place, failure, held, kill, lives, metric, next, pid, text, until, words, workers,
 };
+use crate::subroutines::joined;
 
 const TWO: &str = "workers = { min = 1, max = 2 }";
 
@@ -39,6 +40,26 @@ async fn one_that_dies_in_a_call_is_replaced_and_no_other_call_is_cut() {
     assert!(lives(&other));
     assert_eq!(metric(&swarmd, r#"swarmwire_worker_restarts_total{name="batch"}"#).await, Some(1));
     assert_eq!(metric(&swarmd, r#"swarmwire_worker_restarts_total{name="stream"}"#).await, Some(1));
+}
+
+/// Of a worker that has served somebody else before.
+#[tokio::test]
+async fn what_a_worker_said_in_the_calls_of_others_is_not_told() {
+    let place = Place::new();
+    let (swarmd, controller) = place.with(&[place.section("batch", "batch", "workers = { max = 1 }")]).await;
+    let other = joined(&swarmd, &place.path("other")).await;
+    let told = failure(&other, "batch", words(["raise", "a secret of another"])).await;
+    assert!(told.contains("ValueError: a secret of another"), "{told}");
+    text(&other, "batch", words(["say", "another secret"])).await;
+    let told = failure(&controller, "batch", words(["die"])).await;
+    assert!(
+        told.ends_with("the worker ended with exit status: 3:\n  the lamp is broken"),
+        "a caller hears of another's calls: {told}"
+    );
+    let (_, log, _) = swarmd.end(Signal::TERM);
+    for said in ["ValueError: a secret of another", "line=another secret", "line=the lamp is broken"] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
 }
 
 #[tokio::test]
