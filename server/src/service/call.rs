@@ -15,6 +15,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use swarmwire_common::{
     channel::Channel,
+    escape::escape_str,
     limits,
     wire::{
         call::{CallKind, CallMessage, CallRequest, Codec},
@@ -26,9 +27,13 @@ use tokio::time::timeout;
 use self::caller::{Caller, Ended};
 use super::Request;
 use crate::{
+    connection::Session,
     opening::Refusal,
     subroutines::{Args, Cancel, Context, Failure, Function, Input, Items, Lookup, Registered, Reply, Room},
 };
+
+/// Bytes of a failure's reason that are logged. Chosen: a line of a traceback, and no page.
+const REASON_BYTES_MAX: usize = 1024;
 
 pub(super) async fn serve(mut request: Request) -> Status {
     let (registered, asked, room) = match admit(&mut request) {
@@ -76,9 +81,28 @@ pub(super) async fn serve(mut request: Request) -> Status {
         }
     };
     drop(cancel);
+    let given = caller.judge(given);
+    if let Err(Ended::Failed(failure)) = &given {
+        log_failure(&registered, &session, failure, start.elapsed());
+    }
     let status = caller.end(given).await;
     session.gateway.metrics.call_ended(&registered.name, status, start.elapsed());
     status
+}
+
+/// What went wrong, and whose call it was; the further lines of a program's last words are in the log already.
+fn log_failure(registered: &Registered, session: &Session, failure: &Failure, time: Duration) {
+    let (subroutine, peer, seconds) = (&*registered.name, session.peer.short(), time.as_secs_f64());
+    let paced = registered.log_failure();
+    if let Some(calls) = paced.left_out {
+        tracing::info!(subroutine, calls, "left out calls that failed");
+    }
+    if paced.is_logged {
+        let line = failure.reason().lines().next().unwrap_or_default().trim_end_matches(':');
+        let reason = escape_str(&line[..line.floor_char_boundary(REASON_BYTES_MAX)]);
+        let status = failure.status.as_str();
+        tracing::info!(subroutine, peer, status, %reason, seconds, "a call failed");
+    }
 }
 
 type Admitted = (Arc<Registered>, CallRequest, Arc<Room>);

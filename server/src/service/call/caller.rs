@@ -130,6 +130,14 @@ impl Caller {
         soon(self.say(message, Bytes::new())).await
     }
 
+    /// How it ended for its caller: whatever a function makes of that its time is over.
+    pub(super) fn judge(&self, ended: Result<(), Ended>) -> Result<(), Ended> {
+        match (ended, self.deadline) {
+            (Err(Ended::Failed(_)), Some(deadline)) if Instant::now() >= deadline => Err(deadline_passed()),
+            (ended, _) => ended,
+        }
+    }
+
     /// Tells how it ended, if that has not been told, closes, and waits a moment until the caller has all of it.
     pub(super) async fn end(mut self, ended: Result<(), Ended>) -> Status {
         let status = self.tell_end(ended).await;
@@ -150,13 +158,8 @@ impl Caller {
         let Failure { status, reason } = match ended {
             Ok(()) => return Ok(Status::Ok),
             Err(Ended::Gone) => return Err(Status::Cancelled),
-            // Whatever a function makes of that its time is over.
-            Err(Ended::Failed(_)) if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
-                late()
-            }
             Err(Ended::Failed(failure)) => failure,
         };
-        tracing::debug!(status = status.as_str(), reason, "a call failed");
         if self.is_torn {
             // What follows half of a frame would be taken for the rest of it.
             return Err(status);

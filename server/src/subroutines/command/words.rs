@@ -3,18 +3,16 @@
 //! A worker says something in one call after the other, and these are of different callers. What it has said until a call begins, be it read or still in the
 //! pipe, is not told to that call's caller.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use rustix::io::ioctl_fionread;
 use swarmwire_common::{escape::escape, limits};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     net::unix::pipe,
-    time::Instant,
 };
 
-/// Lines that are logged in a second.
-const LINES_PER_SECOND: u32 = 50;
+use crate::subroutines::pace::Pace;
 
 /// Lines that are kept for the caller, and bytes of each.
 const LAST_LINES: usize = 20;
@@ -31,7 +29,8 @@ pub(super) struct Words {
     /// The first byte that is told.
     told_from: u64,
     last: VecDeque<String>,
-    log: Log,
+    subroutine: Arc<str>,
+    logged: Pace,
 }
 
 impl Words {
@@ -43,7 +42,8 @@ impl Words {
             position: 0,
             told_from: 0,
             last: VecDeque::new(),
-            log: Log { subroutine, second: Instant::now(), lines: 0 },
+            subroutine,
+            logged: Pace::new(Instant::now()),
         }
     }
 
@@ -84,7 +84,7 @@ impl Words {
     }
 
     fn take_line(&mut self) {
-        self.log.line(self.line.trim_ascii_end());
+        self.log_line();
         let untold = usize::try_from(self.told_from.saturating_sub(self.position)).unwrap_or(usize::MAX);
         self.position += self.line.len() as u64;
         if let Some(told) = self.line.get(untold..).filter(|told| !told.is_empty()) {
@@ -95,28 +95,16 @@ impl Words {
         }
         self.line.clear();
     }
-}
 
-/// Where lines go, so many in a second.
-struct Log {
-    subroutine: Arc<str>,
-    second: Instant,
-    lines: u32,
-}
-
-impl Log {
-    fn line(&mut self, line: &[u8]) {
+    fn log_line(&mut self) {
         let subroutine = &self.subroutine;
-        if self.second.elapsed() >= Duration::from_secs(1) {
-            if self.lines > LINES_PER_SECOND {
-                let lines = self.lines - LINES_PER_SECOND;
-                tracing::info!(%subroutine, lines, "left out what a subroutine's program says");
-            }
-            (self.second, self.lines) = (Instant::now(), 0);
+        let paced = self.logged.take(Instant::now());
+        if let Some(lines) = paced.left_out {
+            tracing::info!(%subroutine, lines, "left out what a subroutine's program says");
         }
-        self.lines += 1;
-        if self.lines <= LINES_PER_SECOND {
-            tracing::info!(%subroutine, line = %escape(line), "a subroutine's program says");
+        if paced.is_logged {
+            let line = escape(self.line.trim_ascii_end());
+            tracing::info!(%subroutine, %line, "a subroutine's program says");
         }
     }
 }
