@@ -4,6 +4,7 @@
 //! waits here ends when the caller reads no more, when the deadline passes, or when the connection is lost: the function is dropped then.
 
 mod caller;
+mod deadline;
 
 use std::{
     pin::pin,
@@ -24,7 +25,10 @@ use swarmwire_common::{
 };
 use tokio::time::timeout;
 
-use self::caller::{Caller, Ended};
+use self::{
+    caller::{Caller, Ended},
+    deadline::Deadline,
+};
 use super::Request;
 use crate::{
     connection::Session,
@@ -47,20 +51,21 @@ pub(super) async fn serve(mut request: Request) -> Status {
     // Until the caller has its answer; the handler is free before.
     let _answering = session.gateway.pool.answering();
     let options = &registered.subroutine.options;
-    let deadline = deadline(start, asked.deadline_ms, options.timeout);
+    let deadline = Deadline::earlier(start, asked.deadline_ms, (&registered.name, options.timeout));
+    let ends_at = deadline.as_ref().map(|deadline| deadline.at);
     let cancelled = Arc::new(AtomicBool::new(false));
     let cancel = Cancel(Arc::clone(&cancelled));
     let context = Context {
         subroutine: Arc::clone(&registered.name),
         caller: session.peer.fingerprint,
         id,
-        deadline,
+        deadline: ends_at,
         cancelled: Arc::clone(&cancelled),
         session: Arc::clone(&session),
         _room: Arc::clone(&room),
     };
     let mut caller = Caller::new(send, id, deadline, options.output_bytes_max);
-    let input = Input::new(asked.input.into(), asked.continues.then_some(recv), deadline, cancelled);
+    let input = Input::new(asked.input.into(), asked.continues.then_some(recv), ends_at, cancelled);
     let given = match &registered.subroutine.function {
         Function::Send(function) => {
             // Of what is to come it is not known how long it takes, and the caller may wait for a handler.
@@ -151,13 +156,6 @@ fn not_found(name: &str, near: &[String]) -> Refusal {
         detail += &format!("; do you mean `{}`?", near.join("` or `"));
     }
     Refusal::new(Status::NotFound, detail)
-}
-
-/// The earlier of what the caller asks for and what the subroutine allows.
-fn deadline(start: Instant, asked_ms: u64, bound: Option<Duration>) -> Option<Instant> {
-    let asked = (asked_ms > 0).then(|| Duration::from_millis(asked_ms));
-    let time = [asked, bound].into_iter().flatten().min()?;
-    start.checked_add(time)
 }
 
 /// Does `work` with the arguments, once all of them have come.

@@ -71,7 +71,7 @@ impl Words {
     /// The same, and waits for ever then.
     pub(super) async fn listen_on(&mut self) {
         self.listen().await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// The last lines.
