@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
 use swarmwire_certs::KeyExchange;
 use swarmwire_common::{limits, size, transport::Congestion};
 use swarmwire_server::{
@@ -144,28 +147,42 @@ impl TryFrom<String> for MetricsAddress {
 }
 
 /// A duration as humantime reads it.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug)]
 struct HumanDuration(Duration);
 
-impl TryFrom<String> for HumanDuration {
-    type Error = humantime::DurationError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        humantime::parse_duration(&text).map(Self)
+impl<'de> Deserialize<'de> for HumanDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parse = |text: &str| humantime::parse_duration(text).map_err(|err| err.to_string());
+        deserializer.deserialize_str(Quoted { example: "a time like \"10s\"", parse }).map(Self)
     }
 }
 
 /// A size as people write it.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug)]
 struct HumanSize(u64);
 
-impl TryFrom<String> for HumanSize {
-    type Error = String;
+impl<'de> Deserialize<'de> for HumanSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parse = |text: &str| size::parse_size(text);
+        deserializer.deserialize_str(Quoted { example: "a size like \"64MiB\"", parse }).map(Self)
+    }
+}
 
-    fn try_from(text: String) -> Result<Self, String> {
-        size::parse_size(&text).map(Self)
+/// What is written in quotes; whoever forgets them is shown how.
+struct Quoted<P> {
+    example: &'static str,
+    parse: P,
+}
+
+impl<T, P: Fn(&str) -> Result<T, String>> Visitor<'_> for Quoted<P> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.example)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.parse)(text).map_err(E::custom)
     }
 }
 
@@ -252,6 +269,8 @@ mod tests {
             ("root = '/r'\nhandlers = 16384", "16383"),
             ("root = '/r'\nmetrics = 'no'", "`off`"),
             ("root = '/r'\ndrain = 'soon'", "drain"),
+            ("root = '/r'\ndrain = 10", "expected a time like \"10s\""),
+            ("root = '/r'\npartial_limit = 1", "expected a size like \"64MiB\""),
             ("root = '/r'\nlisten = 'here'", "listen"),
         ] {
             let err = with_file(text, ServeArgs::default()).unwrap_err().to_string();

@@ -17,6 +17,7 @@ mod context;
 mod failure;
 mod input;
 mod kinds;
+mod pace;
 mod processes;
 mod registry;
 

@@ -92,7 +92,7 @@ fn files_are_listed_the_oldest_first_and_as_they_are() {
     let inode = fs::metadata(world.root().join("logs/sub/old.log")).unwrap().ino();
     assert_eq!(
         oldest,
-        &json!({"path": "logs/sub/old.log", "size": 16, "mtime_ns": 10_000_000_005_i64, "inode": inode})
+        &json!({"path": "logs/sub/old.log", "size": 16, "mtime_ns": "10000000005", "inode": inode.to_string()})
     );
 
     let told =
@@ -134,6 +134,8 @@ fn only_files_that_are_what_was_told_of_them_are_removed() {
         "same-size",
         "replaced",
         "other-hash",
+        "other-inode",
+        "all-other",
         "no-hash",
         "vanishes",
     ];
@@ -149,12 +151,16 @@ fn only_files_that_are_what_was_told_of_them_are_removed() {
     let root = world.root();
     file(&root.join("grows"), "grows and", 100);
     file(&root.join("touched"), "touched", 101);
+    file(&root.join("new"), "all of it is new", 101);
+    fs::rename(root.join("new"), root.join("all-other")).unwrap();
     // Neither size nor time say so.
     file(&root.join("same-size"), "same-eyes", 100);
     fs::rename(root.join("replaced"), root.join("was-replaced")).unwrap();
     symlink("was-replaced", root.join("replaced")).unwrap();
     let at = of(&files, "other-hash");
     files[at]["hash"] = "00".repeat(32).into();
+    let at = of(&files, "other-inode");
+    files[at]["inode"] = 1.into();
     let at = of(&files, "no-hash");
     files[at].as_object_mut().unwrap().remove("hash");
     fs::remove_file(root.join("vanishes")).unwrap();
@@ -162,24 +168,27 @@ fn only_files_that_are_what_was_told_of_them_are_removed() {
     files.push(json!({"size": 1, "mtime_ns": 1, "hash": "00"}));
 
     let told = remove(&world, &home, &files);
-    assert_eq!((&told["removed"], &told["kept"]), (&3.into(), &9.into()));
+    assert_eq!((&told["removed"], &told["kept"]), (&3.into(), &11.into()));
     let outcomes = told["files"].as_array().unwrap();
     assert_eq!(outcomes.len(), files.len());
     let reason = |name: &str| outcomes[of(outcomes, name)]["reason"].as_str().unwrap_or("removed");
-    let changed = "it is not what was told of it any longer";
+    let other = |what: &str| format!("it is not what was told of it: another {what}");
     for (name, said) in [
         ("goes", "removed"),
         ("dir/goes", "removed"),
-        ("grows", changed),
-        ("touched", changed),
-        ("same-size", changed),
-        ("other-hash", changed),
+        ("grows", &*other("size")),
+        ("touched", &*other("mtime")),
+        ("same-size", &*other("content")),
+        ("other-hash", &*other("content")),
+        ("other-inode", &*other("inode")),
+        ("all-other", &*other("size, another mtime, another inode")),
         ("replaced", "a symbolic link is in the way and is not followed"),
         ("no-hash", "it has no `hash`"),
         ("vanishes", "no such file or directory"),
         ("../passwd", "`.` or `..` component"),
     ] {
-        assert!(reason(name).contains(said), "{name}: {}", reason(name));
+        let told = reason(name);
+        assert!(told == said || !said.contains("another ") && told.contains(said), "{name}: {told}");
     }
     for name in names {
         let left = fs::symlink_metadata(root.join(name)).is_ok();
@@ -188,6 +197,42 @@ fn only_files_that_are_what_was_told_of_them_are_removed() {
     assert!(root.join("was-replaced").exists() && !root.join(OsStr::from_bytes(b"\xffgoes")).exists());
     // A second time there is nothing left to remove.
     assert_eq!(remove(&world, &home, &files[..1])["removed"], 0);
+}
+
+#[test]
+fn what_list_files_gives_can_be_handed_to_remove_files_as_it_is() {
+    let world = world();
+    let home = world.joined("call,list,delete");
+    let times = [1_732_752_000, 1_732_752_001];
+    for seconds in times {
+        file(&world.root().join(seconds.to_string()), "content", seconds);
+    }
+    let listed = ["call", "gw", "list-files", "--arg", "hash=true", "--arg", "limit=1"];
+    let listed = stdout(home.swarm(listed));
+    let told: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!((&told["more"], &told["files"][0]["mtime_ns"]), (&1.into(), &"1732752000000000005".into()));
+    let removal = ["call", "gw", "remove-files", "--json-args", "-"];
+    let told = stdout(home.command(removal).write_stdin(listed).assert());
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["removed"], &told["kept"]), (&1.into(), &0.into()), "{told}");
+
+    // Integers are taken, too; rounded ones are those of no file.
+    let mut told = call(&home, "list-files", &["--arg", "hash=true"]);
+    let file = &mut told["files"][0];
+    for (mtime_ns, removed) in [(1_732_752_001_000_000_000_i64, 0), (1_732_752_001_000_000_005, 1)] {
+        file["mtime_ns"] = mtime_ns.into();
+        assert_eq!(remove(&world, &home, std::slice::from_ref(file))["removed"], removed);
+    }
+    file["inode"] = "many".into();
+    let arguments = json!({ "files": [file] }).to_string();
+    let refusal = home.command(removal).write_stdin(arguments).assert();
+    refused(
+        refusal,
+        1,
+        &["argument `files`: it is string \"many\", and an integer, or its digits as text is needed"],
+    );
+    let unknown = home.command(removal).write_stdin(r#"{"files": [], "less": 1}"#).assert();
+    refused(unknown, 1, &["there is no argument `less`; there are `files`"]);
 }
 
 #[test]

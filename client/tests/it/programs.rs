@@ -240,7 +240,11 @@ fn a_program_that_fails_says_its_last_words() {
         (&["stream", "gw", "broken"], 1, "the program ended with exit status: 1"),
         (&["send", "gw", "send"], 1, "the program ended with exit status: 2"),
         (&["call", "gw", "much"], 1, "too_large: the subroutine gives more bytes than it may"),
-        (&["call", "gw", "slow"], 1, "deadline: the deadline of the call has passed"),
+        (
+            &["call", "gw", "slow", "--timeout", "30s"],
+            1,
+            "deadline: the call took longer than 100ms, the `timeout` of `slow`",
+        ),
         (&["call", "gw", "words"], 1, "argument mismatch: argument `path` is missing"),
         (&["call", "gw", "words", "a", "b"], 1, "2 positional arguments were given, 1 are taken"),
         (&["call", "gw", "words", "--arg", "pth=a"], 1, "there is no argument `pth`; there are `path`"),

@@ -42,7 +42,7 @@ pub(super) struct Section {
 
 /// How many processes are kept.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table like `{ min = 1, max = 4 }`")]
 struct Workers {
     min: Option<usize>,
     max: Option<usize>,
@@ -124,6 +124,12 @@ impl Section {
         if self.concurrency == Some(0) {
             return Err("`concurrency` is 0: give a number from 1 on, or none".to_owned());
         }
+        if self.timeout.is_some_and(|time| time.0.is_zero()) {
+            return Err("`timeout` is 0: give a time like \"10s\", or none".to_owned());
+        }
+        if self.max_output.is_some_and(|size| size.0 == 0) {
+            return Err("`max_output` is 0: give a size like \"64MiB\", or none".to_owned());
+        }
         match (self.command.take(), self.builtin.take()) {
             (Some(command), None) => {
                 self.options(command.into_inner()).map(|options| Definition::Program(Box::new(options)))
@@ -172,13 +178,17 @@ impl Section {
         if self.workers.is_some() && self.items.is_some() {
             return Err("`items` has no meaning with `workers`, which give each item in a frame".to_owned());
         }
+        let kind = match self.kind.ok_or("it has no `kind`: give `batch`, `stream` or `send`")? {
+            Kind::Batch => CallKind::Batch,
+            Kind::Stream => CallKind::Stream,
+            Kind::Send => CallKind::Send,
+        };
+        if self.items.is_some() && kind != CallKind::Stream {
+            return Err(format!("`items` belongs to a stream, and a {} has none", kind.as_str()));
+        }
         Ok(CommandOptions {
             command,
-            kind: match self.kind.ok_or("it has no `kind`: give `batch`, `stream` or `send`")? {
-                Kind::Batch => CallKind::Batch,
-                Kind::Stream => CallKind::Stream,
-                Kind::Send => CallKind::Send,
-            },
+            kind,
             arguments: self.arguments.unwrap_or_default(),
             timeout: self.timeout.map(|time| time.0),
             concurrency: self.concurrency,

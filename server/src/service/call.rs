@@ -4,6 +4,7 @@
 //! waits here ends when the caller reads no more, when the deadline passes, or when the connection is lost: the function is dropped then.
 
 mod caller;
+mod deadline;
 
 use std::{
     pin::pin,
@@ -15,6 +16,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use swarmwire_common::{
     channel::Channel,
+    escape::escape_str,
     limits,
     wire::{
         call::{CallKind, CallMessage, CallRequest, Codec},
@@ -23,12 +25,19 @@ use swarmwire_common::{
 };
 use tokio::time::timeout;
 
-use self::caller::{Caller, Ended};
+use self::{
+    caller::{Caller, Ended},
+    deadline::Deadline,
+};
 use super::Request;
 use crate::{
+    connection::Session,
     opening::Refusal,
     subroutines::{Args, Cancel, Context, Failure, Function, Input, Items, Lookup, Registered, Reply, Room},
 };
+
+/// Bytes of a failure's reason that are logged. Chosen: a line of a traceback, and no page.
+const REASON_BYTES_MAX: usize = 1024;
 
 pub(super) async fn serve(mut request: Request) -> Status {
     let (registered, asked, room) = match admit(&mut request) {
@@ -42,20 +51,21 @@ pub(super) async fn serve(mut request: Request) -> Status {
     // Until the caller has its answer; the handler is free before.
     let _answering = session.gateway.pool.answering();
     let options = &registered.subroutine.options;
-    let deadline = deadline(start, asked.deadline_ms, options.timeout);
+    let deadline = Deadline::earlier(start, asked.deadline_ms, (&registered.name, options.timeout));
+    let ends_at = deadline.as_ref().map(|deadline| deadline.at);
     let cancelled = Arc::new(AtomicBool::new(false));
     let cancel = Cancel(Arc::clone(&cancelled));
     let context = Context {
         subroutine: Arc::clone(&registered.name),
         caller: session.peer.fingerprint,
         id,
-        deadline,
+        deadline: ends_at,
         cancelled: Arc::clone(&cancelled),
         session: Arc::clone(&session),
         _room: Arc::clone(&room),
     };
     let mut caller = Caller::new(send, id, deadline, options.output_bytes_max);
-    let input = Input::new(asked.input.into(), asked.continues.then_some(recv), deadline, cancelled);
+    let input = Input::new(asked.input.into(), asked.continues.then_some(recv), ends_at, cancelled);
     let given = match &registered.subroutine.function {
         Function::Send(function) => {
             // Of what is to come it is not known how long it takes, and the caller may wait for a handler.
@@ -76,9 +86,28 @@ pub(super) async fn serve(mut request: Request) -> Status {
         }
     };
     drop(cancel);
+    let given = caller.judge(given);
+    if let Err(Ended::Failed(failure)) = &given {
+        log_failure(&registered, &session, failure, start.elapsed());
+    }
     let status = caller.end(given).await;
     session.gateway.metrics.call_ended(&registered.name, status, start.elapsed());
     status
+}
+
+/// What went wrong, and whose call it was; the further lines of a program's last words are in the log already.
+fn log_failure(registered: &Registered, session: &Session, failure: &Failure, time: Duration) {
+    let (subroutine, peer, seconds) = (&*registered.name, session.peer.short(), time.as_secs_f64());
+    let paced = registered.log_failure();
+    if let Some(calls) = paced.left_out {
+        tracing::info!(subroutine, calls, "left out calls that failed");
+    }
+    if paced.is_logged {
+        let line = failure.reason().lines().next().unwrap_or_default().trim_end_matches(':');
+        let reason = escape_str(&line[..line.floor_char_boundary(REASON_BYTES_MAX)]);
+        let status = failure.status.as_str();
+        tracing::info!(subroutine, peer, status, %reason, seconds, "a call failed");
+    }
 }
 
 type Admitted = (Arc<Registered>, CallRequest, Arc<Room>);
@@ -139,13 +168,6 @@ fn not_found(name: &str, near: &[String]) -> Refusal {
         detail += &format!("; do you mean `{}`?", near.join("` or `"));
     }
     Refusal::new(Status::NotFound, detail)
-}
-
-/// The earlier of what the caller asks for and what the subroutine allows.
-fn deadline(start: Instant, asked_ms: u64, bound: Option<Duration>) -> Option<Instant> {
-    let asked = (asked_ms > 0).then(|| Duration::from_millis(asked_ms));
-    let time = [asked, bound].into_iter().flatten().min()?;
-    start.checked_add(time)
 }
 
 /// Does `work` with the arguments, once all of them have come.

@@ -3,6 +3,7 @@
 //! They work below the root alone, through its handles, within the path that the caller's identity is granted, and ask for the operation that they stand
 //! for beside the call itself. Arguments and results are JSON, or typed values of Rust peers as of any function.
 
+mod exact;
 mod listing;
 mod removing;
 mod usage;
@@ -21,7 +22,8 @@ use swarmwire_common::{
     wire::status::Status,
 };
 
-use super::{Context, Failure, Subroutine};
+use self::exact::Exact;
+use super::{Args, Context, Failure, Subroutine};
 use crate::grants::{Denied, Grant, Operation};
 
 /// Which one.
@@ -58,9 +60,9 @@ impl Subroutine {
             Builtin::ListFiles => {
                 Self::blocking_batch(|context: Context, asked: listing::Asked| listing::run(&context, &asked))
             }
-            Builtin::RemoveFiles => Self::blocking_batch(|context: Context, asked: removing::Asked| {
-                removing::run(&context, &asked)
-            }),
+            Builtin::RemoveFiles => {
+                Self::blocking_batch(|context: Context, args: Args| removing::run(&context, &args))
+            }
         };
         let arguments = match options.builtin {
             Builtin::DiskUsage => "path",
@@ -86,9 +88,9 @@ struct Listed {
     path_base64: Option<String>,
     size: u64,
     /// Nanoseconds since 1970.
-    mtime_ns: i64,
+    mtime_ns: Exact<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    inode: Option<u64>,
+    inode: Option<Exact<u64>>,
     /// BLAKE3, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
@@ -101,8 +103,8 @@ impl Listed {
             path,
             path_base64,
             size: stat.size,
-            mtime_ns: nanoseconds(stat.metadata.mtime),
-            inode: Some(stat.inode),
+            mtime_ns: Exact(nanoseconds(stat.metadata.mtime)),
+            inode: Some(Exact(stat.inode)),
             hash: hash.map(|hash| HEXLOWER.encode(&hash)),
         }
     }
@@ -127,7 +129,7 @@ fn written(path: &RelPath) -> (Option<String>, Option<String>) {
     }
 }
 
-/// As an integer that every JSON parser keeps; of a time after 2262, or before 1677, the nearest there is.
+/// As an integer of 64 bits; of a time after 2262, or before 1677, the nearest there is.
 fn nanoseconds(time: Timestamp) -> i64 {
     let exact = time.as_nanoseconds();
     i64::try_from(exact).unwrap_or(if exact < 0 { i64::MIN } else { i64::MAX })

@@ -12,6 +12,7 @@ mod launch;
 mod process;
 mod running;
 mod template;
+mod words;
 mod workers;
 
 use std::{collections::BTreeMap, ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};

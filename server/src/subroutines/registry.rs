@@ -6,13 +6,19 @@ use std::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use swarmwire_common::{limits, wire::call::ServiceInfo};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{Subroutine, command::WorkerCounts, kinds::Options, processes::Processes};
+use super::{
+    Subroutine,
+    command::WorkerCounts,
+    kinds::Options,
+    pace::{Pace, Paced},
+    processes::Processes,
+};
 
 /// Subroutines by name. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +38,7 @@ pub(crate) struct Registered {
     occupied: Arc<AtomicUsize>,
     calls: AtomicU64,
     running: Arc<()>,
+    failures_logged: Mutex<Pace>,
 }
 
 /// Room that a call takes up.
@@ -210,7 +217,8 @@ impl Registered {
             return Err(RegisterError::Name(name.to_owned()));
         }
         let (occupied, calls, running) = (Arc::default(), AtomicU64::new(0), Arc::new(()));
-        Ok(Self { name: name.into(), subroutine, occupied, calls, running })
+        let failures_logged = Mutex::new(Pace::new(Instant::now()));
+        Ok(Self { name: name.into(), subroutine, occupied, calls, running, failures_logged })
     }
 
     /// Room for a call, if there is any.
@@ -238,6 +246,11 @@ impl Registered {
     /// The id of the next call.
     pub(crate) fn next_id(&self) -> u64 {
         self.calls.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Whether the log has room for one more failure.
+    pub(crate) fn log_failure(&self) -> Paced {
+        self.failures_logged.lock().expect("no holder panics").take(Instant::now())
     }
 
     /// Counts a call as running for as long as it is kept.

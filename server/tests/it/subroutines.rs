@@ -110,6 +110,25 @@ fn what_cannot_be_used_is_named_with_its_line() {
         ("['sh']", "concurrency = 0", "`concurrency` is 0"),
         ("['sh']", "retries = 3", "retries"),
         ("['sh']", "timeout = 'soon'", "timeout"),
+        (
+            "['sh']",
+            "timeout = '0s'",
+            "line 3: subroutine `x`: `timeout` is 0: give a time like \"10s\", or none",
+        ),
+        ("['sh']", "timeout = 3", "invalid type: integer `3`, expected a time like \"10s\""),
+        ("['sh']", "max_output = '0'", "line 3: subroutine `x`: `max_output` is 0"),
+        ("['sh']", "max_output = 5", "invalid type: integer `5`, expected a size like \"64MiB\""),
+        (
+            "['sh']",
+            "items = 'frames'",
+            "line 3: subroutine `x`: `items` belongs to a stream, and a batch has none",
+        ),
+        (
+            "['sh']",
+            "arguments = ['a', 'b', 'a']",
+            "line 3: subroutine `x`: `a` is among the `arguments` twice",
+        ),
+        ("['sh']", "workers = 4", "invalid type: integer `4`, expected a table like `{ min = 1, max = 4 }`"),
     ] {
         fs::write(
             &file,

@@ -18,6 +18,7 @@ use swarmwire_common::{
 };
 use tokio::time::{sleep, sleep_until, timeout};
 
+use super::deadline::Deadline;
 use crate::subroutines::Failure;
 
 /// Why a call is over before it is complete.
@@ -39,7 +40,7 @@ impl From<Failure> for Ended {
 pub(super) struct Caller {
     send: FrameSender,
     id: u64,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     /// Ready once nobody reads any more.
     stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
     has_reply: bool,
@@ -50,7 +51,7 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    pub(super) fn new(send: FrameSender, id: u64, deadline: Option<Instant>, output_bytes_max: u64) -> Self {
+    pub(super) fn new(send: FrameSender, id: u64, deadline: Option<Deadline>, output_bytes_max: u64) -> Self {
         let stopped = Box::pin(send.stopped());
         Self { send, id, deadline, stopped, has_reply: false, is_torn: false, bytes_left: output_bytes_max }
     }
@@ -64,7 +65,7 @@ impl Caller {
                 biased;
                 done = &mut work => return Ok(done),
                 () = &mut self.stopped => return Err(Ended::Gone),
-                () = passed(self.deadline) => return Err(deadline_passed()),
+                failure = passed(self.deadline.as_ref()) => return Err(failure.into()),
                 () = sleep(pause) => {}
             }
             if self.has_reply {
@@ -130,6 +131,16 @@ impl Caller {
         soon(self.say(message, Bytes::new())).await
     }
 
+    /// How it ended for its caller: whatever a function makes of that its time is over.
+    pub(super) fn judge(&self, ended: Result<(), Ended>) -> Result<(), Ended> {
+        match (ended, &self.deadline) {
+            (Err(Ended::Failed(_)), Some(deadline)) if Instant::now() >= deadline.at => {
+                Err(deadline.failure().into())
+            }
+            (ended, _) => ended,
+        }
+    }
+
     /// Tells how it ended, if that has not been told, closes, and waits a moment until the caller has all of it.
     pub(super) async fn end(mut self, ended: Result<(), Ended>) -> Status {
         let status = self.tell_end(ended).await;
@@ -150,13 +161,8 @@ impl Caller {
         let Failure { status, reason } = match ended {
             Ok(()) => return Ok(Status::Ok),
             Err(Ended::Gone) => return Err(Status::Cancelled),
-            // Whatever a function makes of that its time is over.
-            Err(Ended::Failed(_)) if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
-                late()
-            }
             Err(Ended::Failed(failure)) => failure,
         };
-        tracing::debug!(status = status.as_str(), reason, "a call failed");
         if self.is_torn {
             // What follows half of a frame would be taken for the rest of it.
             return Err(status);
@@ -189,12 +195,12 @@ impl Caller {
         };
         self.has_reply = true;
         let Self { send, stopped, deadline, is_torn, .. } = self;
-        deliver(send.send(&reply), stopped, *deadline, is_torn).await
+        deliver(send.send(&reply), stopped, deadline.as_ref(), is_torn).await
     }
 
     async fn say(&mut self, message: &CallMessage, raw: Bytes) -> Result<(), Ended> {
         let Self { send, stopped, deadline, is_torn, .. } = self;
-        deliver(send.send_with(message, raw), stopped, *deadline, is_torn).await
+        deliver(send.send_with(message, raw), stopped, deadline.as_ref(), is_torn).await
     }
 
     fn spend(&mut self, bytes: usize) -> Result<(), Failure> {
@@ -215,7 +221,7 @@ impl Caller {
 async fn deliver(
     sending: impl Future<Output = Result<(), FrameError>>,
     stopped: &mut (impl Future<Output = ()> + Unpin),
-    deadline: Option<Instant>,
+    deadline: Option<&Deadline>,
     is_torn: &mut bool,
 ) -> Result<(), Ended> {
     *is_torn = true;
@@ -229,7 +235,7 @@ async fn deliver(
             })
         }
         () = stopped => Err(Ended::Gone),
-        () = passed(deadline) => Err(deadline_passed()),
+        failure = passed(deadline) => Err(failure.into()),
     }
 }
 
@@ -238,17 +244,13 @@ async fn soon(saying: impl Future<Output = Result<(), Ended>>) -> Result<(), End
     timeout(limits::REPLY_TIMEOUT, saying).await.unwrap_or(Err(Ended::Gone))
 }
 
-async fn passed(deadline: Option<Instant>) {
+/// Waits until then; for ever without a time.
+async fn passed(deadline: Option<&Deadline>) -> Failure {
     match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
+        Some(deadline) => {
+            sleep_until(deadline.at.into()).await;
+            deadline.failure()
+        }
         None => pending().await,
     }
-}
-
-fn deadline_passed() -> Ended {
-    Ended::Failed(late())
-}
-
-fn late() -> Failure {
-    Failure::of(Status::Deadline, Status::Deadline.meaning())
 }

@@ -1,34 +1,22 @@
 //! A process that runs: when it has ended and how, and what it says on standard error.
 
-use std::{
-    collections::VecDeque, io, os::fd::OwnedFd, pin::Pin, process::ExitStatus, sync::Arc, time::Duration,
-};
+use std::{io, os::fd::OwnedFd, pin::Pin, process::ExitStatus, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use swarmwire_common::{escape::escape, limits};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader, unix::AsyncFd},
-    net::unix::pipe,
-    time::{Instant, timeout},
+use tokio::{io::unix::AsyncFd, net::unix::pipe, time::timeout};
+
+use super::{
+    group::{Group, TERMINATION_TIME_MAX},
+    words::Words,
 };
-
-use super::group::{Group, TERMINATION_TIME_MAX};
 use crate::subroutines::Failure;
-
-/// Lines of standard error that are logged in a second.
-const LINES_PER_SECOND: u32 = 50;
-
-/// Lines of standard error that are kept for the caller, and bytes of each.
-const LAST_LINES: usize = 20;
-const LINE_BYTES_MAX: usize = 1024;
 
 /// A process with its group. Dropped, it is ended.
 pub(super) struct Running {
     pub(super) group: Group,
     exited: AsyncFd<OwnedFd>,
     pub(super) has_exited: bool,
-    listening: Option<BoxFuture<'static, String>>,
-    words: String,
+    words: Words,
 }
 
 /// How a program ended.
@@ -62,23 +50,22 @@ impl Exited {
 impl Running {
     pub(super) fn new(group: Group, stderr: pipe::Receiver, subroutine: Arc<str>) -> io::Result<Self> {
         let exited = watched(group.pidfd()?)?;
-        let listening: BoxFuture<'static, _> = Box::pin(last_words(stderr, subroutine));
-        Ok(Self { group, exited, has_exited: false, listening: Some(listening), words: String::new() })
+        Ok(Self { group, exited, has_exited: false, words: Words::new(stderr, subroutine) })
+    }
+
+    /// What it has said until now is not among its last lines.
+    pub(super) fn forget_words(&mut self) {
+        self.words.forget();
     }
 
     /// Reads standard error until the process has ended; on and on, once that was told. Cancel-safe.
     pub(super) async fn exit(&mut self) -> io::Result<()> {
-        loop {
-            tokio::select! {
-                words = going(&mut self.listening) => {
-                    self.listening = None;
-                    self.words = words;
-                }
-                gone = self.exited.readable(), if !self.has_exited => {
-                    gone?.retain_ready();
-                    self.has_exited = true;
-                    return Ok(());
-                }
+        tokio::select! {
+            () = self.words.listen_on() => Ok(()),
+            gone = self.exited.readable(), if !self.has_exited => {
+                gone?.retain_ready();
+                self.has_exited = true;
+                Ok(())
             }
         }
     }
@@ -89,16 +76,14 @@ impl Running {
             self.exit().await?;
         }
         self.group.terminate();
-        if let Some(mut listening) = self.listening.take() {
-            self.words = if let Ok(words) = timeout(TERMINATION_TIME_MAX, &mut listening).await {
-                words
-            } else {
-                self.group.kill();
-                timeout(TERMINATION_TIME_MAX, listening).await.unwrap_or_default()
-            };
+        if timeout(TERMINATION_TIME_MAX, self.words.listen()).await.is_err() {
+            self.group.kill();
+            if timeout(TERMINATION_TIME_MAX, self.words.listen()).await.is_err() {
+                tracing::debug!("what has left a subroutine's process group holds its standard error");
+            }
         }
         let status = self.group.reap()?;
-        Ok(Exited { status, words: self.words })
+        Ok(Exited { status, words: self.words.into_last() })
     }
 }
 
@@ -113,40 +98,4 @@ pub(super) async fn going<T>(work: &mut Option<BoxFuture<'static, T>>) -> T {
 #[expect(deprecated, reason = "what takes its place is unsafe; a descriptor that is owned satisfies it")]
 fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(descriptor)
-}
-
-/// Reads standard error into the log; gives its last lines.
-async fn last_words(stderr: pipe::Receiver, subroutine: Arc<str>) -> String {
-    let mut stderr = BufReader::new(stderr);
-    let mut last = VecDeque::new();
-    let mut line = Vec::new();
-    let (mut second, mut logged) = (Instant::now(), 0);
-    loop {
-        line.clear();
-        let read = (&mut stderr).take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line).await;
-        if !read.is_ok_and(|count| count > 0) {
-            break;
-        }
-        let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
-        if second.elapsed() >= Duration::from_secs(1) {
-            if logged > LINES_PER_SECOND {
-                let lines = logged - LINES_PER_SECOND;
-                tracing::info!(%subroutine, lines, "left out what a subroutine's program says");
-            }
-            (second, logged) = (Instant::now(), 0);
-        }
-        logged += 1;
-        if logged <= LINES_PER_SECOND {
-            tracing::info!(%subroutine, line = %escape(text.as_bytes()), "a subroutine's program says");
-        }
-        if last.len() == LAST_LINES {
-            last.pop_front();
-        }
-        last.push_back(text);
-    }
-    let mut words = Vec::from(last).join("\n");
-    if words.len() > limits::CALL_REASON_BYTES_MAX / 2 {
-        words.drain(..words.ceil_char_boundary(words.len() - limits::CALL_REASON_BYTES_MAX / 2));
-    }
-    words
 }

@@ -36,6 +36,9 @@ pub enum TemplateError {
     /// A place of an argument that is not taken.
     #[error("`{{{0}}}` is not among the `arguments`")]
     Unknown(String),
+    /// A name that two arguments have.
+    #[error("`{0}` is among the `arguments` twice")]
+    Twice(String),
     /// Places where no argument comes.
     #[error(
         "a send, and a subroutine that takes raw bytes, has no arguments: `command` cannot have `{{{0}}}`"
@@ -80,6 +83,10 @@ impl Template {
             {
                 named.push(name.clone());
             }
+        }
+        let is_earlier = |&(at, name): &(usize, &String)| arguments[..at].contains(name);
+        if let Some((_, twice)) = arguments.iter().enumerate().find(is_earlier) {
+            return Err(TemplateError::Twice(twice.clone()));
         }
         if !arguments.is_empty()
             && let Some(unknown) = named.iter().find(|name| !arguments.contains(name))

@@ -2,10 +2,12 @@
 
 use rustix::process::Signal;
 use swarmwire_client::controller::calling::CallOptions;
+use swarmwire_server::{clients, state::State};
 
 use super::{
     OPTIONS, PATIENCE, Place, failure, held, kill, lives, metric, next, pid, text, until, words, workers,
 };
+use crate::subroutines::joined;
 
 const TWO: &str = "workers = { min = 1, max = 2 }";
 
@@ -39,6 +41,26 @@ async fn one_that_dies_in_a_call_is_replaced_and_no_other_call_is_cut() {
     assert!(lives(&other));
     assert_eq!(metric(&swarmd, r#"swarmwire_worker_restarts_total{name="batch"}"#).await, Some(1));
     assert_eq!(metric(&swarmd, r#"swarmwire_worker_restarts_total{name="stream"}"#).await, Some(1));
+}
+
+/// Of a worker that has served somebody else before.
+#[tokio::test]
+async fn what_a_worker_said_in_the_calls_of_others_is_not_told() {
+    let place = Place::new();
+    let (swarmd, controller) = place.with(&[place.section("batch", "batch", "workers = { max = 1 }")]).await;
+    let other = joined(&swarmd, &place.path("other")).await;
+    let told = failure(&other, "batch", words(["raise", "a secret of another"])).await;
+    assert!(told.contains("ValueError: a secret of another"), "{told}");
+    text(&other, "batch", words(["say", "another secret"])).await;
+    let told = failure(&controller, "batch", words(["die"])).await;
+    assert!(
+        told.ends_with("the worker ended with exit status: 3:\n  the lamp is broken"),
+        "a caller hears of another's calls: {told}"
+    );
+    let (_, log, _) = swarmd.end(Signal::TERM);
+    for said in ["ValueError: a secret of another", "line=another secret", "line=the lamp is broken"] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
 }
 
 #[tokio::test]
@@ -82,6 +104,30 @@ async fn one_that_says_what_it_must_not_is_replaced_and_the_call_says_what_it_wa
     assert_ne!(pid(&controller, "batch").await, first);
     let (_, log, _) = swarmd.end(Signal::TERM);
     assert!(log.contains("the worker gave something outside of a call, and was ended"), "{log}");
+}
+
+#[tokio::test]
+async fn a_call_that_fails_is_logged_with_whose_it_was_and_one_that_does_not_is_not() {
+    let place = Place::new();
+    let sections =
+        [place.section("batch", "batch", "workers = { max = 1 }"), place.section("stream", "stream", TWO)];
+    let (swarmd, controller) = place.with(&sections).await;
+    text(&controller, "batch", words(["echo"])).await;
+    drop(held(&controller, "stream").await);
+    failure(&controller, "batch", words(["raise", "no \u{1b}film\nat all"])).await;
+    failure(&controller, "batch", words(["die"])).await;
+    let caller = clients::load(&State::open(&swarmd.state()).unwrap()).unwrap()[0].fingerprint.to_string();
+    let whose = format!(r#" subroutine="batch" peer="{}" status="failed" "#, &caller[..16]);
+    let (_, log, _) = swarmd.end(Signal::TERM);
+    let failed: Vec<_> = log.lines().filter(|line| line.contains("a call failed")).collect();
+    let [raised, died] = failed[..] else { panic!("{log}") };
+    for (line, reason) in [
+        (raised, r"reason=ValueError: no \x1bfilm seconds="),
+        (died, "reason=the worker ended with exit status: 3 seconds="),
+    ] {
+        assert!(line.contains(" INFO ") && line.contains(reason), "{line}");
+        assert!(line.contains(&whose), "{whose}: {line}");
+    }
 }
 
 #[tokio::test]

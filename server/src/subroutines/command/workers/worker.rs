@@ -34,6 +34,7 @@ pub(super) struct Worker {
     stdin: pipe::Sender,
     stdout: pipe::Receiver,
     buffer: BytesMut,
+    has_served: bool,
 }
 
 /// Why a worker is of no use any longer.
@@ -66,7 +67,7 @@ pub(super) struct Served {
 impl Worker {
     pub(super) fn new(launched: Launched) -> Self {
         let Launched { running, stdin, stdout } = launched;
-        Self { running, stdin, stdout, buffer: BytesMut::new() }
+        Self { running, stdin, stdout, buffer: BytesMut::new(), has_served: false }
     }
 
     /// Waits for a fault while there is no call. Cancel-safe.
@@ -95,6 +96,10 @@ impl Worker {
 
     /// Serves a call; says what is wrong with the worker, if anything is.
     pub(super) async fn serve(&mut self, job: Box<Job>) -> (Served, Option<Fault>) {
+        // What it has said as it started is the first caller's to hear; afterwards it may be what concerns another.
+        if std::mem::replace(&mut self.has_served, true) {
+            self.running.forget_words();
+        }
         let (room, head) = (job.room(), job.head());
         let Job { kind, source, answer, .. } = *job;
         let mut call = Call::new(kind, Feed::new(&head, source));
@@ -163,7 +168,7 @@ impl Call {
 
     /// Until the worker has ended it and can take another, and its caller has all but the end.
     async fn run(&mut self, worker: &mut Worker, answer: &Answer) -> Result<(), Fault> {
-        let Worker { running, stdin, stdout, buffer } = worker;
+        let Worker { running, stdin, stdout, buffer, .. } = worker;
         while self.ended.is_none() || !self.feed.is_done() || !self.held.is_empty() {
             tokio::select! {
                 biased;
