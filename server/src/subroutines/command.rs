@@ -11,6 +11,7 @@ mod launch;
 mod process;
 mod running;
 mod template;
+mod unstarted;
 mod words;
 mod workers;
 
