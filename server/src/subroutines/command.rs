@@ -12,6 +12,7 @@ mod launch;
 mod process;
 mod running;
 mod template;
+mod unstarted;
 mod words;
 mod workers;
 

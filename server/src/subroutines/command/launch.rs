@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{net::unix::pipe, task::spawn_blocking};
 
-use super::{group::Group, running::Running};
+use super::{group::Group, running::Running, unstarted::Unstarted};
 use crate::subroutines::{Context, Room, processes::Processes};
 
 /// What a program finds of the gateway's own environment.
@@ -74,8 +74,17 @@ impl Launch<'_> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let room: Option<Arc<Room>> = self.call.as_ref().map(|call| Arc::clone(&call.context._room));
         let mark = self.processes.mark();
+        let unstarted = Unstarted {
+            program: self.words[0].clone(),
+            directory: self.directory.map(Path::to_owned),
+            path: self.environment.get("PATH").map(OsString::from).or_else(|| std::env::var_os("PATH")),
+            user: self.user,
+        };
         // Whoever gives up meanwhile leaves it to end as it would when it runs.
-        let spawning = spawn_blocking(move || command.spawn().map(|child| Group::new(child, room, mark)));
+        let spawning = spawn_blocking(move || {
+            let spawned = command.spawn().map_err(|err| unstarted.explain(err));
+            spawned.map(|child| Group::new(child, room, mark))
+        });
         let mut group = spawning.await.map_err(io::Error::other)??;
         let child = group.child.as_mut().expect("it is there until it is reaped");
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
