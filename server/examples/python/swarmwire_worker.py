@@ -69,7 +69,13 @@ def send(kind, *payload):
 
 
 def text(value):
+    if not isinstance(value, (str, bytes, bytearray)):
+        raise wrong(value, "bytes or text")
     return value.encode() if isinstance(value, str) else value
+
+
+def wrong(value, due):
+    return TypeError(f"`{call.subroutine}` gave {type(value).__name__} in place of {due}")
 
 
 def missing(*args, **kwargs):
@@ -79,12 +85,17 @@ def missing(*args, **kwargs):
 def answer(function):
     buffer = io.BufferedReader(call, PIECE)
     if call.kind == "send":
-        return send(b"V", struct.pack(">q", function(buffer) or 0))
+        value = function(buffer) or 0
+        if not isinstance(value, int):
+            raise wrong(value, "an integer")
+        return send(b"V", struct.pack(">q", value))
     raw = buffer.read()
     given = call.__dict__.pop("args", {"args": [raw], "kwargs": {}})
     result = function(*given["args"], **given["kwargs"])
     if call.kind == "batch" and (result is None or isinstance(result, (str, bytes, bytearray))):
         result = [result or b""]
+    if isinstance(result, dict) or not hasattr(result, "__iter__"):
+        raise wrong(result, "bytes or text, or some of them")
     for number, item in enumerate(result):
         if call.cancelled():
             getattr(result, "close", bool)()

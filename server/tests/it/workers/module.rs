@@ -15,6 +15,10 @@ def echo(word):
     return word
 
 @subroutine
+def total(data):
+    return "5"
+
+@subroutine
 def fail():
     raise ValueError("a lone \udcff")
 
@@ -74,6 +78,24 @@ fn what_comes_after_the_end_of_a_call_is_not_answered() {
         worker.tell(&[frame('X', "")]);
     }
     assert_eq!(worker.end(), b"");
+}
+
+#[test]
+fn what_is_no_result_is_told_and_not_taken_for_one() {
+    let mut worker = Worker::start();
+    for (given, kind) in [("{\"a\": 1}", "dict"), ("5", "int"), ("[5]", "int"), ("1.5", "float")] {
+        worker.tell(&[call("echo", given), frame('E', "")]);
+        let told = worker.told();
+        let due = format!("FTypeError: `echo` gave {kind} in place of bytes or text");
+        assert!(told.starts_with(&due), "{given}: {told}");
+        worker.tell(&[frame('X', "")]);
+    }
+    worker.tell(&[
+        frame('C', r#"{"subroutine":"total","id":1,"kind":"send","caller":"x","deadline_ms":null}"#),
+        frame('E', ""),
+    ]);
+    assert_eq!(worker.told(), "FTypeError: `total` gave str in place of an integer");
+    worker.end();
 }
 
 #[test]

@@ -136,7 +136,10 @@ impl Worker {
         match (fault, running.end().await) {
             (Fault::Gone, Ok(exited)) if !is_killed => exited.describe("worker"),
             (Fault::Gone, _) => "the worker closed its output, and was ended".to_owned(),
-            (Fault::Broken(err), _) => format!("the worker gave {err}, and was ended"),
+            (Fault::Broken(err), _) => format!(
+                "the worker gave {err}, and was ended; all that it writes to its standard output must be frames, and what it prints belongs on its \
+                 standard error"
+            ),
             (Fault::Deaf, _) => "the worker did not come to an end, and was ended".to_owned(),
             (Fault::Io(err), _) => format!("the worker could not be watched, and was ended: {err}"),
         }
