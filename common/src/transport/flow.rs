@@ -87,12 +87,13 @@ impl FlowControl {
 }
 
 impl Shared {
-    /// Says how much may be received, and how much may be sent without being acknowledged: both this many times what the path needs.
+    /// Says how much may be received, and how much may be sent without being acknowledged: both this many times what the path needs, but of what is sent,
+    /// which is in memory here, no more than on the longest path.
     fn announce(&self, factor: u64) {
         let receive = announced_bytes(self.receive_bytes * factor);
         let receive = VarInt::from_u64(receive).expect("no streams whose windows come near 2^62 bytes");
         self.connection.set_receive_window(receive);
-        self.connection.set_send_window(self.send_bytes * factor);
+        self.connection.set_send_window((self.send_bytes * factor).min(limits::SEND_WINDOW_BYTES_MAX.into()));
     }
 }
 
