@@ -23,7 +23,7 @@ use swarmwire_certs::{
 };
 use swarmwire_common::{
     hashes::HashStore,
-    limits,
+    heap, limits,
     root::{self, Root, staging},
     transport::{self, Congestion, PathMemory, TransportError},
     wire::{self, status::Status},
@@ -32,7 +32,7 @@ use tokio::{
     net::TcpListener,
     sync::Semaphore,
     task::{JoinSet, spawn_blocking},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -69,6 +69,9 @@ const HANDSHAKES_UNPROVEN_MAX: usize = 64;
 
 /// How long the end waits for tasks that have been told, and for the last packets: chosen, a few round trips.
 const CLOSING_MAX: Duration = Duration::from_secs(1);
+
+/// How often memory that was in use goes back to the system. Chosen: what is faulted in anew after that is some ms of work.
+const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a gateway is made of.
 #[derive(Clone, Debug)]
@@ -203,6 +206,7 @@ impl Gateway {
             congestion: options.congestion,
         };
         attending.spawn(renew_task(presenter, identity));
+        attending.spawn(give_back_task(shared.pool.clone()));
         let subroutines = shared.subroutines.serve();
         let mut serving = JoinSet::new();
         serving.spawn(serve(Arc::clone(&shared), endpoint, options.drain, subroutines));
@@ -326,6 +330,16 @@ fn admit(shared: &Arc<Shared>, connections: &mut JoinSet<()>, incoming: Incoming
         return;
     }
     connections.spawn(connection::serve(Arc::clone(shared), incoming, room));
+}
+
+/// Gives memory back that channels had: what they may be ahead of their readers is much more than a gateway at rest needs.
+async fn give_back_task(pool: Pool) {
+    loop {
+        sleep(GIVE_BACK_INTERVAL).await;
+        if pool.was_used() && spawn_blocking(heap::give_back).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Keeps what the paths to controllers are like for the next start. It is written here alone: a crash costs hints and nothing else.

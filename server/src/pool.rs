@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering::SeqCst},
+    atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
 };
 
 use tokio::sync::Notify;
@@ -23,6 +23,8 @@ struct Shared {
     /// who sees zero has seen both at the same moment.
     counts: AtomicU64,
     is_idle: Notify,
+    /// Whether anything was given back since [`Pool::was_used`] was asked.
+    was_used: AtomicBool,
 }
 
 const HANDLER: u64 = 1 << 32;
@@ -49,6 +51,11 @@ impl Pool {
     /// How many are taken.
     pub(crate) fn in_use(&self) -> usize {
         usize::try_from(self.shared.counts.load(SeqCst) / HANDLER).expect("no more than the limit")
+    }
+
+    /// Whether a handler has been in use, or an answer on its way, since this was asked last.
+    pub(crate) fn was_used(&self) -> bool {
+        self.shared.was_used.swap(false, SeqCst) || self.shared.counts.load(SeqCst) > 0
     }
 
     /// Lets [`Self::idle`] wait for an answer that is given without a handler, until this is dropped.
@@ -86,6 +93,7 @@ struct Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        self.shared.was_used.store(true, SeqCst);
         if self.shared.counts.fetch_sub(self.unit, SeqCst) == self.unit {
             self.shared.is_idle.notify_waiters();
         }
@@ -107,6 +115,20 @@ mod tests {
         let third = pool.try_take().unwrap();
         drop((second, third));
         pool.idle().await;
+    }
+
+    #[test]
+    fn use_is_told_while_it_lasts_and_once_after_it() {
+        let pool = Pool::new(1);
+        assert!(!pool.was_used());
+        let handler = pool.try_take();
+        assert!(pool.was_used());
+        assert!(pool.was_used());
+        drop(handler);
+        assert!(pool.was_used());
+        assert!(!pool.was_used());
+        drop(pool.answering());
+        assert!(pool.was_used());
     }
 
     #[test]
