@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use quinn::{Connection, RecvStream, SendStream, WriteError};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout};
@@ -403,6 +404,16 @@ impl FrameReceiver {
         self.ahead = Bytes::new();
         if self.stream.stop(status.into()).is_err() {
             tracing::trace!("stopped a stream that was closed");
+        }
+    }
+}
+
+impl Drop for FrameReceiver {
+    /// Takes the end of the stream where that is what is left: quinn has the peer stop sending otherwise, in a packet of its own after each call.
+    fn drop(&mut self) {
+        let end = self.stream.read_chunk(1, true).now_or_never();
+        if !matches!(end, Some(Ok(None))) {
+            tracing::trace!("a stream is left before its end");
         }
     }
 }
