@@ -175,17 +175,12 @@ impl FrameSender {
 
     /// Sends one message. Waits for flow control; not cancel-safe.
     pub async fn send<T: Serialize + Sync>(&mut self, message: &T) -> Result<(), FrameError> {
-        self.send_bytes(&codec::encode(message)).await
+        Ok(self.stream.write_chunk(framed(message)).await?)
     }
 
     /// Sends one frame of raw bytes.
     pub async fn send_bytes(&mut self, body: &[u8]) -> Result<(), FrameError> {
-        let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
-        let mut frame = Vec::with_capacity(4 + body.len());
-        frame.extend_from_slice(&length.to_be_bytes());
-        frame.extend_from_slice(body);
-        self.stream.write_chunk(frame.into()).await?;
-        Ok(())
+        Ok(self.stream.write_chunk(with_length(body)).await?)
     }
 
     /// Sends one message and the raw bytes that it announces, without a copy of these.
@@ -194,10 +189,13 @@ impl FrameSender {
         message: &T,
         raw: Bytes,
     ) -> Result<(), FrameError> {
+        self.send_framed(framed(message), raw).await
+    }
+
+    /// Sends a message that is [`framed`], and the raw bytes that it announces, without a copy of either.
+    pub async fn send_framed(&mut self, frame: Bytes, raw: Bytes) -> Result<(), FrameError> {
         self.count(raw.len());
-        let body = codec::encode(message);
-        let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
-        let mut chunks = [[&length.to_be_bytes()[..], &body].concat().into(), raw];
+        let mut chunks = [frame, raw];
         Ok(self.stream.write_all_chunks(&mut chunks).await?)
     }
 
@@ -263,6 +261,19 @@ impl FrameSender {
             tracing::trace!("set the priority of a closed stream");
         }
     }
+}
+
+/// One message as it is sent, for [`FrameSender::send_framed`].
+pub fn framed<T: Serialize>(message: &T) -> Bytes {
+    with_length(&codec::encode(message))
+}
+
+fn with_length(body: &[u8]) -> Bytes {
+    let length = u32::try_from(body.len()).expect("frames are made by us, below their limits");
+    let mut frame = Vec::with_capacity(4 + body.len());
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.extend_from_slice(body);
+    frame.into()
 }
 
 /// Bytes that are taken of a stream at once to find out how long a frame is. The whole of a short one is there then, while of long ones the peer gets

@@ -215,7 +215,10 @@ async fn serve_channel(session: Arc<Session>, accepted: Accepted) -> Status {
     drop(accepted.permit);
     let gateway = Arc::clone(&session.gateway);
     let (service, status) = match opened {
-        Ok((channel, open)) => service::serve(session, id, channel, open).await,
+        Ok((channel, open)) => {
+            let (service, serving) = service::begin(session, id, channel, open);
+            (service, serving.await)
+        }
         Err(status) => (crate::metrics::NO_SERVICE, status),
     };
     gateway.metrics.channel_ended(service, status);

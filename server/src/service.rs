@@ -1,6 +1,6 @@
 //! What a channel can talk to: one file per service, one line each in [`SERVICES`].
 //!
-//! [`serve`] asks, in this order: does the peer speak our version, is the gateway going on, is the identity known, is there such
+//! [`begin`] asks, in this order: does the peer speak our version, is the gateway going on, is the identity known, is there such
 //! a service, is a handler free. The service itself asks for the grant, before it opens anything.
 
 mod call;
@@ -30,7 +30,7 @@ use swarmwire_common::{
     },
 };
 use tokio::time::timeout;
-use tracing::Instrument;
+use tracing::{Instrument, instrument::Instrumented};
 
 use crate::{
     connection::Session,
@@ -105,12 +105,7 @@ const SERVICES: &[Service] = &[
         handlers: Handlers::One,
         serve: |r| Box::pin(offload::serve(r)),
     },
-    Service {
-        name: SERVICE_CALL,
-        admits: Admits::Known,
-        handlers: Handlers::One,
-        serve: |r| Box::pin(call::serve(r)),
-    },
+    Service { name: SERVICE_CALL, admits: Admits::Known, handlers: Handlers::One, serve: call::serve },
     Service {
         name: SERVICE_SERVICES,
         admits: Admits::Known,
@@ -191,13 +186,13 @@ impl Request {
     }
 }
 
-/// Answers an opened channel, which is the stream of this `id`, and serves it to its end; gives what the metrics call it.
-pub(crate) async fn serve(
+/// Decides on an opened channel, which is the stream of this `id`; gives what the metrics call it, and the work to its end.
+pub(crate) fn begin(
     session: Arc<Session>,
     id: VarInt,
     channel: Channel,
     open: Open,
-) -> (&'static str, Status) {
+) -> (&'static str, Instrumented<Serving>) {
     let found = SERVICES.iter().find(|service| service.name == open.service);
     let name = found.map_or(NO_SERVICE, |service| service.name);
     let id = id.into_inner();
@@ -207,26 +202,13 @@ pub(crate) async fn serve(
     } else {
         tracing::info_span!("channel", id, service = name)
     };
-    (name, answer(session, channel, open, found).instrument(span).await)
-}
-
-async fn answer(
-    session: Arc<Session>,
-    channel: Channel,
-    open: Open,
-    found: Option<&'static Service>,
-) -> Status {
-    match admit(&session, &open, found) {
+    let serving: Serving = span.in_scope(|| match admit(&session, &open, found) {
         Ok((service, grant, handler)) => {
-            let request = Request { session, channel, body: open.request, grant, handler };
-            (service.serve)(request).await
+            (service.serve)(Request { session, channel, body: open.request, grant, handler })
         }
-        Err(refusal) => {
-            // Up to 64 KiB, on each of 16,384 channels, for as long as the peer does not take the answer.
-            drop(open);
-            Box::pin(opening::refuse(channel, refusal)).await
-        }
-    }
+        Err(refusal) => Box::pin(opening::refuse(channel, refusal)),
+    });
+    (name, serving.instrument(span))
 }
 
 type Admitted<'a> = (&'a Service, Option<Arc<Grant>>, Option<Handler>);

@@ -7,13 +7,12 @@ mod caller;
 mod deadline;
 
 use std::{
-    pin::pin,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use swarmwire_common::{
     channel::Channel,
     escape::escape_str,
@@ -29,7 +28,7 @@ use self::{
     caller::{Caller, Ended},
     deadline::Deadline,
 };
-use super::Request;
+use super::{Request, Serving};
 use crate::{
     connection::Session,
     opening::Refusal,
@@ -39,12 +38,16 @@ use crate::{
 /// Bytes of a failure's reason that are logged. Chosen: a line of a traceback, and no page.
 const REASON_BYTES_MAX: usize = 1024;
 
-pub(super) async fn serve(mut request: Request) -> Status {
-    let (registered, asked, room) = match admit(&mut request) {
-        Ok(admitted) => admitted,
-        Err(refusal) => return request.refuse(refusal).await,
-    };
-    let Request { session, channel, .. } = request;
+/// Looks whether the call may be made, and gives its work or the refusal's.
+pub(super) fn serve(mut request: Request) -> Serving {
+    match admit(&mut request) {
+        Ok(admitted) => Box::pin(run(request.session, request.channel, admitted)),
+        Err(refusal) => Box::pin(request.refuse(refusal)),
+    }
+}
+
+async fn run(session: Arc<Session>, channel: Channel, admitted: Admitted) -> Status {
+    let (registered, asked, room) = admitted;
     let Channel { send, recv } = channel;
     let (start, id) = (Instant::now(), registered.next_id());
     let _running = registered.mark_running();
@@ -66,25 +69,26 @@ pub(super) async fn serve(mut request: Request) -> Status {
     };
     let mut caller = Caller::new(send, id, deadline, options.output_bytes_max);
     let input = Input::new(asked.input.into(), asked.continues.then_some(recv), ends_at, cancelled);
-    let given = match &registered.subroutine.function {
-        Function::Send(function) => {
-            // Of what is to come it is not known how long it takes, and the caller may wait for a handler.
-            let begun = if asked.continues { caller.begin().await } else { Ok(()) };
-            match begun {
-                Ok(()) => send_into(&mut caller, function(context, input), room).await,
-                ended => ended,
+    let working = async {
+        match &registered.subroutine.function {
+            Function::Send(function) => {
+                // Of what is to come it is not known how long it takes, and the caller may wait for a handler.
+                if asked.continues {
+                    caller.begin().await?;
+                }
+                send_into(&mut caller, function(context, input), room).await
+            }
+            Function::Batch(function) => {
+                let args = arguments(&mut caller, input, asked.codec).await?;
+                batch(&mut caller, function(context, args), room).await
+            }
+            Function::Stream(function) => {
+                let args = arguments(&mut caller, input, asked.codec).await?;
+                stream(&mut caller, function(context, args), room).await
             }
         }
-        Function::Batch(function) => {
-            // Pinned here, since each function that it were handed to by value would have room for two of it.
-            let work = pin!(with_arguments(input, asked.codec, |args| function(context, args)));
-            batch(&mut caller, work, room).await
-        }
-        Function::Stream(function) => {
-            let work = pin!(with_arguments(input, asked.codec, |args| function(context, args)));
-            stream(&mut caller, work, room).await
-        }
     };
+    let given = working.await;
     drop(cancel);
     let given = caller.judge(given);
     if let Err(Ended::Failed(failure)) = &given {
@@ -92,6 +96,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
     }
     let status = caller.end(given).await;
     session.gateway.metrics.call_ended(&registered.name, status, start.elapsed());
+    caller.taken().await;
     status
 }
 
@@ -170,25 +175,30 @@ fn not_found(name: &str, near: &[String]) -> Refusal {
     Refusal::new(Status::NotFound, detail)
 }
 
-/// Does `work` with the arguments, once all of them have come.
-async fn with_arguments<T, F: Future<Output = Result<T, Failure>>>(
-    mut input: Input,
-    codec: Codec,
-    work: impl FnOnce(Args) -> F,
-) -> Result<T, Failure> {
+/// The arguments, once all of them have come.
+async fn arguments(caller: &mut Caller, mut input: Input, codec: Codec) -> Result<Args, Ended> {
+    let bytes = match input.whole() {
+        Some(bytes) => bytes,
+        // Few are that long, and the future of every call would have room for it.
+        None => caller.wait(Box::pin(rest(input, codec))).await??,
+    };
+    Ok(Args { codec, bytes })
+}
+
+/// Arguments that come in several frames.
+async fn rest(mut input: Input, codec: Codec) -> Result<Bytes, Failure> {
     // Whoever makes values of bytes takes many times their memory.
     let limit =
         if codec == Codec::Raw { limits::ARGUMENTS_BYTES_MAX } else { limits::CONTROL_FRAME_BYTES_MAX };
     // However little comes at a time, so that a handler is not kept by it.
     let all = timeout(limits::ARGUMENTS_TIME_MAX, input.read_to_end(limit)).await;
     let late = || Failure::of(Status::Timeout, "the arguments took too long to come");
-    let bytes = all.map_err(|_| late())??.into();
-    work(Args { codec, bytes }).await
+    Ok(all.map_err(|_| late())??.into())
 }
 
 async fn batch(
     caller: &mut Caller,
-    work: impl Future<Output = Result<Reply, Failure>>,
+    work: BoxFuture<'static, Result<Reply, Failure>>,
     room: Arc<Room>,
 ) -> Result<(), Ended> {
     match caller.wait(work).await?? {
@@ -214,7 +224,7 @@ async fn batch(
 
 async fn send_into(
     caller: &mut Caller,
-    work: impl Future<Output = Result<i64, Failure>>,
+    work: BoxFuture<'static, Result<i64, Failure>>,
     room: Arc<Room>,
 ) -> Result<(), Ended> {
     let value = caller.wait(work).await??;
@@ -224,7 +234,7 @@ async fn send_into(
 
 async fn stream(
     caller: &mut Caller,
-    work: impl Future<Output = Result<Items, Failure>>,
+    work: BoxFuture<'static, Result<Items, Failure>>,
     room: Arc<Room>,
 ) -> Result<(), Ended> {
     let mut items = caller.wait(work).await??;

@@ -40,6 +40,11 @@ impl Input {
         Self { first, rest, deadline, cancelled }
     }
 
+    /// All of it, unless more is to come than is here.
+    pub(crate) fn whole(&mut self) -> Option<Bytes> {
+        self.rest.is_none().then(|| std::mem::take(&mut self.first))
+    }
+
     /// The next piece, of at least one byte; `None` at the end. Not cancel-safe.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let mut bytes = std::mem::take(&mut self.first);

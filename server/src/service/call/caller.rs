@@ -3,12 +3,12 @@
 use std::{
     future::pending,
     pin::{Pin, pin},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use swarmwire_common::{
-    channel::{FrameError, FrameSender},
+    channel::{FrameSender, framed},
     codec, limits,
     wire::{
         call::{CallMessage, CallReply},
@@ -16,7 +16,7 @@ use swarmwire_common::{
         status::Status,
     },
 };
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use super::deadline::Deadline;
 use crate::subroutines::Failure;
@@ -46,6 +46,8 @@ pub(super) struct Caller {
     has_reply: bool,
     /// Whether a frame may have left in part.
     is_torn: bool,
+    /// Whether its end was told.
+    is_finished: bool,
     /// Bytes that may still be given.
     bytes_left: u64,
 }
@@ -53,10 +55,19 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn new(send: FrameSender, id: u64, deadline: Option<Deadline>, output_bytes_max: u64) -> Self {
         let stopped = Box::pin(send.stopped());
-        Self { send, id, deadline, stopped, has_reply: false, is_torn: false, bytes_left: output_bytes_max }
+        Self {
+            send,
+            id,
+            deadline,
+            stopped,
+            has_reply: false,
+            is_torn: false,
+            is_finished: false,
+            bytes_left: output_bytes_max,
+        }
     }
 
-    /// Does the subroutine's work, while the caller hears now and then that it goes on.
+    /// Does the subroutine's work, while the caller hears now and then that it goes on. Neither the clock nor a timer is touched for work that is done at once.
     pub(super) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Ended> {
         let mut work = pin!(work);
         loop {
@@ -65,14 +76,12 @@ impl Caller {
                 biased;
                 done = &mut work => return Ok(done),
                 () = &mut self.stopped => return Err(Ended::Gone),
-                failure = passed(self.deadline.as_ref()) => return Err(failure.into()),
-                () = sleep(pause) => {}
+                late = passed(self.deadline.as_ref(), Some(pause)) => if let Some(failure) = late {
+                    return Err(failure.into());
+                }
             }
-            if self.has_reply {
-                self.say(&CallMessage::Alive, Bytes::new()).await?;
-            } else {
-                self.begin().await?;
-            }
+            let alive = if self.has_reply { framed(&CallMessage::Alive) } else { self.running() };
+            self.deliver(alive, Bytes::new(), None).await?;
         }
     }
 
@@ -81,13 +90,20 @@ impl Caller {
         if self.has_reply {
             return Ok(());
         }
-        self.reply(&CallReply::Running { id: self.id }).await
+        let running = self.running();
+        self.deliver(running, Bytes::new(), None).await
+    }
+
+    /// The reply of a call that goes on.
+    fn running(&mut self) -> Bytes {
+        self.reply(&CallReply::Running { id: self.id })
     }
 
     /// All of a batch, in the reply if it fits.
     pub(super) async fn whole(&mut self, bytes: Bytes) -> Result<(), Ended> {
         self.spend(bytes.len())?;
-        soon(self.reply(&CallReply::Done { id: self.id, bytes: bytes.into() })).await
+        let done = self.reply(&CallReply::Done { id: self.id, bytes: bytes.into() });
+        self.deliver(done, Bytes::new(), Some(limits::REPLY_TIMEOUT)).await
     }
 
     /// Whether all of a batch may be given as one.
@@ -102,7 +118,7 @@ impl Caller {
         while !bytes.is_empty() {
             let part = bytes.split_to(bytes.len().min(limits::CALL_FRAME_BYTES_MAX));
             let length = u32::try_from(part.len()).expect("a part is small");
-            self.say(&CallMessage::Part { bytes: length }, part).await?;
+            self.deliver(framed(&CallMessage::Part { bytes: length }), part, None).await?;
         }
         Ok(())
     }
@@ -114,7 +130,7 @@ impl Caller {
         }
         self.spend(bytes.len())?;
         let length = u32::try_from(bytes.len()).expect("items have a bound each, and few travel together");
-        self.say(&CallMessage::Items { count, bytes: length }, bytes).await
+        self.deliver(framed(&CallMessage::Items { count, bytes: length }), bytes, None).await
     }
 
     /// What a send gave.
@@ -122,13 +138,14 @@ impl Caller {
         if self.has_reply {
             return self.last(&CallMessage::Returned { value }).await;
         }
-        soon(self.reply(&CallReply::Returned { value })).await
+        let returned = self.reply(&CallReply::Returned { value });
+        self.deliver(returned, Bytes::new(), Some(limits::REPLY_TIMEOUT)).await
     }
 
     /// The last message.
     pub(super) async fn last(&mut self, message: &CallMessage) -> Result<(), Ended> {
         self.begin().await?;
-        soon(self.say(message, Bytes::new())).await
+        self.deliver(framed(message), Bytes::new(), Some(limits::REPLY_TIMEOUT)).await
     }
 
     /// How it ended for its caller: whatever a function makes of that its time is over.
@@ -141,19 +158,26 @@ impl Caller {
         }
     }
 
-    /// Tells how it ended, if that has not been told, closes, and waits a moment until the caller has all of it.
-    pub(super) async fn end(mut self, ended: Result<(), Ended>) -> Status {
-        let status = self.tell_end(ended).await;
-        if let Ok(status) = status {
-            self.send.finish();
-            if timeout(limits::REPLY_TIMEOUT, &mut self.stopped).await.is_err() {
-                tracing::debug!("an answer that was not taken");
+    /// Tells how it ended, if that has not been told, and closes. What was told is still on its way.
+    pub(super) async fn end(&mut self, ended: Result<(), Ended>) -> Status {
+        match self.tell_end(ended).await {
+            Ok(status) => {
+                self.send.finish();
+                self.is_finished = true;
+                status
             }
-            return status;
+            Err(status) => {
+                self.send.reset(status);
+                status
+            }
         }
-        let (Ok(status) | Err(status)) = status;
-        self.send.reset(status);
-        status
+    }
+
+    /// Waits a moment until the caller has all that was told.
+    pub(super) async fn taken(mut self) {
+        if self.is_finished && timeout(limits::REPLY_TIMEOUT, &mut self.stopped).await.is_err() {
+            tracing::debug!("an answer that was not taken");
+        }
     }
 
     /// The status, once it has been told, or cannot be.
@@ -167,16 +191,18 @@ impl Caller {
             // What follows half of a frame would be taken for the rest of it.
             return Err(status);
         }
-        let telling = async {
-            if self.has_reply {
-                return self.send.send(&CallMessage::Failed { status: status.into(), reason }).await;
-            }
-            let reply =
-                open::Reply { status: status.into(), detail: reason, retry_after_ms: 0, body: Vec::new() };
-            self.send.send(&reply).await
+        let frame = if self.has_reply {
+            framed(&CallMessage::Failed { status: status.into(), reason })
+        } else {
+            framed(&open::Reply {
+                status: status.into(),
+                detail: reason,
+                retry_after_ms: 0,
+                body: Vec::new(),
+            })
         };
         // A caller that takes nothing does not take this, either.
-        match timeout(limits::REPLY_TIMEOUT, telling).await {
+        match timeout(limits::REPLY_TIMEOUT, self.send.send_framed(frame, Bytes::new())).await {
             Ok(Ok(())) => Ok(status),
             Ok(Err(err)) => {
                 tracing::debug!(%err, "a failure that did not arrive");
@@ -186,21 +212,34 @@ impl Caller {
         }
     }
 
-    async fn reply(&mut self, body: &CallReply) -> Result<(), Ended> {
-        let reply = open::Reply {
+    /// The frame of the one reply there is.
+    fn reply(&mut self, body: &CallReply) -> Bytes {
+        self.has_reply = true;
+        framed(&open::Reply {
             status: Status::Ok.into(),
             detail: String::new(),
             retry_after_ms: 0,
             body: codec::encode(body),
-        };
-        self.has_reply = true;
-        let Self { send, stopped, deadline, is_torn, .. } = self;
-        deliver(send.send(&reply), stopped, deadline.as_ref(), is_torn).await
+        })
     }
 
-    async fn say(&mut self, message: &CallMessage, raw: Bytes) -> Result<(), Ended> {
+    /// Waits for flow control, `patience` at most, and for nobody who is gone. What comes last is said with patience: there is no handler any longer, so who does
+    /// not take it keeps nothing.
+    async fn deliver(&mut self, frame: Bytes, raw: Bytes, patience: Option<Duration>) -> Result<(), Ended> {
         let Self { send, stopped, deadline, is_torn, .. } = self;
-        deliver(send.send_with(message, raw), stopped, deadline.as_ref(), is_torn).await
+        *is_torn = true;
+        tokio::select! {
+            biased;
+            sent = send.send_framed(frame, raw) => {
+                *is_torn = false;
+                sent.map_err(|err| {
+                    tracing::debug!(%err, "a caller is gone");
+                    Ended::Gone
+                })
+            }
+            () = stopped => Err(Ended::Gone),
+            late = passed(deadline.as_ref(), patience) => Err(late.map_or(Ended::Gone, Ended::Failed)),
+        }
     }
 
     fn spend(&mut self, bytes: usize) -> Result<(), Failure> {
@@ -217,40 +256,13 @@ impl Caller {
     }
 }
 
-/// Waits for flow control, and for nobody who is gone.
-async fn deliver(
-    sending: impl Future<Output = Result<(), FrameError>>,
-    stopped: &mut (impl Future<Output = ()> + Unpin),
-    deadline: Option<&Deadline>,
-    is_torn: &mut bool,
-) -> Result<(), Ended> {
-    *is_torn = true;
-    tokio::select! {
-        biased;
-        sent = sending => {
-            *is_torn = false;
-            sent.map_err(|err| {
-                tracing::debug!(%err, "a caller is gone");
-                Ended::Gone
-            })
-        }
-        () = stopped => Err(Ended::Gone),
-        failure = passed(deadline) => Err(failure.into()),
-    }
-}
-
-/// What comes last is said without a handler, so who does not take it keeps nothing.
-async fn soon(saying: impl Future<Output = Result<(), Ended>>) -> Result<(), Ended> {
-    timeout(limits::REPLY_TIMEOUT, saying).await.unwrap_or(Err(Ended::Gone))
-}
-
-/// Waits until then; for ever without a time.
-async fn passed(deadline: Option<&Deadline>) -> Failure {
-    match deadline {
-        Some(deadline) => {
-            sleep_until(deadline.at.into()).await;
-            deadline.failure()
-        }
+/// Waits until the deadline, and gives what it means, or until a pause is over; for ever without either.
+async fn passed(deadline: Option<&Deadline>, pause: Option<Duration>) -> Option<Failure> {
+    let pause = pause.map(|pause| Instant::now() + pause);
+    let deadline = deadline.filter(|deadline| pause.is_none_or(|pause| deadline.at <= pause));
+    match deadline.map(|deadline| deadline.at).or(pause) {
+        Some(at) => sleep_until(at.into()).await,
         None => pending().await,
     }
+    deadline.map(Deadline::failure)
 }
