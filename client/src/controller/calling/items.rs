@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 use futures_util::{Stream, stream};
 use swarmwire_common::{limits, wire::call::CallMessage};
 
-use super::{RequestError, Running, UNEXPECTED};
+use super::{RequestError, UNEXPECTED, running::Running};
 
 /// Bytes of an item beside its own: ident and length.
 const HEAD_BYTES: usize = 12;
