@@ -11,6 +11,7 @@ use std::{
 
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use swarmwire_common::{
+    channel::Channel,
     limits,
     sync::Router,
     transport::{self, ChannelRoom, FlowControl, SeenPath},
@@ -27,6 +28,7 @@ use crate::{
     gateway::{Shared, wall_clock},
     grants::Grant,
     handshake::{self, Failure, Peer},
+    metrics::NO_SERVICE,
     opening, service,
 };
 
@@ -209,20 +211,27 @@ struct Accepted {
     permit: OwnedSemaphorePermit,
 }
 
-async fn serve_channel(session: Arc<Session>, accepted: Accepted) -> Status {
-    let id = accepted.send.id().into();
-    let opened = opening::accept(accepted.send, accepted.recv).await;
-    drop(accepted.permit);
-    let gateway = Arc::clone(&session.gateway);
-    let (service, status) = match opened {
-        Ok((channel, open)) => {
-            let (service, serving) = service::begin(session, id, channel, open);
-            (service, serving.await)
-        }
-        Err(status) => (crate::metrics::NO_SERVICE, status),
-    };
-    gateway.metrics.channel_ended(service, status);
-    status
+/// Serves a channel to its end. What is given stays where it is in the future, instead of being moved to a place of its own.
+fn serve_channel(session: Arc<Session>, accepted: Accepted) -> impl Future<Output = Status> + Send + use<> {
+    let Accepted { send, recv, permit } = accepted;
+    let id = send.id().into();
+    let mut channel = Channel::new(send, recv);
+    async move {
+        let gateway = Arc::clone(&session.gateway);
+        let opened = opening::accept(&mut channel).await;
+        drop(permit);
+        let (service, status) = match opened {
+            Ok(open) => {
+                let (service, serving) = service::begin(session, id, channel, open);
+                (service, serving.await)
+            }
+            // Apart from the future of every channel, few of which end so.
+            Err(Some(refusal)) => (NO_SERVICE, Box::pin(opening::refuse(channel, refusal)).await),
+            Err(None) => (NO_SERVICE, Status::Cancelled),
+        };
+        gateway.metrics.channel_ended(service, status);
+        status
+    }
 }
 
 fn status_of(ended: Result<Status, JoinError>) -> Status {

@@ -3,7 +3,6 @@
 //! A frame that makes no sense is answered too, so that a peer which speaks something else learns so instead of finding its
 //! stream ended.
 
-use quinn::{RecvStream, SendStream};
 use swarmwire_common::{
     channel::{Channel, FrameError},
     codec::DecodeError,
@@ -58,24 +57,21 @@ impl From<DecodeError> for Refusal {
     }
 }
 
-/// Reads the opening frame. One that makes no sense is answered; the channel is then gone, and its status returned.
-pub(crate) async fn accept(send: SendStream, recv: RecvStream) -> Result<(Channel, Open), Status> {
-    let mut channel = Channel::new(send, recv);
+/// Reads the opening frame. One that makes no sense is to be refused; without a refusal there is nobody to hear it.
+pub(crate) async fn accept(channel: &mut Channel) -> Result<Open, Option<Refusal>> {
     let opening = channel.recv.recv::<Open, { limits::OPEN_FRAME_BYTES_MAX }>();
-    let refusal = match timeout(limits::REPLY_TIMEOUT, opening).await {
-        Ok(Ok(open)) => return Ok((channel, open)),
-        Ok(Err(FrameError::Malformed(err))) => err.into(),
+    match timeout(limits::REPLY_TIMEOUT, opening).await {
+        Ok(Ok(open)) => Ok(open),
+        Ok(Err(FrameError::Malformed(err))) => Err(Some(err.into())),
         Ok(Err(FrameError::Ended)) => {
-            Refusal::new(Status::Invalid, "the channel ended within its opening frame")
+            Err(Some(Refusal::new(Status::Invalid, "the channel ended within its opening frame")))
         }
         Ok(Err(err)) => {
             tracing::debug!(%err, "a channel that was not opened");
-            return Err(Status::Cancelled);
+            Err(None)
         }
-        Err(_) => Refusal::new(Status::Timeout, "the opening frame did not come in time"),
-    };
-    // Apart from the future of every channel, few of which end so.
-    Err(Box::pin(refuse(channel, refusal)).await)
+        Err(_) => Err(Some(Refusal::new(Status::Timeout, "the opening frame did not come in time"))),
+    }
 }
 
 /// Declines the request, and waits a moment until the peer has the answer, so that the connection may be closed behind it.

@@ -82,14 +82,13 @@ impl FrameSender {
         message: &T,
         raw: Bytes,
     ) -> Result<(), FrameError> {
-        self.send_framed(framed(message), raw).await
+        self.send_framed(&mut [framed(message), raw]).await
     }
 
-    /// Sends a message that is [`framed`], and the raw bytes that it announces, without a copy of either.
-    pub async fn send_framed(&mut self, frame: Bytes, raw: Bytes) -> Result<(), FrameError> {
-        self.count(raw.len());
-        let mut chunks = [frame, raw];
-        Ok(self.stream.write_all_chunks(&mut chunks).await?)
+    /// Sends a message that is [`framed`], and the raw bytes that it announces, without a copy of either. What was not sent is left.
+    pub async fn send_framed(&mut self, chunks: &mut [Bytes; 2]) -> Result<(), FrameError> {
+        self.count(chunks[1].len());
+        Ok(self.stream.write_all_chunks(chunks).await?)
     }
 
     /// Sends raw bytes that a frame before them has announced, without a copy.

@@ -46,15 +46,20 @@ pub(super) fn serve(mut request: Request) -> Serving {
     }
 }
 
-async fn run(session: Arc<Session>, channel: Channel, admitted: Admitted) -> Status {
-    let (registered, asked, room) = admitted;
+/// Makes the call. What it begins with stays where it is in the future, instead of being moved to a place of its own.
+fn run(
+    session: Arc<Session>,
+    channel: Channel,
+    (registered, asked, room): Admitted,
+) -> impl Future<Output = Status> + Send + use<> {
     let Channel { send, recv } = channel;
+    let CallRequest { codec, deadline_ms, input, continues, .. } = asked;
     let (start, id) = (Instant::now(), registered.next_id());
-    let _running = registered.mark_running();
+    let running = registered.mark_running();
     // Until the caller has its answer; the handler is free before.
-    let _answering = session.gateway.pool.answering();
+    let answering = session.gateway.pool.answering();
     let options = &registered.subroutine.options;
-    let deadline = Deadline::earlier(start, asked.deadline_ms, (&registered.name, options.timeout));
+    let deadline = Deadline::earlier(start, deadline_ms, (&registered.name, options.timeout));
     let ends_at = deadline.as_ref().map(|deadline| deadline.at);
     let cancelled = Arc::new(AtomicBool::new(false));
     let cancel = Cancel(Arc::clone(&cancelled));
@@ -68,36 +73,32 @@ async fn run(session: Arc<Session>, channel: Channel, admitted: Admitted) -> Sta
         _room: Arc::clone(&room),
     };
     let mut caller = Caller::new(send, id, deadline, options.output_bytes_max);
-    let input = Input::new(asked.input.into(), asked.continues.then_some(recv), ends_at, cancelled);
-    let working = async {
-        match &registered.subroutine.function {
-            Function::Send(function) => {
-                // Of what is to come it is not known how long it takes, and the caller may wait for a handler.
-                if asked.continues {
-                    caller.begin().await?;
-                }
-                send_into(&mut caller, function(context, input), room).await
+    let mut input = Input::new(input.into(), continues.then_some(recv), ends_at, cancelled);
+    async move {
+        let (_running, _answering) = (running, answering);
+        let function = &registered.subroutine.function;
+        let given = match before(function, &mut caller, &mut input, (codec, continues)).await {
+            Ok(args) => match function {
+                Function::Batch(function) => batch(&mut caller, function(context, args), room).await,
+                Function::Stream(function) => stream(&mut caller, function(context, args), room).await,
+                Function::Send(function) => send_into(&mut caller, function(context, input), room).await,
+            },
+            Err(ended) => {
+                // As after a function, the handler is free before the caller hears of it.
+                drop((context, input, room));
+                Err(ended)
             }
-            Function::Batch(function) => {
-                let args = arguments(&mut caller, input, asked.codec).await?;
-                batch(&mut caller, function(context, args), room).await
-            }
-            Function::Stream(function) => {
-                let args = arguments(&mut caller, input, asked.codec).await?;
-                stream(&mut caller, function(context, args), room).await
-            }
+        };
+        drop(cancel);
+        let given = caller.judge(given);
+        if let Err(Ended::Failed(failure)) = &given {
+            log_failure(&registered, &session, failure, start.elapsed());
         }
-    };
-    let given = working.await;
-    drop(cancel);
-    let given = caller.judge(given);
-    if let Err(Ended::Failed(failure)) = &given {
-        log_failure(&registered, &session, failure, start.elapsed());
+        let status = caller.end(given).await;
+        session.gateway.metrics.call_ended(&registered.name, status, start.elapsed());
+        caller.taken().await;
+        status
     }
-    let status = caller.end(given).await;
-    session.gateway.metrics.call_ended(&registered.name, status, start.elapsed());
-    caller.taken().await;
-    status
 }
 
 /// What went wrong, and whose call it was; the further lines of a program's last words are in the log already.
@@ -175,18 +176,32 @@ fn not_found(name: &str, near: &[String]) -> Refusal {
     Refusal::new(Status::NotFound, detail)
 }
 
-/// The arguments, once all of them have come.
-async fn arguments(caller: &mut Caller, mut input: Input, codec: Codec) -> Result<Args, Ended> {
-    let bytes = match input.whole() {
-        Some(bytes) => bytes,
-        // Few are that long, and the future of every call would have room for it.
-        None => caller.wait(Box::pin(rest(input, codec))).await??,
+/// What comes before the function: its arguments, once all of them have come.
+async fn before(
+    function: &Function,
+    caller: &mut Caller,
+    input: &mut Input,
+    (codec, continues): (Codec, bool),
+) -> Result<Args, Ended> {
+    let bytes = match function {
+        Function::Send(_) => {
+            // Of what is to come it is not known how long it takes, and the caller may wait for a handler.
+            if continues {
+                caller.begin().await?;
+            }
+            Bytes::new()
+        }
+        Function::Batch(_) | Function::Stream(_) => match input.whole() {
+            Some(bytes) => bytes,
+            // Few are that long, and the future of every call would have room for it.
+            None => caller.wait(Box::pin(rest(input, codec))).await??,
+        },
     };
     Ok(Args { codec, bytes })
 }
 
 /// Arguments that come in several frames.
-async fn rest(mut input: Input, codec: Codec) -> Result<Bytes, Failure> {
+async fn rest(input: &mut Input, codec: Codec) -> Result<Bytes, Failure> {
     // Whoever makes values of bytes takes many times their memory.
     let limit =
         if codec == Codec::Raw { limits::ARGUMENTS_BYTES_MAX } else { limits::CONTROL_FRAME_BYTES_MAX };

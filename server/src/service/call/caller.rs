@@ -41,6 +41,8 @@ pub(super) struct Caller {
     send: FrameSender,
     id: u64,
     deadline: Option<Deadline>,
+    /// What is said next: a frame, and what follows it. It lies here, since each future that it passed through had room for two of it.
+    due: [Bytes; 2],
     /// Ready once nobody reads any more.
     stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
     has_reply: bool,
@@ -59,6 +61,7 @@ impl Caller {
             send,
             id,
             deadline,
+            due: [Bytes::new(), Bytes::new()],
             stopped,
             has_reply: false,
             is_torn: false,
@@ -80,8 +83,12 @@ impl Caller {
                     return Err(failure.into());
                 }
             }
-            let alive = if self.has_reply { framed(&CallMessage::Alive) } else { self.running() };
-            self.deliver(alive, Bytes::new(), None).await?;
+            if self.has_reply {
+                self.put(&CallMessage::Alive, Bytes::new());
+            } else {
+                self.put_running();
+            }
+            self.deliver(None).await?;
         }
     }
 
@@ -90,20 +97,15 @@ impl Caller {
         if self.has_reply {
             return Ok(());
         }
-        let running = self.running();
-        self.deliver(running, Bytes::new(), None).await
-    }
-
-    /// The reply of a call that goes on.
-    fn running(&mut self) -> Bytes {
-        self.reply(&CallReply::Running { id: self.id })
+        self.put_running();
+        self.deliver(None).await
     }
 
     /// All of a batch, in the reply if it fits.
     pub(super) async fn whole(&mut self, bytes: Bytes) -> Result<(), Ended> {
         self.spend(bytes.len())?;
-        let done = self.reply(&CallReply::Done { id: self.id, bytes: bytes.into() });
-        self.deliver(done, Bytes::new(), Some(limits::REPLY_TIMEOUT)).await
+        self.put_reply(&CallReply::Done { id: self.id, bytes: bytes.into() });
+        self.deliver(Some(limits::REPLY_TIMEOUT)).await
     }
 
     /// Whether all of a batch may be given as one.
@@ -118,7 +120,8 @@ impl Caller {
         while !bytes.is_empty() {
             let part = bytes.split_to(bytes.len().min(limits::CALL_FRAME_BYTES_MAX));
             let length = u32::try_from(part.len()).expect("a part is small");
-            self.deliver(framed(&CallMessage::Part { bytes: length }), part, None).await?;
+            self.put(&CallMessage::Part { bytes: length }, part);
+            self.deliver(None).await?;
         }
         Ok(())
     }
@@ -130,7 +133,8 @@ impl Caller {
         }
         self.spend(bytes.len())?;
         let length = u32::try_from(bytes.len()).expect("items have a bound each, and few travel together");
-        self.deliver(framed(&CallMessage::Items { count, bytes: length }), bytes, None).await
+        self.put(&CallMessage::Items { count, bytes: length }, bytes);
+        self.deliver(None).await
     }
 
     /// What a send gave.
@@ -138,14 +142,15 @@ impl Caller {
         if self.has_reply {
             return self.last(&CallMessage::Returned { value }).await;
         }
-        let returned = self.reply(&CallReply::Returned { value });
-        self.deliver(returned, Bytes::new(), Some(limits::REPLY_TIMEOUT)).await
+        self.put_reply(&CallReply::Returned { value });
+        self.deliver(Some(limits::REPLY_TIMEOUT)).await
     }
 
     /// The last message.
     pub(super) async fn last(&mut self, message: &CallMessage) -> Result<(), Ended> {
         self.begin().await?;
-        self.deliver(framed(message), Bytes::new(), Some(limits::REPLY_TIMEOUT)).await
+        self.put(message, Bytes::new());
+        self.deliver(Some(limits::REPLY_TIMEOUT)).await
     }
 
     /// How it ended for its caller: whatever a function makes of that its time is over.
@@ -174,7 +179,7 @@ impl Caller {
     }
 
     /// Waits a moment until the caller has all that was told.
-    pub(super) async fn taken(mut self) {
+    pub(super) async fn taken(&mut self) {
         if self.is_finished && timeout(limits::REPLY_TIMEOUT, &mut self.stopped).await.is_err() {
             tracing::debug!("an answer that was not taken");
         }
@@ -191,18 +196,15 @@ impl Caller {
             // What follows half of a frame would be taken for the rest of it.
             return Err(status);
         }
-        let frame = if self.has_reply {
-            framed(&CallMessage::Failed { status: status.into(), reason })
+        if self.has_reply {
+            self.put(&CallMessage::Failed { status: status.into(), reason }, Bytes::new());
         } else {
-            framed(&open::Reply {
-                status: status.into(),
-                detail: reason,
-                retry_after_ms: 0,
-                body: Vec::new(),
-            })
-        };
+            let reply =
+                open::Reply { status: status.into(), detail: reason, retry_after_ms: 0, body: Vec::new() };
+            self.due = [framed(&reply), Bytes::new()];
+        }
         // A caller that takes nothing does not take this, either.
-        match timeout(limits::REPLY_TIMEOUT, self.send.send_framed(frame, Bytes::new())).await {
+        match timeout(limits::REPLY_TIMEOUT, self.send.send_framed(&mut self.due)).await {
             Ok(Ok(())) => Ok(status),
             Ok(Err(err)) => {
                 tracing::debug!(%err, "a failure that did not arrive");
@@ -212,25 +214,36 @@ impl Caller {
         }
     }
 
-    /// The frame of the one reply there is.
-    fn reply(&mut self, body: &CallReply) -> Bytes {
+    /// Has a message delivered next, and the bytes that it announces.
+    fn put(&mut self, message: &CallMessage, raw: Bytes) {
+        self.due = [framed(message), raw];
+    }
+
+    /// The same for the one reply there is.
+    fn put_reply(&mut self, body: &CallReply) {
         self.has_reply = true;
-        framed(&open::Reply {
+        let reply = open::Reply {
             status: Status::Ok.into(),
             detail: String::new(),
             retry_after_ms: 0,
             body: codec::encode(body),
-        })
+        };
+        self.due = [framed(&reply), Bytes::new()];
     }
 
-    /// Waits for flow control, `patience` at most, and for nobody who is gone. What comes last is said with patience: there is no handler any longer, so who does
-    /// not take it keeps nothing.
-    async fn deliver(&mut self, frame: Bytes, raw: Bytes, patience: Option<Duration>) -> Result<(), Ended> {
-        let Self { send, stopped, deadline, is_torn, .. } = self;
+    /// The reply of a call that goes on.
+    fn put_running(&mut self) {
+        self.put_reply(&CallReply::Running { id: self.id });
+    }
+
+    /// Delivers what is due: waits for flow control, `patience` at most, and for nobody who is gone. What comes last is said with patience: there is no handler any
+    /// longer, so who does not take it keeps nothing.
+    async fn deliver(&mut self, patience: Option<Duration>) -> Result<(), Ended> {
+        let Self { send, due, stopped, deadline, is_torn, .. } = self;
         *is_torn = true;
         tokio::select! {
             biased;
-            sent = send.send_framed(frame, raw) => {
+            sent = send.send_framed(due) => {
                 *is_torn = false;
                 sent.map_err(|err| {
                     tracing::debug!(%err, "a caller is gone");
