@@ -109,11 +109,7 @@ async fn once(
         Ending::Broken(err) => Some(format!("{err:#}")),
     };
     let summary = Summary::new("summary", job, &account, (time, error)).with_journal(journal);
-    if arguments.json {
-        Output::object(&summary)?;
-    } else if !arguments.quiet {
-        print(&summary.line())?;
-    }
+    show(arguments, &summary, exit(&account) != Exit::Done)?;
     match ending {
         Ending::Complete => Ok(exit(&account)),
         Ending::Interrupted => Ok(Exit::Interrupted),
@@ -142,11 +138,7 @@ async fn again(
         };
         if account.files_moved > 0 || has_failed || error.is_some() {
             let told = Summary::new("round", job, &account, (time, error)).with_rounds(rounds);
-            if arguments.json {
-                Output::object(&told)?;
-            } else if !arguments.quiet {
-                print(&told.line())?;
-            }
+            show(arguments, &told, has_failed)?;
         }
         total.add_later(account);
         match ending {
@@ -166,12 +158,23 @@ async fn again(
     let error = ended.as_ref().err().map(|err: &anyhow::Error| format!("{err:#}"));
     let summary = Summary::new("summary", job, &total, (start.elapsed(), error));
     let summary = summary.with_journal(journal).with_rounds(rounds);
-    if arguments.json {
-        Output::object(&summary)?;
-    } else if !arguments.quiet {
-        print(&summary.line())?;
-    }
+    show(arguments, &summary, false)?;
     ended
+}
+
+/// Shows how it went: where only errors are to be seen, on standard error if it has not gone well.
+fn show(arguments: &OffloadArguments, summary: &Summary, has_failed: bool) -> anyhow::Result<()> {
+    if arguments.json {
+        return Ok(Output::object(summary)?);
+    }
+    let line = summary.line();
+    if !arguments.quiet {
+        print(&line)?;
+    } else if has_failed {
+        // Nobody is left to tell where standard error is closed.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+    Ok(())
 }
 
 /// One offload, with all attempts that it takes.

@@ -7,7 +7,7 @@
 //! # offload vault:logs to /archive
 //! 2026-03-01T04:00:00.102Z begin terms=91c5a0be72d40f38 above=75% until=25% used=8120 of=10000
 //! 2026-03-01T04:00:00.310Z safe size=5020 mtime=1772337600.000000000 blake3=4f0c… app.log.3
-//! 2026-03-01T04:00:00.311Z stays app.log.2: it is safe at the destination and was not removed: it has changed since it was read
+//! 2026-03-01T04:00:00.311Z stays app.log.2: it was not removed: it has changed since it was read, and what is at the destination is what it was then
 //! 2026-03-01T04:00:00.324Z end used=3100 of=10000
 //! ```
 //!

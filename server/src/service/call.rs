@@ -257,7 +257,7 @@ async fn stream(
     loop {
         let first = caller.wait(items.next()).await?;
         let mut frame = ItemFrame::default();
-        let end = frame.fill(first, &mut items);
+        let end = frame.fill(first, &mut items, caller);
         caller.items(frame.count, frame.bytes.freeze()).await?;
         if let Some(end) = end {
             end?;
@@ -277,13 +277,22 @@ struct ItemFrame {
 type Item = Result<(i64, Bytes), Failure>;
 
 impl ItemFrame {
-    /// Takes `first` and what is there already; says how the stream ended, if it did.
-    fn fill(&mut self, first: Option<Item>, items: &mut Items) -> Option<Result<(), Failure>> {
+    /// Takes `first` and what is there already, as far as it may be given; says how the stream ended, if it did.
+    fn fill(
+        &mut self,
+        first: Option<Item>,
+        items: &mut Items,
+        caller: &mut Caller,
+    ) -> Option<Result<(), Failure>> {
         let mut next = Some(first);
         while let Some(taken) = next {
             let Some(item) = taken else { return Some(Ok(())) };
-            if let Err(failure) = item.and_then(|(ident, bytes)| self.push(ident, &bytes)) {
-                return Some(Err(failure));
+            let pushed = item.and_then(|(ident, bytes)| {
+                caller.spend(bytes.len())?;
+                self.push(ident, &bytes)
+            });
+            if pushed.is_err() {
+                return Some(pushed);
             }
             if self.bytes.len() >= limits::ITEMS_BYTES_TARGET {
                 break;

@@ -81,6 +81,30 @@ fn what_cannot_be_called_is_told_and_the_next_call_works() {
 }
 
 #[test]
+fn items_arrive_as_far_as_a_subroutine_may_give_them() {
+    let subroutines = Subroutines::new();
+    let lines = Subroutine::stream(async |_: Context, count: i64| {
+        let line = |ident| Ok((ident, Bytes::from_static(b"nine byte")));
+        Ok::<_, Failure>(stream::iter(0..count).map(line))
+    });
+    subroutines.register("lines", lines.max_output(99)).unwrap();
+    subroutines.register("echo", echo()).unwrap();
+    with_gateway(&subroutines, async |controller, _| {
+        for (count, arriving) in [(11, 11), (12, 11), (100_000, 11)] {
+            let mut items = controller.stream("lines", Arguments::new().with(count), OPTIONS).await.unwrap();
+            for ident in 0..arriving {
+                assert_eq!(items.next().await.unwrap().unwrap().0, ident);
+            }
+            match items.next().await {
+                Ok(end) => assert!(end.is_none() && count == arriving, "{count}"),
+                Err(err) => assert!(status(&err) == Status::TooLarge && count > arriving, "{err}"),
+            }
+            works(&controller).await;
+        }
+    });
+}
+
+#[test]
 fn items_before_an_error_arrive_and_then_the_error_and_no_end() {
     let subroutines = Subroutines::new();
     subroutines

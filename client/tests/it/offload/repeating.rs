@@ -85,6 +85,18 @@ fn what_fails_is_told_on_standard_error_however_quiet_it_is() {
 }
 
 #[test]
+fn what_stays_full_is_told_on_standard_error_however_quiet_it_is() {
+    let scene = Scene::new();
+    let told = scene.offload(&["--capacity", "10kB", "--older-than", "5000d", "--quiet"]).code(3);
+    let output = told.get_output();
+    assert_eq!(output.stdout, b"");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("nothing else may or can be moved"), "{told}");
+    let output = scene.offload(&["--capacity", "10kB", "--quiet"]).code(0).get_output().clone();
+    assert_eq!((&output.stdout[..], &output.stderr[..]), (&b""[..], &b""[..]));
+}
+
+#[test]
 fn an_outage_is_waited_out_and_a_revoked_grant_is_the_end() {
     let mut scene = Scene::new();
     let (mut child, mut lines) = spawn(&scene);

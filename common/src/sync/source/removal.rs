@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What is told of a file that is not what was sent any more.
-const CHANGED: &str = "it is safe at the destination and was not removed: it has changed since it was read";
+const CHANGED: &str = "it was not removed: it has changed since it was read, and what is at the destination is what it was then";
 
 /// What is told of a file that may be written to at any moment.
 const HAS_WRITER: &str =

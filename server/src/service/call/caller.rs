@@ -126,12 +126,11 @@ impl Caller {
         Ok(())
     }
 
-    /// Some items of a stream, or none.
+    /// Some items of a stream, which were paid for, or none.
     pub(super) async fn items(&mut self, count: u32, bytes: Bytes) -> Result<(), Ended> {
         if count == 0 {
             return Ok(());
         }
-        self.spend(bytes.len())?;
         let length = u32::try_from(bytes.len()).expect("items have a bound each, and few travel together");
         self.put(&CallMessage::Items { count, bytes: length }, bytes);
         self.deliver(None).await
@@ -255,7 +254,8 @@ impl Caller {
         }
     }
 
-    fn spend(&mut self, bytes: usize) -> Result<(), Failure> {
+    /// Pays for `bytes` of a result.
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Failure> {
         match self.bytes_left.checked_sub(bytes as u64) {
             Some(left) => {
                 self.bytes_left = left;
