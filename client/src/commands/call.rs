@@ -36,7 +36,7 @@ pub(super) async fn run(arguments: CallArguments, options: ConnectOptions) -> an
     let limits = arguments.called.limits.begin();
     let payload = arguments.called.payload()?;
     let gateway = arguments.called.gateway.clone();
-    over(&gateway, limits.connecting(options)?, async |controller| {
+    over(&gateway, limits.connecting(options), async |controller| {
         if arguments.repeat == 1 && !arguments.json {
             return once(controller, payload, limits.options(), &arguments).await;
         }

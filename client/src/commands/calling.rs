@@ -92,15 +92,11 @@ impl Limits {
     }
 
     /// So that connecting takes no longer than what is left.
-    pub(super) fn connecting(self, options: ConnectOptions) -> anyhow::Result<ConnectOptions> {
-        let Some(left) = self.left() else { return Ok(options) };
-        // It is told in milliseconds.
-        let left = Duration::from_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        if left.is_zero() {
-            let (status, detail) = (Status::Deadline, "nothing was left to connect in".to_owned());
-            return Err(RequestError::Refused { status, detail, retry_after_ms: 0 }.into());
-        }
-        Ok(ConnectOptions { timeout: options.timeout.min(left), ..options })
+    pub(super) fn connecting(self, options: ConnectOptions) -> ConnectOptions {
+        let Some(left) = self.left() else { return options };
+        // It is told in milliseconds. Of less than one nothing can come, which is told as by a gateway that is not there.
+        let left = Duration::from_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1));
+        ConnectOptions { timeout: options.timeout.min(left), ..options }
     }
 
     fn left(self) -> Option<Duration> {

@@ -26,7 +26,7 @@ pub(super) async fn run(arguments: SendArguments, options: ConnectOptions) -> an
         Some(tokio::fs::File::from_std(std::fs::File::open(&arguments.data).map_err(unreadable)?))
     };
     let gateway = arguments.gateway.clone();
-    over(&gateway, limits.connecting(options)?, async |controller| {
+    over(&gateway, limits.connecting(options), async |controller| {
         let sent = match file {
             Some(file) => controller.send(&arguments.name, file, limits.options()).await,
             None => controller.send(&arguments.name, tokio::io::stdin(), limits.options()).await,

@@ -35,7 +35,7 @@ pub(super) async fn run(arguments: StreamArguments, options: ConnectOptions) -> 
     let limits = arguments.called.limits.begin();
     let payload = arguments.called.payload()?;
     let gateway = arguments.called.gateway.clone();
-    over(&gateway, limits.connecting(options)?, async |controller| {
+    over(&gateway, limits.connecting(options), async |controller| {
         stream(controller, payload, limits.options(), &arguments).await
     })
     .await
