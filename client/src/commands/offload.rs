@@ -109,7 +109,9 @@ async fn once(
         Ending::Broken(err) => Some(format!("{err:#}")),
     };
     let summary = Summary::new("summary", job, &account, (time, error)).with_journal(journal);
-    show(arguments, &summary, exit(&account) != Exit::Done)?;
+    // What broke off is told as an error anyway, and of an interruption who interrupts knows.
+    let stays_full = matches!(ending, Ending::Complete) && exit(&account) != Exit::Done;
+    show(arguments, &summary, stays_full)?;
     match ending {
         Ending::Complete => Ok(exit(&account)),
         Ending::Interrupted => Ok(Exit::Interrupted),
