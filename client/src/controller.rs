@@ -249,6 +249,11 @@ impl Controller {
         self.connection.close_reason().is_none()
     }
 
+    /// As what the gateway has ended the connection, if it has.
+    pub(crate) fn ended_as(&self) -> Option<Status> {
+        FrameError::Connection(self.connection.close_reason()?).peer_status()
+    }
+
     /// Waits until the connection is over, and says why. Cancel-safe.
     pub async fn closed(&self) -> RequestError {
         FrameError::Connection(self.connection.closed().await).into()

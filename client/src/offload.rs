@@ -26,10 +26,10 @@ use swarmwire_common::{
     path::RelPath,
     root::{Root, Space},
     sync::Failure,
-    wire::sync::Direction,
+    wire::{status::Status, sync::Direction},
 };
 
-use crate::controller::Controller;
+use crate::controller::{Controller, Holding};
 pub use account::{Account, State};
 pub use error::OffloadError;
 pub use journal::Journal;
@@ -75,7 +75,8 @@ pub struct Plan {
 }
 
 impl Offload {
-    /// Opens the journal of this offload in `dir` (`Home::offloads`), which no other process has then. `name` is what the gateway is called. Blocks.
+    /// Opens the journal of this offload in `dir` (`Home::offloads`), which no other process has then, nor another one with the same destination at the
+    /// gateway. `name` is what the gateway is called. Blocks.
     pub fn journal(
         &self,
         dir: PrivateDir,
@@ -84,18 +85,24 @@ impl Offload {
     ) -> Result<Arc<Journal>, OffloadError> {
         let there = format!("{name}:{}", escape(self.remote.as_bytes()));
         let here = escape(self.local.as_os_str().as_encoded_bytes()).into_owned();
-        let (from, to) = match self.direction {
-            Direction::Pull => (there, here),
-            Direction::Push => (here, there),
+        let busy = |what: String| {
+            let by = "by another process of this user; try again when that has ended";
+            OffloadError::Busy(format!("{what} {by}"))
+        };
+        let (from, to, lock) = match self.direction {
+            Direction::Pull => (there, here, None),
+            Direction::Push => {
+                let destination = [b"to", &gateway.as_bytes()[..], self.remote.as_bytes()].concat();
+                let lock = Journal::lock(&dir, &destination)?;
+                let busy = || busy(format!("files are being offloaded to `{there}`"));
+                (here, there.clone(), Some(lock.ok_or_else(busy)?))
+            }
         };
         let (subject, terms) = (self.subject(gateway)?, self.terms_key(gateway));
         let title = format!("offload {from} to {to}");
         let journal = Journal::open(dir, (&subject, &terms), &title, self.clock)?;
-        let busy = || {
-            let by = "is being offloaded by another process of this user";
-            OffloadError::Busy(format!("`{from}` {by}; try again when that has ended"))
-        };
-        journal.map(Arc::new).ok_or_else(busy)
+        let journal = journal.ok_or_else(|| busy(format!("`{from}` is being offloaded")))?;
+        Ok(Arc::new(journal.locking(lock)))
     }
 
     /// Whether the last such offload was interrupted, and the next one goes on with it. Blocks.
@@ -172,10 +179,23 @@ impl Offload {
             Direction::Push => Side::here(&self.local).await?,
         };
         let ended = self.run_at(side, controller, journal, account).await;
-        match self.direction {
-            Direction::Pull => ended.map_err(OffloadError::beside_hold),
-            Direction::Push => ended,
-        }
+        ended.map_err(|err| match controller.ended_as() {
+            Some(Status::Busy) => self.overtaken(),
+            _ => err.beside_hold(),
+        })
+    }
+
+    /// What is told whose hold was taken over.
+    fn overtaken(&self) -> OffloadError {
+        let what = match self.direction {
+            Direction::Pull => "offloads it",
+            Direction::Push => "moves files to it",
+        };
+        OffloadError::Busy(format!(
+            "`{}` was taken over: another process with this identity {what} now, from another machine or with another state \
+             directory; let only one of them do it",
+            self.remote
+        ))
     }
 
     /// The same where `side` is held.
@@ -204,11 +224,12 @@ impl Offload {
             if let Some(Ok(probe)) = probe {
                 probe.remove().await?;
             }
-            return if was_interrupted {
-                note(journal, move |journal| journal.end(usage)).await
-            } else {
-                Ok(())
-            };
+            if !was_interrupted {
+                return Ok(());
+            }
+            // What the interrupted one may have under way there comes to its end with it.
+            drop(self.hold_destination(controller).await?);
+            return note(journal, move |journal| journal.end(usage)).await;
         }
         self.require_two_places(controller, probe, &files).await?;
         if !was_interrupted {
@@ -216,7 +237,8 @@ impl Offload {
             note(journal, move |journal| journal.begin(&terms, usage)).await?;
         }
         let (root, _hold) = self.open_local().await?;
-        let mut course = Course { controller, journal, account, side, root, usage };
+        let destination = self.hold_destination(controller).await?;
+        let mut course = Course { controller, journal, account, side, destination, root, usage };
         let state = self.move_all(&mut course, files).await?;
         (course.account.state, course.account.after) = (state, Some(course.usage));
         let usage = course.usage;
@@ -240,6 +262,18 @@ impl Offload {
         };
         probe.remove().await?;
         seen
+    }
+
+    /// Takes the destination, where it is at the gateway. What an earlier run that was killed has under way there is over then.
+    async fn hold_destination(&self, controller: &Controller) -> Result<Option<Holding>, OffloadError> {
+        if self.direction == Direction::Pull {
+            return Ok(None);
+        }
+        match controller.hold_destination(&self.remote).await {
+            Ok(holding) => Ok(Some(holding)),
+            Err(err) if err.status() == Some(Status::Busy) => Err(OffloadError::Busy(err.to_string())),
+            Err(err) => Err(err.into()),
+        }
     }
 
     /// Whether the disk alone tells that nothing is to be done, so that nothing needs to be listed.

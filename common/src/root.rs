@@ -103,6 +103,11 @@ impl Root {
         &self.top
     }
 
+    /// The top directory itself, by a handle that nobody else has.
+    pub fn into_top(self) -> Dir {
+        self.top
+    }
+
     /// The path that the operator gave, for messages.
     pub fn path(&self) -> &Path {
         &self.path

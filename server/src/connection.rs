@@ -5,7 +5,7 @@
 //! if that does not make it known. An identity that is known no longer loses its connection at once.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ use crate::{
     gateway::{Shared, wall_clock},
     grants::Grant,
     handshake::{self, Failure, Peer},
+    holds::Hold,
     metrics::NO_SERVICE,
     opening, service,
 };
@@ -51,6 +52,8 @@ pub(crate) struct Session {
     pub(crate) pings: Arc<Semaphore>,
     openings: Arc<Semaphore>,
     flow: OnceLock<FlowControl>,
+    /// What was held when the connection was lost.
+    kept: Mutex<Vec<Hold>>,
 }
 
 /// Drives one connection attempt from its handshake to the connection's end.
@@ -75,6 +78,7 @@ pub(crate) async fn serve(gateway: Arc<Shared>, incoming: Incoming, room: Option
         pings: Arc::new(Semaphore::new(PINGS_MAX)),
         openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
         flow: OnceLock::new(),
+        kept: Mutex::default(),
     });
     let span = tracing::info_span!("connection", peer = peer.short());
     session.run().instrument(span).await;
@@ -89,6 +93,11 @@ impl Session {
     /// The connection's windows, which are those of a stranger until this is asked for.
     pub(crate) fn flow(&self) -> &FlowControl {
         self.flow.get_or_init(|| FlowControl::of(&self.connection, Some(self.gateway.flow_budget.clone())))
+    }
+
+    /// Keeps a hold until nothing runs on this connection any longer, which is lost.
+    pub(crate) fn keep(&self, hold: Hold) {
+        self.kept.lock().expect("no holder panics").push(hold);
     }
 
     async fn run(self: Arc<Self>) {
@@ -198,7 +207,8 @@ impl Session {
         channels.spawn(serve_channel(session, accepted).in_current_span());
     }
 
-    fn close(&self, status: Status, reason: &str) {
+    /// Closes the connection, and with it all its channels.
+    pub(crate) fn close(&self, status: Status, reason: &str) {
         tracing::debug!(status = status.as_str(), reason, "closed the connection");
         transport::close(&self.connection, status, reason.as_bytes());
     }

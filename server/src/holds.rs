@@ -1,7 +1,10 @@
-//! Which directories are being offloaded, so that nobody offloads the same one, or one above or below it, at the same time.
+//! Which directories are being offloaded, so that nobody else moves files from the same one, or one above or below it, at the same time, nor two to one.
 //!
-//! A [`Hold`] ends with its channel, however that ends. The same identity takes a hold of the very same path over: it sees to it that only one of its
-//! processes is at it, so the one before is dead, and its connection is only not known to be. In memory alone: a gateway that is gone holds nothing.
+//! A [`Hold`] ends with its channel; where the connection is lost it goes on until nothing runs on that any longer ([`Session::keep`]). The same identity
+//! takes a hold of the very same path over: it sees to it that only one of its processes is at it, so the one before is dead, and its connection is only not
+//! known to be. That is closed, and waited for. In memory alone: a gateway that is gone holds nothing.
+//!
+//! [`Session::keep`]: crate::connection::Session::keep
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -11,97 +14,147 @@ use tokio::sync::watch;
 
 /// Cheap to clone; all clones are one table. It has as many lines as there are handlers, at most.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Holds(Arc<Mutex<Table>>);
-
-#[derive(Debug, Default)]
-struct Table {
-    lines: Vec<Line>,
-    last_id: u64,
-}
+pub(crate) struct Holds(Arc<Mutex<Vec<Line>>>);
 
 #[derive(Debug)]
 struct Line {
-    id: u64,
-    path: RelPath,
-    holder: Fingerprint,
-    /// Dropped with the line, which the hold hears.
-    _lives: watch::Sender<()>,
+    place: Place,
+    holder: Holder,
+    /// Whether another one takes it over. It is free once nobody listens any longer.
+    overtaken: watch::Sender<bool>,
+}
+
+/// What is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) path: RelPath,
+    pub(crate) role: Role,
+}
+
+/// What happens there. One directory may be both: files may be moved on from where others are moved to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Source,
+    Destination,
+}
+
+/// Who holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) identity: Fingerprint,
+    /// Tells connections apart.
+    pub(crate) connection: usize,
 }
 
 /// Somebody else is at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Held {
-    pub(crate) path: RelPath,
-    pub(crate) holder: Fingerprint,
+    pub(crate) place: Place,
+    pub(crate) identity: Fingerprint,
 }
 
-/// The right to offload a directory.
+/// The right to offload a directory, or to move files to it.
 #[derive(Debug)]
-pub(crate) struct Hold {
-    holds: Holds,
-    id: u64,
-    lives: watch::Receiver<()>,
+pub(crate) struct Hold(watch::Receiver<bool>);
+
+impl Place {
+    fn meets(&self, other: &Self) -> bool {
+        self.role == other.role && (self.path.starts_with(&other.path) || other.path.starts_with(&self.path))
+    }
 }
 
 impl Holds {
-    /// Takes the directory at `path`, unless somebody is at it, above it or below it.
-    pub(crate) fn take(&self, path: &RelPath, holder: Fingerprint) -> Result<Hold, Held> {
-        let mut table = self.table();
-        table.lines.retain(|line| line.path != *path || line.holder != holder);
-        let meets = |line: &&Line| line.path.starts_with(path) || path.starts_with(&line.path);
-        if let Some(line) = table.lines.iter().find(meets) {
-            return Err(Held { path: line.path.clone(), holder: line.holder });
+    /// Takes a place, unless somebody is at it, above it or below it. What it takes over is over when this returns, however long that takes. Cancel-safe.
+    pub(crate) async fn take(&self, place: &Place, holder: Holder) -> Result<Hold, Held> {
+        loop {
+            let ending = match self.take_now(place, holder)? {
+                Taken::New(hold) => return Ok(hold),
+                Taken::Ending(ending) => ending,
+            };
+            ending.closed().await;
         }
-        table.last_id += 1;
-        let (id, (sender, lives)) = (table.last_id, watch::channel(()));
-        table.lines.push(Line { id, path: path.clone(), holder, _lives: sender });
-        Ok(Hold { holds: self.clone(), id, lives })
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn take_now(&self, place: &Place, holder: Holder) -> Result<Taken, Held> {
+        let mut table = self.table();
+        table.retain(|line| !line.overtaken.is_closed());
+        if let Some(line) = table.iter().find(|line| line.place.meets(place)) {
+            let is_dead = line.place == *place
+                && line.holder.identity == holder.identity
+                && line.holder.connection != holder.connection;
+            if !is_dead {
+                return Err(Held { place: line.place.clone(), identity: line.holder.identity });
+            }
+            line.overtaken.send_replace(true);
+            return Ok(Taken::Ending(line.overtaken.clone()));
+        }
+        let (overtaken, hears) = watch::channel(false);
+        table.push(Line { place: place.clone(), holder, overtaken });
+        Ok(Taken::New(Hold(hears)))
+    }
+
+    fn table(&self) -> MutexGuard<'_, Vec<Line>> {
         self.0.lock().expect("no holder panics")
     }
 }
 
-impl Hold {
-    /// Waits until another one has taken it over. Cancel-safe.
-    pub(crate) async fn lost(&mut self) {
-        // Nothing is ever sent, so this is the end of the sender.
-        while self.lives.changed().await.is_ok() {}
-    }
+enum Taken {
+    New(Hold),
+    /// Somebody is still at it, and closes the sender at the end.
+    Ending(watch::Sender<bool>),
 }
 
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.holds.table().lines.retain(|line| line.id != self.id);
+impl Hold {
+    /// Waits until another one takes it over, which goes on when this is dropped. Cancel-safe.
+    pub(crate) async fn overtaken(&mut self) {
+        let heard = self.0.wait_for(|&overtaken| overtaken).await;
+        heard.expect("the table keeps the sender as long as somebody listens");
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
-    fn path(text: &str) -> RelPath {
-        RelPath::parse(text.as_bytes()).unwrap()
+    fn source(path: &str) -> Place {
+        Place { path: RelPath::parse(path.as_bytes()).unwrap(), role: Role::Source }
+    }
+
+    fn holder(identity: u8, connection: usize) -> Holder {
+        Holder { identity: Fingerprint::from_bytes([identity; 32]), connection }
     }
 
     #[tokio::test]
     async fn a_directory_is_held_once_with_all_above_and_below_it_until_the_end() {
-        let (holds, one, other) =
-            (Holds::default(), Fingerprint::from_bytes([1; 32]), Fingerprint::from_bytes([2; 32]));
-        let mut first = holds.take(&path("logs/app"), one).unwrap();
+        let (holds, one, other) = (Holds::default(), holder(1, 1), holder(2, 2));
+        let first = holds.take(&source("logs/app"), one).await.unwrap();
         for at in ["logs/app", "logs", "", "logs/app/old"] {
-            let held = holds.take(&path(at), other).unwrap_err();
-            assert_eq!(held, Held { path: path("logs/app"), holder: one }, "{at}");
+            let held = holds.take(&source(at), other).await.unwrap_err();
+            assert_eq!(held, Held { place: source("logs/app"), identity: one.identity }, "{at}");
         }
-        // Only the very same directory is taken over.
-        assert!(holds.take(&path("logs"), one).is_err());
-        let beside = holds.take(&path("logs/apple"), other).unwrap();
-        let again = holds.take(&path("logs/app"), one).unwrap();
-        first.lost().await;
+        let beside = holds.take(&source("logs/apple"), other).await.unwrap();
+        let onward = Place { role: Role::Destination, ..source("logs/app") };
+        let onward = holds.take(&onward, other).await.unwrap();
+        drop((first, beside));
+        assert!(holds.take(&source(""), other).await.is_ok());
+        drop(onward);
+    }
+
+    #[tokio::test]
+    async fn only_a_later_connection_takes_the_very_same_directory_over_and_waits_for_its_end() {
+        let holds = Holds::default();
+        let mut first = holds.take(&source("logs/app"), holder(1, 1)).await.unwrap();
+        assert!(holds.take(&source("logs"), holder(1, 2)).await.is_err());
+        assert!(holds.take(&source("logs/app"), holder(1, 1)).await.is_err());
+        assert!(first.overtaken().now_or_never().is_none());
+        let app = source("logs/app");
+        let mut again = Box::pin(holds.take(&app, holder(1, 2)));
+        assert!((&mut again).now_or_never().is_none());
+        first.overtaken().await;
+        assert!((&mut again).now_or_never().is_none() && holds.take(&app, holder(2, 3)).await.is_err());
         drop(first);
-        assert!(holds.take(&path("logs/app"), other).is_err());
-        drop((again, beside));
-        assert!(holds.take(&path(""), other).is_ok());
+        assert!(matches!((&mut again).now_or_never(), Some(Ok(_))));
     }
 }

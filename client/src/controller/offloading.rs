@@ -1,4 +1,4 @@
-//! How full the gateway's disk is, and the right to be the only one who moves files away from a directory of it.
+//! How full the gateway's disk is, and the right to be the only one who moves files away from a directory of it, or to one.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use swarmwire_common::{
     path::RelPath,
     root::Space,
     wire::{
-        offload::{OffloadAsk, OffloadMessage, OffloadRequest, Space as WireSpace},
+        offload::{HoldAs, OffloadAsk, OffloadMessage, OffloadRequest, Space as WireSpace},
         open::SERVICE_OFFLOAD,
     },
 };
@@ -19,7 +19,7 @@ use super::{Controller, RequestError};
 /// How long a gateway may take to say how full a disk is, however alive it is: it waits for what was removed. Chosen, not measured.
 const MEASURE_TIME_MAX: Duration = Duration::from_secs(600);
 
-/// A directory at the gateway that nobody else offloads as long as this lives.
+/// A directory at the gateway that nobody else moves files away from, or to, as long as this lives.
 #[derive(Debug)]
 pub struct Holding {
     channel: Channel,
@@ -29,16 +29,21 @@ pub struct Holding {
 impl Controller {
     /// The space of the file system in which the directory at `path` is.
     pub async fn space(&self, path: &RelPath) -> Result<Space, RequestError> {
-        Ok(self.open_offload(path, false).await?.space)
+        Ok(self.open_offload(path, HoldAs::Nothing).await?.space)
     }
 
-    /// Takes the directory at `path`. The gateway is busy where somebody else has it, or one above or below it; a hold of the same identity on the
-    /// very same path is taken over.
-    pub async fn hold(&self, path: &RelPath) -> Result<Holding, RequestError> {
-        self.open_offload(path, true).await
+    /// Takes the directory at `path`, to move files away from it. The gateway is busy where somebody else has it, or one above or below it; a hold of the
+    /// same identity on the very same path is taken over: the connection that has it is closed, and what runs on it is over when this returns.
+    pub async fn hold_source(&self, path: &RelPath) -> Result<Holding, RequestError> {
+        self.open_offload(path, HoldAs::Source).await
     }
 
-    async fn open_offload(&self, path: &RelPath, holds: bool) -> Result<Holding, RequestError> {
+    /// The same to move files to it; it may be still to be made. Needs the grant `push` only.
+    pub async fn hold_destination(&self, path: &RelPath) -> Result<Holding, RequestError> {
+        self.open_offload(path, HoldAs::Destination).await
+    }
+
+    async fn open_offload(&self, path: &RelPath, holds: HoldAs) -> Result<Holding, RequestError> {
         let request = OffloadRequest { path: path.as_bytes().to_vec(), holds };
         let (channel, body) = self.open(SERVICE_OFFLOAD, &request).await?;
         let space: WireSpace = codec::decode::<_, { limits::OPEN_FRAME_BYTES_MAX }>(&body)
@@ -53,7 +58,7 @@ impl Holding {
         self.space
     }
 
-    /// Asks for the space now; what has been removed before is counted as free. Not cancel-safe.
+    /// Asks for the space now; what has been removed before from a source is counted as free. Not cancel-safe.
     pub async fn measure(&mut self) -> Result<Space, RequestError> {
         let asked = timeout(limits::REPLY_TIMEOUT, self.channel.send.send(&OffloadAsk::Measure)).await;
         match asked.map_err(|_| RequestError::Silent)? {

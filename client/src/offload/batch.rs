@@ -12,9 +12,6 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Where nobody says how much fits.
-    pub(super) const UNKNOWN: Self = Self { bytes: u64::MAX, block: 1 };
-
     /// What a file system has left.
     pub(super) fn of(space: &Space) -> Self {
         Self { bytes: space.available, block: space.block.max(1) }
@@ -49,6 +46,8 @@ mod tests {
 
     use super::*;
 
+    const ROOMY: Room = Room { bytes: u64::MAX, block: 1 };
+
     const LARGE: u64 = limits::OFFLOAD_BATCH_BYTES_MAX;
 
     fn files(sizes: &[u64]) -> Vec<Candidate> {
@@ -71,17 +70,10 @@ mod tests {
             (&[1, LARGE - 1, 1], LARGE + 2, 2),
             (&[], 5, 0),
         ] {
-            assert_eq!(
-                next(&quota, &files(sizes), (excess, 4096), Room::UNKNOWN),
-                expected,
-                "{sizes:?} {excess}"
-            );
+            assert_eq!(next(&quota, &files(sizes), (excess, 4096), ROOMY), expected, "{sizes:?} {excess}");
         }
-        assert_eq!(
-            next(&quota, &files(&[1; 2000]), (2000, 1), Room::UNKNOWN),
-            limits::OFFLOAD_BATCH_FILES_MAX
-        );
-        assert_eq!(next(&terms, &files(&[1; 20]), (8193, 4096), Room::UNKNOWN), 3, "whole blocks");
+        assert_eq!(next(&quota, &files(&[1; 2000]), (2000, 1), ROOMY), limits::OFFLOAD_BATCH_FILES_MAX);
+        assert_eq!(next(&terms, &files(&[1; 20]), (8193, 4096), ROOMY), 3, "whole blocks");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct Journal {
     terms: String,
     clock: fn() -> SystemTime,
     file: Mutex<File>,
-    _lock: FileLock,
+    locks: Vec<FileLock>,
 }
 
 impl Journal {
@@ -68,11 +68,22 @@ impl Journal {
         clock: fn() -> SystemTime,
     ) -> Result<Option<Self>, PrivateError> {
         let (id, terms) = (id(subject), id(terms));
-        let Some(lock) = dir.lock(&format!("{id}.lock"))? else { return Ok(None) };
+        let Some(lock) = Self::lock(&dir, subject)? else { return Ok(None) };
         let name = format!("{id}.journal");
         let title = escape_str(title).into_owned();
         let file = Mutex::new(dir.append(&name)?);
-        Ok(Some(Self { dir, name, title, terms, clock, file, _lock: lock }))
+        Ok(Some(Self { dir, name, title, terms, clock, file, locks: vec![lock] }))
+    }
+
+    /// The lock of what `subject` tells apart from all else; `None` where another process has it.
+    pub(super) fn lock(dir: &PrivateDir, subject: &[u8]) -> Result<Option<FileLock>, PrivateError> {
+        dir.lock(&format!("{}.lock", id(subject)))
+    }
+
+    /// The same, with another lock for as long as it is open.
+    pub(super) fn locking(mut self, lock: Option<FileLock>) -> Self {
+        self.locks.extend(lock);
+        self
     }
 
     /// Where it lies.

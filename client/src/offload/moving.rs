@@ -10,7 +10,6 @@ use swarmwire_common::{
     sync::{Destination, Outcome, Source, Tally},
     wire::{
         extra::Preserve,
-        status::Status,
         sync::{Direction, Selection as WireSelection, SyncOptions},
     },
 };
@@ -22,7 +21,7 @@ use super::{
     note,
     side::{Files, Side, blocking},
 };
-use crate::controller::{Controller, RemotePath, RequestError};
+use crate::controller::{Controller, Holding, RemotePath};
 
 /// The directory at the destination in which earlier files are kept whose names are taken by new ones, each below the time at which that happened.
 pub const EARLIER: &str = ".offload-earlier";
@@ -36,6 +35,8 @@ pub(super) struct Course<'a> {
     pub(super) journal: &'a Arc<Journal>,
     pub(super) account: &'a mut Account,
     pub(super) side: Side,
+    /// The destination at the gateway; on this machine nothing but its locks is held.
+    pub(super) destination: Option<Holding>,
     /// The directory on this machine.
     pub(super) root: Arc<Root>,
     pub(super) usage: Usage,
@@ -162,21 +163,15 @@ impl Offload {
         }
     }
 
-    /// What fits at the destination. A gateway tells it only those who may list, and of a directory that is there.
-    async fn room(&self, course: &Course<'_>) -> Result<Room, OffloadError> {
-        let space = match self.direction {
-            Direction::Pull => {
+    /// What fits at the destination.
+    async fn room(&self, course: &mut Course<'_>) -> Result<Room, OffloadError> {
+        let space = match &mut course.destination {
+            Some(holding) => holding.measure().await?,
+            None => {
                 let root = Arc::clone(&course.root);
                 blocking(move || root.top().space().map_err(|err| OffloadError::local(root.path(), &err)))
                     .await?
             }
-            Direction::Push => match course.controller.space(&self.remote).await {
-                Ok(space) => space,
-                Err(RequestError::Refused { status: Status::Denied | Status::NotFound, .. }) => {
-                    return Ok(Room::UNKNOWN);
-                }
-                Err(err) => return Err(err.into()),
-            },
         };
         Ok(Room::of(&space))
     }

@@ -9,6 +9,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use swarmwire_common::{
@@ -30,6 +31,9 @@ use crate::controller::{Controller, RemotePath, RequestError};
 /// What the names of such files begin with.
 const PREFIX: &str = ".offload-probe-";
 
+/// How old such a file is of which nobody thinks any longer. Chosen: far longer than one is looked for.
+const AGE_MAX: Duration = Duration::from_secs(3600);
+
 /// A file that is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Probe {
@@ -43,6 +47,7 @@ impl Probe {
         let dir = dir.to_owned();
         blocking(move || {
             let there = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+            sweep(there);
             let random = || RandomState::new().build_hasher().finish();
             let text = format!("{PREFIX}{:016x}{:016x}", random(), random());
             let name = Name::new(text.as_bytes()).expect("a plain name");
@@ -130,6 +135,22 @@ impl Probe {
             Ok(())
         })
         .await
+    }
+}
+
+/// Removes what runs have left that were killed while they looked for theirs.
+fn sweep(dir: &Path) {
+    let is_old = |entry: &fs::DirEntry| {
+        let stat = entry.metadata().ok().filter(|stat| stat.is_file() && stat.len() == 0);
+        let age = stat.and_then(|stat| stat.modified().ok()?.elapsed().ok());
+        age.is_some_and(|age| age > AGE_MAX)
+    };
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    let left = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+    for entry in left.filter(is_old) {
+        if let Err(err) = fs::remove_file(entry.path()) {
+            tracing::debug!(%err, path = %entry.path().display(), "a file of no use stays");
+        }
     }
 }
 

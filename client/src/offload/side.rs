@@ -7,19 +7,18 @@ use std::{
 };
 
 use swarmwire_common::{
-    channel::FrameError,
     entry::Kind,
     escape::escape,
     limits,
     path::{Name, RelPath},
     root::{Dir, EntryType, Root, Space, describe},
     sync::Failure,
-    wire::{list::ListKind, status::Status},
+    wire::list::ListKind,
 };
 use tokio::task::spawn_blocking;
 
 use super::{OffloadError, terms::Candidate};
-use crate::controller::{Controller, Holding, ListItem, RequestError};
+use crate::controller::{Controller, Holding, ListItem};
 
 /// What is there.
 #[derive(Debug, Default)]
@@ -79,7 +78,7 @@ pub(super) enum Side {
 impl Side {
     /// Takes the directory at the gateway.
     pub(super) async fn there(controller: &Controller, path: &RelPath) -> Result<Self, OffloadError> {
-        Ok(Self::There(path.clone(), controller.hold(path).await?))
+        Ok(Self::There(path.clone(), controller.hold_source(path).await?))
     }
 
     /// Takes the directory on this machine.
@@ -105,7 +104,10 @@ impl Side {
     /// Asks how full it is now.
     pub(super) async fn measure(&mut self) -> Result<(), OffloadError> {
         match self {
-            Self::There(path, holding) => measure(path, holding).await,
+            Self::There(_, holding) => {
+                holding.measure().await?;
+                Ok(())
+            }
             Self::Here { root, space, .. } => {
                 let root = Arc::clone(root);
                 *space = blocking(move || {
@@ -121,7 +123,7 @@ impl Side {
     /// Fails where another one has taken the directory over. A lock on this machine is not lost.
     pub(super) async fn check_hold(&mut self) -> Result<(), OffloadError> {
         match self {
-            Self::There(path, holding) => measure(path, holding).await,
+            Self::There(..) => self.measure().await,
             Self::Here { .. } => Ok(()),
         }
     }
@@ -132,18 +134,6 @@ impl Side {
             Self::There(path, _) => list_there(controller, path).await,
             Self::Here { root, .. } => list_here(Arc::clone(root)).await,
         }
-    }
-}
-
-/// Asks how full it is where the directory at `path` is held, and so finds out whether it still is.
-async fn measure(path: &RelPath, holding: &mut Holding) -> Result<(), OffloadError> {
-    match holding.measure().await {
-        Ok(_) => Ok(()),
-        Err(RequestError::Lost(FrameError::Reset(Status::Busy))) => Err(OffloadError::Busy(format!(
-            "`{path}` was taken over: another process with this identity offloads it now, from another machine or with another \
-             state directory; let only one of them do it"
-        ))),
-        Err(err) => Err(err.into()),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The `offload` service: how full the file system of a directory is, and, if that is asked for, the right to be the only one who offloads it.
+//! The `offload` service: how full the file system of a directory is, and, if that is asked for, the right to be the only one who moves files from it, or to
+//! it.
 //!
 //! The reply is a [`Space`], and all there is where nothing is held. Otherwise the controller may ask again, by [`OffloadAsk::Measure`], as often as it
 //! likes, and holds the directory until either side ends the channel. What is moved goes through `sync`.
@@ -10,8 +11,19 @@ use serde::{Deserialize, Serialize};
 pub struct OffloadRequest {
     /// `RelPath` below the gateway's root; a directory.
     pub path: Vec<u8>,
-    /// Whether nobody else may hold the directory, one above or one below it, as long as the channel lives.
-    pub holds: bool,
+    /// As what it is held.
+    pub holds: HoldAs,
+}
+
+/// As what a directory is held as long as the channel lives: nobody else may hold it, one above or one below it, as the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HoldAs {
+    /// It is not held.
+    Nothing,
+    /// Files are moved away from it.
+    Source,
+    /// Files are moved to it. It may be still to be made.
+    Destination,
 }
 
 /// Bytes of a file system, as df counts them.

@@ -1,14 +1,17 @@
 //! Two offloads of one directory do not collide: the second one is told at once that somebody is at it.
 
 use std::{
+    collections::BTreeSet,
     fs,
+    path::PathBuf,
     sync::{Arc, mpsc},
     thread::JoinHandle,
 };
 
+use assert_cmd::assert::Assert;
 use rustix::fs::{FlockOperation, flock};
 use swarmwire_client::{ConnectOptions, Controller, Home};
-use swarmwire_common::path::RelPath;
+use swarmwire_common::{path::RelPath, wire::offload::HoldAs};
 use tokio::sync::oneshot;
 
 use super::{GRANTS, NAMES, Scene, names, plant, set};
@@ -22,6 +25,10 @@ pub(super) struct Holder {
 
 impl Holder {
     pub(super) fn hold(home: &ControllerHome, path: &str) -> Self {
+        Self::hold_as(HoldAs::Source, home, path)
+    }
+
+    fn hold_as(role: HoldAs, home: &ControllerHome, path: &str) -> Self {
         let home = Home::open(&home.path()).unwrap();
         let target = home.gateways().unwrap().get(&"gw".parse().unwrap()).unwrap().clone();
         let identity = home.identity(now()).unwrap();
@@ -32,7 +39,10 @@ impl Holder {
             runtime.block_on(async {
                 let controller =
                     Controller::connect(&target, &identity, ConnectOptions::default()).await.unwrap();
-                let _holding = controller.hold(&path).await.unwrap();
+                let _holding = match role {
+                    HoldAs::Destination => controller.hold_destination(&path).await.unwrap(),
+                    _ => controller.hold_source(&path).await.unwrap(),
+                };
                 held.send(()).unwrap();
                 let _ended: Result<(), _> = ended.await;
                 controller.close().await;
@@ -128,4 +138,92 @@ fn who_comes_second_to_a_destination_here_is_refused_at_once() {
     assert_eq!(names(&scene.logs()), set(&NAMES));
     drop(held);
     scene.offload(&["--capacity", "10kB"]).success();
+}
+
+/// A directory here, from which files go to the gateway.
+struct Outward {
+    world: World,
+    home: ControllerHome,
+    here: PathBuf,
+}
+
+impl Outward {
+    fn new() -> Self {
+        let world = World::start();
+        let (home, here) = (world.joined("push"), world.beside("here"));
+        plant(&here);
+        Self { world, home, here }
+    }
+
+    fn offload(&self) -> Assert {
+        let places = ["offload", text(&self.here), "gw:old/here"];
+        let terms = ["--above", "75%", "--until", "25%", "--capacity", "10kB"];
+        self.home.swarm([&places[..], &terms[..]].concat())
+    }
+}
+
+/// Story: two into one directory at a gateway were not kept apart, so each could find that a name is free.
+#[test]
+fn who_comes_second_to_a_destination_at_the_gateway_is_refused_at_once() {
+    let scene = Outward::new();
+    let other = scene.world.joined("list,push,delete");
+    for (path, shown) in [("old/here", "`old/here`"), ("old", "`old`"), ("old/here/sub", "`old/here/sub`")] {
+        let holder = Holder::hold_as(HoldAs::Destination, &other, path);
+        let to = format!("files are being offloaded to {shown} by the identity");
+        refused(scene.offload(), 6, &[&to, "try again when that has ended"]);
+        drop(holder);
+    }
+    assert_eq!(names(&scene.here), set(&NAMES));
+    // Who moves files on is in nobody's way.
+    fs::create_dir_all(scene.world.root().join("old/here")).unwrap();
+    let holder = Holder::hold(&other, "old/here");
+    scene.offload().success();
+    drop(holder);
+    assert_eq!(names(&scene.here), set(&NAMES[8..]));
+}
+
+/// Of one identity a lock says that somebody moves files there, so that the gateway may believe that an earlier one is dead.
+#[test]
+fn two_processes_of_one_user_with_one_destination_do_not_meet_either() {
+    let scene = Outward::new();
+    scene.offload().success();
+    plant(&scene.here);
+    let locks = || {
+        let entries =
+            fs::read_dir(scene.home.path().join("offload")).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.extension().is_some_and(|ext| ext == "lock")).collect::<BTreeSet<_>>()
+    };
+    let before = locks();
+    assert_eq!(before.len(), 2, "that of the source and that of the destination");
+    // Another directory with the same destination.
+    let there = scene.world.beside("there");
+    plant(&there);
+    let places = ["offload", text(&there), "gw:old/here", "--above", "75%", "--until", "25%"];
+    let offload = || scene.home.swarm([&places[..], &["--capacity", "10kB"]].concat());
+    offload().success();
+    let shared: Vec<_> = locks().into_iter().filter(|lock| before.contains(lock)).collect();
+    plant(&there);
+    let held: Vec<_> =
+        shared.iter().map(|lock| fs::File::options().write(true).open(lock).unwrap()).collect();
+    held.iter().for_each(|lock| lock.try_lock().unwrap());
+    refused(offload(), 6, &["files are being offloaded to `gw:old/here` by another process of this user"]);
+    drop(held);
+    offload().success();
+}
+
+/// Story: one through the gateway and one on its machine moved the same files away, and both ended well.
+#[test]
+fn a_directory_that_is_offloaded_on_the_gateways_machine_is_not_offloaded_through_it() {
+    let scene = Scene::new();
+    let held = fs::File::open(scene.logs()).unwrap();
+    flock(&held, FlockOperation::LockExclusive).unwrap();
+    let parts = ["`logs` is being offloaded by another process on the gateway's machine", "try again"];
+    refused(scene.offload(&["--capacity", "10kB"]), 6, &parts);
+    drop(held);
+    let holder = Holder::hold(&scene.home, "logs");
+    let held = fs::File::open(scene.logs()).unwrap();
+    assert!(flock(&held, FlockOperation::NonBlockingLockExclusive).is_err());
+    drop(holder);
+    scene.offload(&["--capacity", "10kB"]).success();
+    flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
 }

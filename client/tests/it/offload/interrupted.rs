@@ -1,6 +1,7 @@
 //! Killed at any moment, on either side: nothing is lost, nothing is there twice, and the next run ends where an uninterrupted one would have.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -10,6 +11,7 @@ use super::{GRANTS, NAMES, SIZE, Scene, counts, names, plant, put, set};
 use crate::{
     examples::example,
     model::gateway::Running,
+    relay::Relay,
     trees::{assert_no_leftovers, content, visible_files},
     world::{ControllerHome, World, stdout, summary, text},
 };
@@ -93,11 +95,36 @@ fn a_controller_that_is_killed_while_it_offloads_itself_goes_on_with_its_next_ru
         assert_nothing_lost(&here, &old);
         let status = spawn(&home, text(&here), "gw:old").wait().unwrap();
         assert_eq!(status.code(), Some(0), "{steps}");
-        // The killed one's handler may be at its end still, in its own staging place.
-        let mut world = world;
-        world.stop();
         assert_as_uninterrupted(&here, &old, &home);
     }
+}
+
+/// Story: what the gateway had received of one that was killed was put in place when it noticed that, over what the next one had put there, which was kept
+/// as earlier files, or with files that were gone where they came from.
+#[test]
+fn what_a_killed_one_has_under_way_at_the_gateway_is_over_when_the_next_one_begins() {
+    let mut world = World::start();
+    let home = world.joined("push");
+    let (here, old) = (world.beside("here"), world.root().join("old"));
+    let name = |number: usize| format!("{number:04}");
+    (0..1000).for_each(|number| put(&here, &name(number), number, number));
+    // It is shut in the midst of them, of which none is in place before all are there. To find out how large datagrams may be takes up to 300 kB.
+    let relay = Relay::start(world.address, 700_000);
+    home.pin("far", relay.address, world.fingerprint);
+    let mut child = spawn(&home, text(&here), "far:old");
+    relay.wait_until_shut();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The oldest of them is not there any longer.
+    fs::remove_file(here.join(name(0))).unwrap();
+    let status = spawn(&home, text(&here), "gw:old").wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+    let moved: BTreeSet<_> = (1..998).map(name).collect();
+    assert_eq!((names(&old), names(&here)), (moved.clone(), (998..1000).map(name).collect()));
+    // Nothing comes afterwards.
+    world.stop();
+    assert_eq!(names(&old), moved);
+    assert_no_leftovers(&old);
 }
 
 /// A gateway in a process of its own, with the files in `logs`.

@@ -1,9 +1,12 @@
 //! A directory that is offloaded to itself, or into itself, by way of a gateway: nothing is moved, however the two sides see it.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use super::{NAMES, Scene, names, plant, set};
-use crate::world::{World, refused, summary, text};
+use crate::{
+    trees::set_mtime,
+    world::{World, refused, summary, text},
+};
 
 const PARTS: [&str; 2] = ["SRC and DST are one directory", "write another DST"];
 
@@ -36,6 +39,21 @@ fn a_directory_here_is_not_moved_onto_or_into_itself() {
             assert!(!logs.join("sub/deep/new").exists());
         }
     }
+}
+
+/// Story: a run that was killed while it looked left its empty file there for ever.
+#[test]
+fn what_killed_runs_have_left_is_removed_once_it_is_old() {
+    let scene = Scene::new();
+    let archive = scene.archive();
+    fs::create_dir(&archive).unwrap();
+    let [old, new, full] = ["old", "new", "full"].map(|name| format!(".offload-probe-{name}"));
+    for (name, text) in [(&old, ""), (&new, ""), (&full, "something")] {
+        fs::write(archive.join(name), text).unwrap();
+    }
+    [&old, &full].iter().for_each(|name| set_mtime(&archive.join(name), 0));
+    scene.offload(&["--capacity", "10kB"]).success();
+    assert_eq!(names(&archive), &set(&NAMES[..8]) | &[new, full].into());
 }
 
 const GRANTS_OF_MORE: &str = "list,push,delete";

@@ -18,7 +18,7 @@ use crate::{
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         extra::{Extra, Preserve},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
-        offload::{OffloadAsk, OffloadMessage, OffloadRequest, Space},
+        offload::{HoldAs, OffloadAsk, OffloadMessage, OffloadRequest, Space},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::Status,
         sync::{
@@ -251,7 +251,7 @@ fn watching_a_directory() {
 #[test]
 fn offloading_a_directory() {
     golden(
-        &OffloadRequest { path: b"a/b".to_vec(), holds: true },
+        &OffloadRequest { path: b"a/b".to_vec(), holds: HoldAs::Source },
         "03 612f62     # path
          01            # holds",
     );

@@ -13,7 +13,7 @@ use crate::{
         data::{Encoding, FileAttempt, PackFile, Patch, Preamble, Segment, Unit, UnitHeader},
         extra::{Extra, Preserve},
         list::{ListEntry, ListKind, ListMessage, ListRequest},
-        offload::{OffloadAsk, OffloadMessage, OffloadRequest, Space},
+        offload::{HoldAs, OffloadAsk, OffloadMessage, OffloadRequest, Space},
         open::{JoinReply, JoinRequest, Open, Reply},
         status::StatusCode,
         sync::{
@@ -313,7 +313,8 @@ pub(super) fn watch_message() -> impl Strategy<Value = WatchMessage> {
 }
 
 pub(super) fn offload_request() -> impl Strategy<Value = OffloadRequest> {
-    (bytes(), any::<bool>()).prop_map(|(path, holds)| OffloadRequest { path, holds })
+    let holds = prop_oneof![Just(HoldAs::Nothing), Just(HoldAs::Source), Just(HoldAs::Destination)];
+    (bytes(), holds).prop_map(|(path, holds)| OffloadRequest { path, holds })
 }
 
 pub(super) fn space() -> impl Strategy<Value = Space> {
