@@ -294,7 +294,7 @@ impl Offload {
             if !is_destination {
                 return Ok((Arc::new(side::open_root(&path)?), None));
             }
-            fs::create_dir_all(&path).map_err(|err| OffloadError::local(&path, &err))?;
+            fs::create_dir_all(&path).map_err(|err| OffloadError::not_written(&path, &err))?;
             Ok((Arc::new(side::open_root(&path)?), Some(LocalHold::take(&path)?)))
         })
         .await

@@ -33,10 +33,12 @@ pub enum OffloadError {
     #[error("{0}")]
     Place(PlaceError),
     /// A directory on this machine cannot be used.
-    #[error("`{path}` cannot be opened: {reason}")]
+    #[error("`{path}` cannot be {what}: {reason}")]
     Local {
         /// Escaped.
         path: String,
+        /// What cannot be done.
+        what: &'static str,
         /// What the system says.
         reason: String,
     },
@@ -68,8 +70,16 @@ pub enum OffloadError {
 
 impl OffloadError {
     pub(super) fn local(path: &Path, err: &io::Error) -> Self {
+        Self::local_to("opened", path, err)
+    }
+
+    pub(super) fn not_written(path: &Path, err: &io::Error) -> Self {
+        Self::local_to("written to", path, err)
+    }
+
+    fn local_to(what: &'static str, path: &Path, err: &io::Error) -> Self {
         let path = escape(path.as_os_str().as_encoded_bytes()).into_owned();
-        Self::Local { path, reason: describe(err) }
+        Self::Local { path, what, reason: describe(err) }
     }
 
     /// Whether another attempt in a moment may help: the connection was lost, and nobody has decided that.

@@ -53,7 +53,7 @@ impl Probe {
             let name = Name::new(text.as_bytes()).expect("a plain name");
             let name = RelPath::root().join(name).expect("a short name");
             let made = fs::File::create_new(there.join(&text));
-            made.map_err(|err| OffloadError::local(there, &err))?;
+            made.map_err(|err| OffloadError::not_written(there, &err))?;
             Ok(Self { dir: there.to_owned(), name })
         })
         .await

@@ -335,6 +335,13 @@ impl Dir {
         Ok(retry_on_intr(|| rustix::fs::syncfs(&self.fd))?)
     }
 
+    /// Fails where nothing can be put into the directory, or removed from it, for the reason that the system would give then.
+    pub fn check_writable(&self) -> io::Result<()> {
+        use rustix::fs::{Access, AtFlags};
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        Ok(retry_on_intr(|| rustix::fs::accessat(&self.fd, c".", access, AtFlags::EACCESS))?)
+    }
+
     /// Takes the directory's lock for as long as the handle lives; false if another handle has it.
     pub fn try_lock(&self) -> io::Result<bool> {
         match rustix::fs::flock(&self.fd, rustix::fs::FlockOperation::NonBlockingLockExclusive) {

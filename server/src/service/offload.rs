@@ -164,8 +164,16 @@ fn open(root: &Root, path: &RelPath, role: Option<Role>) -> Result<(Dir, Space),
         let err = PlaceError::from_io(path, &err);
         Refusal::new(err.status, err.to_string())
     })?;
-    if role == Some(Role::Source) {
-        lock(&dir, path)?;
+    match role {
+        None => {}
+        Some(Role::Source) => {
+            check_removable(&dir, path)?;
+            lock(&dir, path)?;
+        }
+        Some(Role::Destination) => dir.check_writable().map_err(|err| {
+            let detail = format!("`{path}` cannot be written to: {}", describe(&err));
+            Refusal::new(Status::Unavailable, detail)
+        })?,
     }
     let space = dir.space().map_err(|err| {
         Refusal::new(Status::Unavailable, format!("the space of `{path}` is not known: {}", describe(&err)))
@@ -185,6 +193,17 @@ fn nearest(root: &Root, path: &RelPath) -> io::Result<Dir> {
     let upwards = successors(Some(path.clone()), |path| path.split_last().map(|(parent, _)| parent));
     let mut found = upwards.map(|path| root.dir(&path));
     found.find(is_there).unwrap_or_else(|| root.top().try_clone())
+}
+
+/// That a directory cannot be written to says nothing of those in it, unless none can.
+fn check_removable(dir: &Dir, path: &RelPath) -> Result<(), Refusal> {
+    match dir.check_writable() {
+        Err(err) if err.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            let detail = format!("nothing can be removed from `{path}`: {}", describe(&err));
+            Err(Refusal::new(Status::Unavailable, detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Keeps away a process of this machine that offloads the very same directory without a gateway, by the lock that it has alone. Those of directories above and

@@ -2,8 +2,11 @@
 
 use std::fs;
 
-use super::{NAMES, Scene, names, plant, set};
-use crate::world::{refused, text};
+use super::{GRANTS, NAMES, Scene, names, plant, set};
+use crate::{
+    disks::Disk,
+    world::{World, refused, text},
+};
 
 #[test]
 fn what_makes_no_sense_is_refused_by_name() {
@@ -44,7 +47,7 @@ fn what_makes_no_sense_is_refused_by_name() {
         refused(scene.home.command(["offload"]).args(places).args(all).assert(), code, parts);
     }
     fs::write(scene.archive(), "a file").unwrap();
-    refused(scene.offload(&["--capacity", "10kB"]), 1, &["archive` cannot be opened"]);
+    refused(scene.offload(&["--capacity", "10kB"]), 1, &["archive` cannot be written to: not a directory"]);
     assert_eq!(names(&scene.logs()), set(&NAMES));
     fs::remove_file(scene.archive()).unwrap();
     scene.offload(&["--capacity", "10kB"]).success();
@@ -64,4 +67,27 @@ fn a_directory_is_not_offloaded_to_itself() {
         assert_eq!(fs::read(logs.join(name)).unwrap(), crate::trees::content(number, super::SIZE));
     }
     plant(&logs);
+}
+
+/// Story: each of the files was sent, or told to have failed, one by one.
+#[test]
+fn where_nothing_can_be_written_or_removed_it_is_said_once() {
+    let terms = ["--above", "75%", "--until", "25%", "--capacity", "10kB"];
+    // The kernel's own: nothing can be made there by anybody.
+    let world = World::start_with(|options| options.root = "/proc/sys".into());
+    let (home, here) = (world.joined("push"), world.beside("here"));
+    plant(&here);
+    let assert = home.swarm([&["offload", text(&here), "gw:"], &terms[..]].concat());
+    refused(assert, 1, &["swarm: unavailable: `.` cannot be written to: permission denied\n"]);
+    assert_eq!(names(&here), set(&NAMES));
+    let Some(mut disk) = Disk::mount("size=1m") else { return };
+    plant(disk.path());
+    disk.remount("ro");
+    let world = World::start_with(|options| options.root = disk.path().to_owned());
+    let (home, archive) = (world.joined(GRANTS), world.beside("archive"));
+    let assert = home.swarm([&["offload", "gw:", text(&archive)], &terms[..]].concat());
+    refused(assert, 1, &["swarm: unavailable: nothing can be removed from `.`: read-only file system\n"]);
+    assert!(!archive.exists());
+    let assert = home.swarm([&["offload", text(disk.path()), "gw:"], &terms[..]].concat());
+    refused(assert, 1, &["` cannot be written to: read-only file system\n"]);
 }
