@@ -52,8 +52,8 @@ struct Moves {
 }
 
 /// Why it ends where files go and the disk does not get any emptier.
-const NOTHING_WON: &str = "as much was moved as should free enough, and the disk is as full as before: programs may have files open that were \
-     removed, or others write as fast";
+const NOTHING_WON: &str = "as much was moved as should free enough, and the disk is as full as before: what was removed may have further names \
+     (hard links) elsewhere, be open in programs or be kept by a snapshot, or others write as fast";
 
 /// Why it ends where nothing more fits.
 const NO_SPACE: &str = "the destination has no space";
