@@ -29,7 +29,7 @@ impl Refusal {
         Self { status, detail: detail.into(), retry_after_ms: 0 }
     }
 
-    /// Declined for now.
+    /// Declined for now. `detail` says when to try again to people, `retry_after` to programs.
     pub(crate) fn busy(detail: impl Into<String>, retry_after: std::time::Duration) -> Self {
         let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
         Self { retry_after_ms, ..Self::new(Status::Busy, detail) }

@@ -234,7 +234,8 @@ fn admit<'a>(session: &Session, open: &Open, found: Option<&'a Service>) -> Resu
         Handlers::None => None,
         Handlers::One => Some(gateway.pool.try_take().ok_or_else(|| {
             gateway.metrics.handlers_refused.inc();
-            let detail = format!("all {} handlers of the gateway are in use", gateway.pool.limit());
+            let limit = gateway.pool.limit();
+            let detail = format!("all {limit} handlers of the gateway are in use; try again in a moment");
             Refusal::busy(detail, BUSY_RETRY_AFTER)
         })?),
     };

@@ -243,13 +243,18 @@ fn is_certificate_alert(err: &ConnectionError) -> bool {
         if ALERTS_CERTIFICATE.contains(&u64::from(close.error_code)))
 }
 
+/// A sentence of the gateway says itself what to do: the pause is for programs, and told only where there is no sentence.
 fn refusal(status: Status, detail: &str, retry_after_ms: u32) -> String {
-    let detail = if detail.is_empty() { status.meaning() } else { detail };
-    if retry_after_ms > 0 {
-        let pause = humantime::format_duration(Duration::from_millis(retry_after_ms.into()));
-        return format!("{}: {detail}; try again in {pause}", status.as_str());
+    let word = status.as_str();
+    if !detail.is_empty() {
+        return format!("{word}: {detail}");
     }
-    format!("{}: {detail}", status.as_str())
+    let meaning = status.meaning();
+    if retry_after_ms == 0 {
+        return format!("{word}: {meaning}");
+    }
+    let pause = humantime::format_duration(Duration::from_millis(retry_after_ms.into()));
+    format!("{word}: {meaning}; try again in {pause}")
 }
 
 #[cfg(test)]
@@ -328,7 +333,13 @@ mod tests {
 
     #[test]
     fn busy_says_when_to_come_back() {
-        let err = RequestError::Refused { status: Status::Busy, detail: String::new(), retry_after_ms: 500 };
-        assert_eq!(err.to_string(), format!("busy: {}; try again in 500ms", Status::Busy.meaning()));
+        let told = |detail: &str| {
+            let detail = detail.to_owned();
+            RequestError::Refused { status: Status::Busy, detail, retry_after_ms: 500 }.to_string()
+        };
+        assert_eq!(told(""), format!("busy: {}; try again in 500ms", Status::Busy.meaning()));
+        // Story: who was told to try again when an offload has ended was told to do so in half a second as well.
+        let detail = "`logs` is being offloaded; try again when that has ended";
+        assert_eq!(told(detail), format!("busy: {detail}"));
     }
 }

@@ -148,6 +148,17 @@ fn an_invitation_works_once() {
 }
 
 #[test]
+fn who_tries_to_join_too_often_is_told_once_when_to_try_again() {
+    let world = World::start();
+    let uri = world.invite_too_late("list");
+    let join = || String::from_utf8(ControllerHome::new().swarm(["join", &uri]).get_output().stderr.clone());
+    let told = (0..10).map(|_| join().unwrap()).find(|told| told.contains("too many attempts"));
+    let told = told.expect("attempts have a limit");
+    assert_eq!(told.matches("try again").count(), 1, "{told}");
+    assert!(told.trim_end().ends_with('s') && !told.contains("ms"), "no more than seconds: {told}");
+}
+
+#[test]
 fn an_invitation_that_came_too_late_is_refused_and_leaves_no_gateway_behind() {
     let world = World::start();
     let home = ControllerHome::new();

@@ -142,7 +142,10 @@ fn admit(request: &mut Request) -> Result<Admitted, Refusal> {
         check_codec(&asked, &registered.subroutine.options.codecs)?;
     }
     let occupied = registered.take_room().ok_or_else(|| {
-        let detail = format!("`{}` is called as often as it may be at a time", asked.name);
+        let name = &asked.name;
+        let detail = format!(
+            "`{name}` is called as often as it may be at a time; try again in a moment, or with `--wait`"
+        );
         Refusal::busy(detail, super::BUSY_RETRY_AFTER)
     })?;
     let processes = subroutines.processes().clone();

@@ -3,7 +3,7 @@
 //! The invitation is used up before the identity is added, so that a crash between the two costs an invitation, never gives
 //! one away twice. When the reply goes out the gateway already knows the identity.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use swarmwire_certs::Token;
 use swarmwire_common::{
@@ -47,9 +47,10 @@ async fn join(request: &Request) -> (JoinResult, Result<Grant, Refusal>) {
     if let Err(wait) = taken {
         // No louder: the limit is there to keep the log short as well, and the metric counts them.
         tracing::debug!(address = %source, "too many attempts to join");
+        let pause = humantime::format_duration(Duration::from_secs(wait.as_secs() + 1));
         return (
             JoinResult::Limited,
-            Err(Refusal::busy("too many attempts to join; wait and try again", wait)),
+            Err(Refusal::busy(format!("too many attempts to join; try again in {pause}"), wait)),
         );
     }
     match redeem(request).await {

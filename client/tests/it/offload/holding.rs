@@ -70,7 +70,8 @@ fn who_comes_second_to_a_directory_at_the_gateway_is_refused_at_once() {
     for (path, shown) in [("logs", "`logs`"), ("", "`.`"), ("logs/sub", "`logs/sub`")] {
         let holder = Holder::hold(&other, path);
         let parts = [shown, "is being offloaded by the identity", "try again when that has ended"];
-        refused(scene.offload(&["--capacity", "10kB"]), 6, &parts);
+        let told = refused(scene.offload(&["--capacity", "10kB"]), 6, &parts);
+        assert_eq!(told.matches("try again").count(), 1, "{told}");
         // Looking does no harm.
         scene.offload(&["--capacity", "10kB", "-n"]).success();
         drop(holder);
