@@ -115,10 +115,10 @@ fn parse_gateway(argument: &OsStr) -> anyhow::Result<GatewayRef> {
 }
 
 fn unknown_name(gateway: &GatewayRef, argument: &str, gateways: &Gateways) -> String {
-    format!(
-        "{argument}: there is no gateway called `{gateway}`; {}; a local path with a `:` is written `./…`",
-        known(gateways)
-    )
+    // Only these could have been local.
+    let local =
+        if matches!(argument, "SRC" | "DST") { "; a local path with a `:` is written `./…`" } else { "" };
+    format!("{argument}: there is no gateway called `{gateway}`; {}{local}", known(gateways))
 }
 
 fn unknown_address(gateway: &GatewayRef, argument: &str, gateways: &Gateways) -> String {

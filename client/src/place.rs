@@ -85,12 +85,19 @@ impl Place {
 impl GatewayRef {
     /// Takes an argument that names a gateway alone: `GW`, `GW:`, or `swarm://HOST[:PORT]`.
     pub(crate) fn parse(argument: &OsStr) -> Result<Self, PlaceError> {
-        match Place::parse(argument) {
+        let gateway = match Place::parse(argument) {
             Ok(Place::Remote(Remote { gateway, path })) if path.path.is_root() => Ok(gateway),
-            Ok(Place::Remote(_)) => Err(PlaceError::NoPathHere { argument: argument.into() }),
+            Ok(Place::Remote(_)) | Err(PlaceError::Path { .. }) => {
+                Err(PlaceError::NoPathHere { argument: argument.into() })
+            }
             Ok(Place::Local(_)) => parse_name(argument, argument.as_bytes()),
             Err(err) => Err(err),
-        }
+        };
+        // What is said of a place may be about local paths, and nobody means one here.
+        gateway.map_err(|err| match err {
+            PlaceError::Empty | PlaceError::Name { .. } => PlaceError::Gateway { argument: argument.into() },
+            err => err,
+        })
     }
 }
 
@@ -169,6 +176,8 @@ pub(crate) enum PlaceError {
         escape(argument.as_bytes())
     )]
     Name { argument: OsString },
+    #[error("`{}` is no gateway: {NameError}", escape(argument.as_bytes()))]
+    Gateway { argument: OsString },
     #[error("`{}` is not swarm://HOST[:PORT]/PATH: {reason}", escape(argument.as_bytes()))]
     Address { argument: OsString, reason: &'static str },
     #[error("`{}` cannot be used: {reason}{}", escape(argument.as_bytes()), remedy(*reason))]
@@ -273,7 +282,13 @@ mod tests {
         assert_eq!(GatewayRef::parse(OsStr::new("gw")), Ok(name("gw")));
         assert_eq!(GatewayRef::parse(OsStr::new("gw:")), Ok(name("gw")));
         assert_eq!(GatewayRef::parse(OsStr::new("swarm://h:7")), Ok(address("h", 7)));
-        assert!(matches!(GatewayRef::parse(OsStr::new("gw:x")), Err(PlaceError::NoPathHere { .. })));
-        assert!(matches!(GatewayRef::parse(OsStr::new("./gw")), Err(PlaceError::Name { .. })));
+        for bad in ["gw:x", "gw:/x", "gw:..", "swarm://h/x"] {
+            let told = GatewayRef::parse(OsStr::new(bad)).unwrap_err();
+            assert!(matches!(told, PlaceError::NoPathHere { .. }), "{bad}: {told}");
+        }
+        for bad in ["./gw", "", ":", "a b", "a b:x"] {
+            let told = GatewayRef::parse(OsStr::new(bad)).unwrap_err();
+            assert!(matches!(told, PlaceError::Gateway { .. }), "{bad}: {told}");
+        }
     }
 }

@@ -32,9 +32,25 @@ fn exactly_one_side_of_a_sync_is_remote() {
 fn an_unknown_gateway_is_answered_with_the_known_ones() {
     let home = home_that_knows("web1");
     let told = ["DST", "no gateway called `web2`", "known are web1 (127.0.0.1:9)"];
-    refused(home.swarm(["sync", ".", "web2:x"]), 2, &told);
-    refused(home.swarm(["ls", "web2:"]), 2, &["GW:PATH", "web1"]);
-    refused(home.swarm(["ping", "web2"]), 2, &["GW", "web1"]);
+    let told = refused(home.swarm(["sync", ".", "web2:x"]), 2, &told);
+    assert!(told.contains("local path"), "{told}");
+    for (arguments, argument) in [
+        (&["ls", "web2:"][..], "GW:PATH: "),
+        (&["ping", "web2"], "GW: "),
+        (&["call", "web2", "f"], "GW: "),
+        (&["stream", "web2", "f"], "GW: "),
+        (&["send", "web2", "f"], "GW: "),
+        (&["services", "web2"], "GW: "),
+        (&["stop", "web2"], "GW: "),
+    ] {
+        let parts = [argument, "no gateway called `web2`", "known are web1 (127.0.0.1:9)"];
+        let told = refused(home.swarm(arguments), 2, &parts);
+        assert!(!told.contains("local path"), "nobody meant one: {told}");
+    }
+    for bad in ["./web1", "", "web 1:"] {
+        let told = refused(home.swarm(["call", bad, "f"]), 2, &[&format!("GW: `{bad}` is no gateway: a ")]);
+        assert!(!told.contains("local path"), "nobody meant one: {told}");
+    }
     refused(ControllerHome::new().swarm(["ping", "web2"]), 2, &["swarmd invite", "swarm join"]);
 }
 
