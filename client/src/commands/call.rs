@@ -11,7 +11,7 @@ use swarmwire_client::{
     controller::calling::{CallOptions, Payload},
 };
 
-use super::calling::{Failed, JsonBytes, lacks_newline, line, over, print};
+use super::calling::{Failed, JsonBytes, calling, lacks_newline, line, print};
 use crate::{cli::CallArguments, exit::Exit, output};
 
 #[derive(Serialize)]
@@ -35,8 +35,7 @@ struct Summary {
 pub(super) async fn run(arguments: CallArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
     let limits = arguments.called.limits.begin();
     let payload = arguments.called.payload()?;
-    let gateway = arguments.called.gateway.clone();
-    over(&gateway, limits.connecting(options), async |controller| {
+    calling(arguments.called.callee(), limits.connecting(options), async |controller| {
         if arguments.repeat == 1 && !arguments.json {
             return once(controller, payload, limits.options(), &arguments).await;
         }

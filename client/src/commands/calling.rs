@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fmt,
     fs::File,
     io::{self, Read},
     path::Path,
@@ -12,10 +13,11 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use serde::Serialize;
 use swarmwire_client::{
-    ConnectOptions, Controller, RequestError,
+    ConnectError, ConnectOptions, Controller, RequestError,
     controller::calling::{CallOptions, Payload},
 };
 use swarmwire_common::{
+    escape::{escape, escape_str},
     limits,
     value::{Arguments, Value},
     wire::status::Status,
@@ -53,6 +55,32 @@ pub(super) struct Limits {
     start: Instant,
     timeout: Option<Duration>,
     wait: Duration,
+}
+
+/// What is called where, as people are told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Callee<'a> {
+    pub(super) name: &'a str,
+    pub(super) gateway: &'a OsStr,
+}
+
+impl Callee<'_> {
+    /// Says of a call that failed which one it was, where the gateway's own words do not.
+    fn failed(&self, err: anyhow::Error) -> anyhow::Error {
+        if !err.is::<RequestError>() && !err.is::<ConnectError>() {
+            return err;
+        }
+        let name = format!("`{}`", escape_str(self.name));
+        // What follows a first line are the last ones of a program.
+        let is_named = err.to_string().lines().next().is_some_and(|line| line.contains(&name));
+        if is_named { err } else { err.context(self.to_string()) }
+    }
+}
+
+impl fmt::Display for Callee<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` at `{}`", escape_str(self.name), escape(self.gateway.as_encoded_bytes()))
+    }
 }
 
 /// The object of a call that failed; the names are a contract.
@@ -105,6 +133,10 @@ impl Limits {
 }
 
 impl CalledArguments {
+    pub(super) fn callee(&self) -> Callee<'_> {
+        Callee { name: &self.name, gateway: &self.gateway }
+    }
+
     /// What the subroutine is called with. Blocks on a file.
     pub(super) fn payload(&self) -> anyhow::Result<Payload> {
         if let Some(path) = &self.data {
@@ -165,6 +197,15 @@ fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     }
     Ok(bytes)
+}
+
+/// Runs the work of a call over a connection to its gateway; see [`over`].
+pub(super) async fn calling(
+    callee: Callee<'_>,
+    options: ConnectOptions,
+    work: impl AsyncFnOnce(&Controller) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    over(callee.gateway, options, work).await.map_err(|err| callee.failed(err))
 }
 
 /// Runs `work` over a connection to the gateway, until it ends or a signal comes, which ends it at the gateway, too.

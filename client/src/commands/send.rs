@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use swarmwire_client::ConnectOptions;
 
-use super::calling::{Failed, line, over, print};
+use super::calling::{Callee, Failed, calling, line, print};
 use crate::{
     cli::SendArguments,
     exit::{Exit, Failure},
@@ -25,8 +25,8 @@ pub(super) async fn run(arguments: SendArguments, options: ConnectOptions) -> an
         let unreadable = |err| Failure::usage(format!("--data: {}: {err}", arguments.data.display()));
         Some(tokio::fs::File::from_std(std::fs::File::open(&arguments.data).map_err(unreadable)?))
     };
-    let gateway = arguments.gateway.clone();
-    over(&gateway, limits.connecting(options), async |controller| {
+    let callee = Callee { name: &arguments.name, gateway: &arguments.gateway };
+    calling(callee, limits.connecting(options), async |controller| {
         let sent = match file {
             Some(file) => controller.send(&arguments.name, file, limits.options()).await,
             None => controller.send(&arguments.name, tokio::io::stdin(), limits.options()).await,

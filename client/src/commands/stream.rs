@@ -8,7 +8,7 @@ use swarmwire_client::{
     controller::calling::{CallOptions, Items, Payload},
 };
 
-use super::calling::{Failed, JsonBytes, line, over, print};
+use super::calling::{Failed, JsonBytes, calling, line, print};
 use crate::{cli::StreamArguments, exit::Exit};
 
 #[derive(Serialize)]
@@ -34,8 +34,7 @@ const PRINTED_BYTES_TARGET: usize = 64 * 1024;
 pub(super) async fn run(arguments: StreamArguments, options: ConnectOptions) -> anyhow::Result<Exit> {
     let limits = arguments.called.limits.begin();
     let payload = arguments.called.payload()?;
-    let gateway = arguments.called.gateway.clone();
-    over(&gateway, limits.connecting(options), async |controller| {
+    calling(arguments.called.callee(), limits.connecting(options), async |controller| {
         stream(controller, payload, limits.options(), &arguments).await
     })
     .await

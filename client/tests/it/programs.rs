@@ -234,24 +234,48 @@ fn a_program_that_fails_says_its_last_words() {
         ("words", script(CallKind::Batch, ":", &["path"])),
     ]);
     for (arguments, code, said) in [
-        (&["call", "gw", "fail"][..], 1, "failed: the program ended with exit status: 3:\n  82\n"),
+        (
+            &["call", "gw", "fail"][..],
+            1,
+            "swarm: `fail` at `gw`: failed: the program ended with exit status: 3:\n  82\n",
+        ),
         (&["call", "gw", "fail"], 1, "\n  no film\n"),
-        (&["call", "gw", "killed"], 1, "the program ended with signal: 9"),
-        (&["stream", "gw", "broken"], 1, "the program ended with exit status: 1"),
-        (&["send", "gw", "send"], 1, "the program ended with exit status: 2"),
-        (&["call", "gw", "much"], 1, "too_large: the subroutine gives more bytes than it may"),
+        (&["call", "gw", "killed"], 1, "swarm: `killed` at `gw`: failed: the program ended with signal: 9"),
+        (
+            &["stream", "gw", "broken"],
+            1,
+            "swarm: `broken` at `gw`: failed: the program ended with exit status: 1",
+        ),
+        (&["send", "gw", "send"], 1, "swarm: `send` at `gw`: failed: the program ended with exit status: 2"),
+        (
+            &["call", "gw", "much"],
+            1,
+            "`much` at `gw`: too_large: the subroutine gives more than 10 bytes, its `max_output`",
+        ),
+        (
+            &["call", "gw", "none"],
+            1,
+            "swarm: not_found: there is no subroutine `none`; `swarm services GW` tells",
+        ),
         (
             &["call", "gw", "slow", "--timeout", "30s"],
             1,
-            "deadline: the call took longer than 100ms, the `timeout` of `slow`",
+            "swarm: deadline: the call took longer than 100ms, the `timeout` of `slow`",
         ),
-        (&["call", "gw", "words"], 1, "argument mismatch: argument `path` is missing"),
+        (
+            &["call", "gw", "words"],
+            1,
+            "swarm: `words` at `gw`: invalid: argument mismatch: argument `path` is missing",
+        ),
         (&["call", "gw", "words", "a", "b"], 1, "2 positional arguments were given, 1 are taken"),
         (&["call", "gw", "words", "--arg", "pth=a"], 1, "there is no argument `pth`; there are `path`"),
+        (&["stream", "gw", "words"], 1, "swarm: invalid: `words` is a batch: use `call` for it"),
         (&["call", "gw", "wrds", "a"], 1, "do you mean `words`?"),
         (&["call", "gw", "words", "--arg", "path"], 2, "`path` has no `=`"),
     ] {
-        refused(home.swarm(arguments.iter().copied()), code, &[said]);
+        let told = refused(home.swarm(arguments.iter().copied()), code, &[said]);
+        let name = format!("`{}`", arguments[2]);
+        assert_eq!(told.matches(&name).count(), usize::from(code == 1), "once and only once: {told}");
     }
     // What came before counts.
     let broken = home.swarm(["stream", "gw", "broken"]).code(1);
@@ -291,7 +315,7 @@ fn a_call_that_failed_is_an_object_too() {
     assert!(told.len() == 3 && said.contains("all 2 calls failed, the last of them: failed: "), "{said}");
 
     let (told, said) = failed(&home, &["call", "gw", "none", "--json"], 1);
-    let reason = "there is no subroutine `none`";
+    let reason = "there is no subroutine `none`; `swarm services GW` tells which there are";
     assert_eq!(told[0], json!({"event": "failed", "call": 1, "status": "not_found", "reason": reason}));
     assert_eq!((told.len(), said), (2, format!("swarm: not_found: {reason}\n")));
 

@@ -172,11 +172,12 @@ fn check_codec(asked: &CallRequest, taken: &[Codec]) -> Result<(), Refusal> {
 }
 
 fn not_found(name: &str, near: &[String]) -> Refusal {
-    let mut detail = format!("there is no subroutine `{name}`");
-    if !near.is_empty() {
-        detail += &format!("; do you mean `{}`?", near.join("` or `"));
-    }
-    Refusal::new(Status::NotFound, detail)
+    let hint = if near.is_empty() {
+        "`swarm services GW` tells which there are".to_owned()
+    } else {
+        format!("do you mean `{}`?", near.join("` or `"))
+    };
+    Refusal::new(Status::NotFound, format!("there is no subroutine `{name}`; {hint}"))
 }
 
 /// What comes before the function: its arguments, once all of them have come.

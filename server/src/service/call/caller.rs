@@ -50,12 +50,14 @@ pub(super) struct Caller {
     is_torn: bool,
     /// Whether its end was told.
     is_finished: bool,
-    /// Bytes that may still be given.
+    /// Bytes that may be given in all.
+    bytes_max: u64,
+    /// Those that may still be given.
     bytes_left: u64,
 }
 
 impl Caller {
-    pub(super) fn new(send: FrameSender, id: u64, deadline: Option<Deadline>, output_bytes_max: u64) -> Self {
+    pub(super) fn new(send: FrameSender, id: u64, deadline: Option<Deadline>, bytes_max: u64) -> Self {
         let stopped = Box::pin(send.stopped());
         Self {
             send,
@@ -66,7 +68,8 @@ impl Caller {
             has_reply: false,
             is_torn: false,
             is_finished: false,
-            bytes_left: output_bytes_max,
+            bytes_max,
+            bytes_left: bytes_max,
         }
     }
 
@@ -261,10 +264,11 @@ impl Caller {
                 self.bytes_left = left;
                 Ok(())
             }
-            None => Err(Failure::of(
-                Status::TooLarge,
-                "the subroutine gives more bytes than it may (`max_output`)",
-            )),
+            None => {
+                let limit = self.bytes_max;
+                let reason = format!("the subroutine gives more than {limit} bytes, its `max_output`");
+                Err(Failure::of(Status::TooLarge, reason))
+            }
         }
     }
 }
