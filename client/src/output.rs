@@ -56,10 +56,10 @@ pub(crate) fn entry_failed(path: &[u8], reason: &str) {
     let _ = writeln!(io::stderr(), "swarm: failed: {path}: {}", escape_str(reason));
 }
 
-/// Tells of one of several calls, by its number, that it failed.
-pub(crate) fn call_failed(name: &str, call: usize, failure: &anyhow::Error) {
+/// Tells of calls that failed; what comes from a peer in it has been escaped.
+pub(crate) fn calls_failed(text: &str) {
     // As above.
-    let _ = writeln!(io::stderr(), "swarm: failed: call {call} of {}: {failure:#}", escape_str(name));
+    let _ = writeln!(io::stderr(), "swarm: {text}");
 }
 
 /// A path in JSON: `path`, or `path_base64` where it is not UTF-8.

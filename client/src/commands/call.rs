@@ -1,5 +1,7 @@
 //! `swarm call`: a batch at a gateway, once or many times.
 
+mod failures;
+
 use std::{
     io::{self, IsTerminal},
     time::Instant,
@@ -11,8 +13,9 @@ use swarmwire_client::{
     controller::calling::{CallOptions, Payload},
 };
 
+use self::failures::Failures;
 use super::calling::{Failed, JsonBytes, calling, lacks_newline, line, print};
-use crate::{cli::CallArguments, exit::Exit, output};
+use crate::{cli::CallArguments, exit::Exit};
 
 #[derive(Serialize)]
 struct Reply {
@@ -75,7 +78,7 @@ async fn several(
     let handlers = usize::try_from(arguments.parallel)?;
     let payloads = std::iter::repeat_n(payload.clone(), usize::try_from(arguments.repeat)?);
     let replies = controller.swarm(handlers).numbered_calls(&arguments.called.name, payloads, options).await;
-    let (calls, mut bytes, mut failures) = (replies.len(), 0, Vec::new());
+    let (calls, mut bytes, mut failures) = (replies.len(), 0, Failures::default());
     for (place, reply) in replies {
         let call = place + 1;
         match reply {
@@ -95,24 +98,13 @@ async fn several(
                 if arguments.json {
                     print(line(&Failed::new(call, &err))?).await?;
                 }
-                failures.push((call, anyhow::Error::from(err)));
+                failures.add(call, err);
             }
         }
     }
-    let failed = failures.len();
     if arguments.json {
-        let seconds = start.elapsed().as_secs_f64();
+        let (failed, seconds) = (failures.count(), start.elapsed().as_secs_f64());
         print(line(&Summary { event: "summary", calls, failed, bytes, seconds })?).await?;
     }
-    // One call fails as it does alone; of several, some may have been of use.
-    if failed == calls
-        && let Some((_, last)) = failures.pop()
-    {
-        let of_several = || format!("all {calls} calls failed, the last of them");
-        return Err(if calls > 1 { last.context(of_several()) } else { last });
-    }
-    for (call, failure) in &failures {
-        output::call_failed(&arguments.called.name, *call, failure);
-    }
-    Ok(if failed > 0 { Exit::Partial } else { Exit::Done })
+    failures.end(arguments.called.callee(), calls)
 }

@@ -292,6 +292,42 @@ fn failed(home: &ControllerHome, arguments: &[&str], code: i32) -> (Vec<Value>, 
     (objects(&told(&output.stdout)), told(&output.stderr))
 }
 
+/// Story: of many calls that all failed only the last was told, and of some that did each had a line of its own.
+#[test]
+fn of_several_calls_each_way_to_fail_is_told_once_and_how_often() {
+    let odd = r#"[ $((SWARMWIRE_CALL_ID % 2)) = 0 ] || { echo odd >&2; exit 1; }"#;
+    let (_world, home) = with(&[
+        ("odd", script(CallKind::Batch, odd, &[])),
+        ("each", script(CallKind::Batch, r#"echo "$SWARMWIRE_CALL_ID" >&2; exit 1"#, &[])),
+    ]);
+    let said = |name: &str, code| {
+        let several = ["call", "gw", name, "--repeat", "12", "--parallel", "1"];
+        refused(home.swarm(several), code, &[])
+    };
+    let way = "failed: the program ended with exit status: 1:\n";
+    let expected = format!(
+        "swarm: `odd` at `gw`: 6 of 12 calls failed\nswarm: failed: 6 calls, the first call 1: {way}  odd\n"
+    );
+    assert_eq!(said("odd", 3), expected);
+    let told = said("each", 1);
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines[0], "swarm: `each` at `gw`: 12 of 12 calls failed");
+    assert_eq!(lines[1..3], [&format!("swarm: failed: call 1: {}", way.trim_end()), "  1"]);
+    assert_eq!(
+        lines[15..],
+        [
+            &format!("swarm: failed: call 8: {}", way.trim_end()),
+            "  8",
+            "swarm: failed: 4 more calls, in other ways"
+        ]
+    );
+    refused(
+        home.swarm(["call", "gw", "none", "--repeat", "3"]),
+        1,
+        &["3 calls, the first call 1: not_found: "],
+    );
+}
+
 #[test]
 fn a_call_that_failed_is_an_object_too() {
     let third = r#"[ "$SWARMWIRE_CALL_ID" != 3 ] || { echo 'no film' >&2; exit 1; }"#;
@@ -307,12 +343,15 @@ fn a_call_that_failed_is_an_object_too() {
     assert_eq!(numbers, [Some(1), Some(2), Some(4), Some(3), None]);
     assert_eq!(told[3], json!({"event": "failed", "call": 3, "status": "failed", "reason": reason}));
     assert_eq!((&told[4]["event"], &told[4]["failed"]), (&"summary".into(), &1.into()));
-    assert!(said.contains("failed: call 3 of third: failed: the program"), "{said}");
+    let expected = "swarm: `third` at `gw`: 1 of 4 calls failed\nswarm: failed: call 3: failed: ";
+    assert_eq!(said, format!("{expected}{reason}\n"));
 
     let (told, said) = failed(&home, &["call", "gw", "fail", "--repeat", "2", "--json"], 1);
     let numbers: Vec<_> = told.iter().map(|event| (&event["event"], &event["call"])).collect();
     assert_eq!(numbers[..2], [(&"failed".into(), &1.into()), (&"failed".into(), &2.into())]);
-    assert!(told.len() == 3 && said.contains("all 2 calls failed, the last of them: failed: "), "{said}");
+    let expected =
+        "swarm: `fail` at `gw`: 2 of 2 calls failed\nswarm: failed: 2 calls, the first call 1: failed: ";
+    assert!(told.len() == 3 && said.starts_with(expected) && said.lines().count() == 2, "{said}");
 
     let (told, said) = failed(&home, &["call", "gw", "none", "--json"], 1);
     let reason = "there is no subroutine `none`; `swarm services GW` tells which there are";
