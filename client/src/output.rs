@@ -10,14 +10,31 @@ use serde::Serialize;
 use swarmwire_common::{
     entry::SpecialKind,
     escape::{escape, escape_str},
+    root::describe,
 };
 
-/// Standard output, buffered until [`Output::flush`].
-pub(crate) struct Output(BufWriter<StdoutLock<'static>>);
+/// Standard output, buffered until [`Output::flush`]. Its errors say what cannot be written, and keep their kind.
+pub(crate) struct Output(BufWriter<Stdout>);
+
+struct Stdout(StdoutLock<'static>);
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(|err| unwritten(&err))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(|err| unwritten(&err))
+    }
+}
+
+fn unwritten(err: &io::Error) -> io::Error {
+    io::Error::new(err.kind(), format!("standard output cannot be written: {}", describe(err)))
+}
 
 impl Output {
     pub(crate) fn new() -> Self {
-        Self(BufWriter::new(io::stdout().lock()))
+        Self(BufWriter::new(Stdout(io::stdout().lock())))
     }
 
     /// One line of text, which the caller has escaped.

@@ -9,9 +9,12 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use futures_util::stream;
 use swarmwire_certs::Fingerprint;
+use swarmwire_server::subroutines::{Context, Failure, Subroutine, Subroutines};
 
-use crate::world::{ControllerHome, refused, stdout, text};
+use crate::world::{ControllerHome, World, refused, stdout, text};
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
 
@@ -172,6 +175,55 @@ fn a_reader_that_goes_away_is_no_failure() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+/// Story: "No space left on device" was all that was said of a full standard output, and somebody looked for it at the gateway.
+#[test]
+fn a_full_standard_output_is_named_by_every_command() {
+    let registry = Subroutines::new();
+    let batch = Subroutine::batch(async |_: Context, (): ()| Ok::<_, Failure>("bytes"));
+    registry.register("batch", batch).unwrap();
+    let items = Subroutine::stream(async |_: Context, (): ()| {
+        Ok::<_, Failure>(stream::iter([Ok::<_, Failure>((1, Bytes::from_static(b"item")))]))
+    });
+    registry.register("stream", items).unwrap();
+    registry.register("send", Subroutine::send(async |_: Context, _| Ok::<_, Failure>(5))).unwrap();
+    let world = World::start_with(|options| options.subroutines = registry);
+    let allow = "list,pull,push,delete,call,admin";
+    let home = world.joined(allow);
+    let (tree, uri) = (world.beside("tree"), world.invite(allow));
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("file"), "content").unwrap();
+    for arguments in [
+        &["call", "gw", "batch"][..],
+        &["call", "gw", "batch", "--json"],
+        &["call", "gw", "batch", "--repeat", "3"],
+        &["stream", "gw", "stream"],
+        &["stream", "gw", "stream", "--json"],
+        &["send", "gw", "send", "--data", "/dev/null"],
+        &["send", "gw", "send", "--data", "/dev/null", "--json"],
+        &["services", "gw"],
+        &["services", "gw", "--json"],
+        &["ping", "gw"],
+        &["ping", "gw", "--json"],
+        &["verify", text(&tree), "gw:tree"],
+        &["sync", text(&tree), "gw:", "-v"],
+        &["sync", text(&tree), "gw:", "--json"],
+        &["ls", "gw:"],
+        &["ls", "gw:", "--json"],
+        &["offload", "gw:", "archive", "--above", "0.1%", "--until", "0%", "--capacity", "1kB", "-n"],
+        &["join", &uri],
+        &["gateways"],
+        &["gateways", "--json"],
+        &["man"],
+        &["completions", "bash"],
+        &["stop", "gw"],
+    ] {
+        let full = ["-c", "exec \"$0\" \"$@\" >/dev/full", env!("CARGO_BIN_EXE_swarm")];
+        let assert = home.program("sh", full.iter().chain(arguments)).assert();
+        let told = refused(assert, 1, &["standard output cannot be written: no space left on device"]);
+        assert_eq!(told.lines().count(), 1, "{arguments:?}: {told}");
+    }
 }
 
 #[test]
