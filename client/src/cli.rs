@@ -30,6 +30,9 @@ pub(crate) use offloading::OffloadArguments;
 pub(crate) use preserving::PreservingArguments;
 pub(crate) use selecting::SelectingArguments;
 
+/// What the options of every connection stand under, behind those of the command itself.
+const CONNECTION: &str = "Connection";
+
 /// Moves directory trees to and from machines that run `swarmd`, and calls their subroutines, encrypted and verified.
 ///
 /// A gateway is joined once with an invitation (`swarm join`) and then known by a name.
@@ -46,11 +49,19 @@ pub(crate) struct Cli {
         global = true,
         value_name = "KIND",
         default_value = "post-quantum",
-        env = "SWARMWIRE_KEY_EXCHANGE"
+        env = "SWARMWIRE_KEY_EXCHANGE",
+        help_heading = CONNECTION
     )]
     pub(crate) key_exchange: KeyExchangeChoice,
     /// How fast to send, in a push; a pull goes by the choice of `swarmd`
-    #[arg(long, global = true, value_name = "KIND", default_value = "auto", env = "SWARMWIRE_CONGESTION")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "KIND",
+        default_value = "auto",
+        env = "SWARMWIRE_CONGESTION",
+        help_heading = CONNECTION
+    )]
     pub(crate) congestion: CongestionChoice,
     #[command(subcommand)]
     pub(crate) command: Command,

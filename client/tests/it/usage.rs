@@ -169,6 +169,22 @@ fn completions_and_manual_pages_come_from_the_same_text_as_the_help() {
 }
 
 #[test]
+fn the_options_of_a_command_stand_before_those_of_every_connection() {
+    let home = ControllerHome::new();
+    for verb in ["ping", "ls", "sync", "verify", "offload", "call", "stream", "send", "services"] {
+        for help in ["-h", "--help"] {
+            let told = stdout(home.swarm([verb, help]));
+            let (own, connection) = told.split_once("\nConnection:\n").unwrap();
+            let options =
+                |text: &str| text.lines().filter(|line| line.trim_start().starts_with("--")).count();
+            assert!(options(own) > 0, "{told}");
+            assert!(!own.contains("--key-exchange") && !own.contains("--congestion"), "{told}");
+            assert_eq!(options(connection), 2, "{told}");
+        }
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
     let mut child = command.arg("man").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
