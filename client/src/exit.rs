@@ -69,7 +69,8 @@ fn of_one(err: &(dyn std::error::Error + 'static)) -> Option<Exit> {
 
 fn of_request(err: &RequestError) -> Exit {
     match err {
-        RequestError::Source(_) => Exit::Failed,
+        // As of a file that is read whole before a call begins.
+        RequestError::Source(_) => Exit::Usage,
         err => err.status().map_or(Exit::Connection, Exit::from),
     }
 }
@@ -158,6 +159,7 @@ mod tests {
             (anyhow::Error::from(refused(Status::Expired)), Exit::Connection),
             (anyhow::Error::from(refused(Status::NotFound)), Exit::Failed),
             (anyhow::Error::from(RequestError::Silent), Exit::Connection),
+            (anyhow::Error::from(RequestError::Source(io::ErrorKind::IsADirectory.into())), Exit::Usage),
             (anyhow::Error::from(SyncError::Worker), Exit::Failed),
             (anyhow::anyhow!("anything else"), Exit::Failed),
         ] {

@@ -19,6 +19,7 @@ use swarmwire_client::{
 use swarmwire_common::{
     escape::{escape, escape_str},
     limits,
+    root::describe,
     value::{Arguments, Value},
     wire::status::Status,
 };
@@ -140,13 +141,11 @@ impl CalledArguments {
     /// What the subroutine is called with. Blocks on a file.
     pub(super) fn payload(&self) -> anyhow::Result<Payload> {
         if let Some(path) = &self.data {
-            return raw(path);
+            return Ok(Payload::raw(read("--data", path)?));
         }
         if let Some(path) = &self.json_args {
-            let text = read(path, u64::MAX)
-                .map_err(|err| Failure::usage(format!("--json-args: {}: {err}", path.display())))?;
-            let arguments =
-                Arguments::from_json(&text).map_err(|err| Failure::usage(format!("--json-args: {err}")))?;
+            let arguments = Arguments::from_json(&read("--json-args", path)?)
+                .map_err(|err| Failure::usage(format!("--json-args: {}: {err}", shown(path))))?;
             return Ok(arguments.into());
         }
         let mut arguments = Arguments::new();
@@ -173,30 +172,36 @@ fn value(text: &str) -> Value {
     Value::from_json(text.as_bytes()).unwrap_or_else(|_| text.into())
 }
 
-/// What only the subroutine understands.
-fn raw(path: &Path) -> anyhow::Result<Payload> {
+/// All of a file, or of standard input, that a call can take.
+fn read(option: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     let limit = limits::ARGUMENTS_BYTES_MAX;
-    let bytes = read(path, limit as u64 + 1)
-        .map_err(|err| Failure::usage(format!("--data: {}: {err}", path.display())))?;
+    let (mut bytes, most) = (Vec::new(), limit as u64 + 1);
+    let read = if path == Path::new("-") {
+        io::stdin().lock().take(most).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes))
+    };
+    read.map_err(|err| unreadable(option, path, &err))?;
     if bytes.len() > limit {
         let told = format!(
-            "--data: {}: a call takes at most {limit} bytes; a subroutine of kind `send` takes any number (`swarm send`)",
-            path.display()
+            "{option}: {}: a call takes at most {limit} bytes; a subroutine of kind `send` takes any number (`swarm send`)",
+            shown(path)
         );
-        return Err(Failure::usage(told).into());
-    }
-    Ok(Payload::raw(bytes))
-}
-
-/// No more than `limit` bytes of it.
-fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
-    } else {
-        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        return Err(Failure::usage(told));
     }
     Ok(bytes)
+}
+
+/// What is said of a file that an option names and that cannot be read.
+pub(super) fn unreadable(option: &str, path: &Path, err: &io::Error) -> Failure {
+    Failure::usage(format!("{option}: {} cannot be read: {}", shown(path), describe(err)))
+}
+
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") {
+        return "standard input".to_owned();
+    }
+    format!("`{}`", escape(path.as_os_str().as_encoded_bytes()))
 }
 
 /// Runs the work of a call over a connection to its gateway; see [`over`].

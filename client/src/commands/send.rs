@@ -1,15 +1,12 @@
 //! `swarm send`: a buffer to a subroutine at a gateway, and its integer.
 
-use std::path::Path;
+use std::{fs::File, io, path::Path};
 
 use serde::Serialize;
 use swarmwire_client::ConnectOptions;
 
-use super::calling::{Callee, Failed, calling, line, print};
-use crate::{
-    cli::SendArguments,
-    exit::{Exit, Failure},
-};
+use super::calling::{Callee, Failed, calling, line, print, unreadable};
+use crate::{cli::SendArguments, exit::Exit};
 
 #[derive(Serialize)]
 struct Returned {
@@ -22,8 +19,8 @@ pub(super) async fn run(arguments: SendArguments, options: ConnectOptions) -> an
     let file = if arguments.data == Path::new("-") {
         None
     } else {
-        let unreadable = |err| Failure::usage(format!("--data: {}: {err}", arguments.data.display()));
-        Some(tokio::fs::File::from_std(std::fs::File::open(&arguments.data).map_err(unreadable)?))
+        let file = open(&arguments.data).map_err(|err| unreadable("--data", &arguments.data, &err))?;
+        Some(tokio::fs::File::from_std(file))
     };
     let callee = Callee { name: &arguments.name, gateway: &arguments.gateway };
     calling(callee, limits.connecting(options), async |controller| {
@@ -42,4 +39,13 @@ pub(super) async fn run(arguments: SendArguments, options: ConnectOptions) -> an
         Ok(Exit::Done)
     })
     .await
+}
+
+/// Opens what can be read. A directory can be opened, and nothing comes out of it.
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Ok(file)
 }

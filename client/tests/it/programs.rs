@@ -284,6 +284,26 @@ fn a_program_that_fails_says_its_last_words() {
     assert!(half.get_output().stdout == [b'x'; 300_000]);
 }
 
+/// Story: data that could not be read was a usage error of a call and a failure of a send.
+#[test]
+fn data_that_cannot_be_read_is_the_callers_mistake_of_every_kind() {
+    let (_world, home) = with(&[
+        ("cat", CommandOptions { codec: Codec::Raw, ..script(CallKind::Batch, "cat", &[]) }),
+        ("count", script(CallKind::Send, "wc -c", &[])),
+    ]);
+    let directory = |verb, name| {
+        let shell = r#"exec "$@" --json --data - </"#;
+        home.program("sh", ["-c", shell, "sh", env!("CARGO_BIN_EXE_swarm"), verb, "gw", name]).assert()
+    };
+    refused(directory("call", "cat"), 2, &["--data: standard input cannot be read: is a directory"]);
+    // Of a buffer it turns out when the call has begun.
+    let sent = directory("send", "count");
+    let reason = "failed to read what is to be sent: Is a directory (os error 21)";
+    let told = objects(&String::from_utf8_lossy(&sent.get_output().stdout));
+    assert_eq!(told, [json!({"event": "failed", "call": 1, "reason": reason})]);
+    refused(sent, 2, &[&format!("swarm: `count` at `gw`: {reason}")]);
+}
+
 /// Runs a command that fails; its objects, and what stands on standard error.
 fn failed(home: &ControllerHome, arguments: &[&str], code: i32) -> (Vec<Value>, String) {
     let assert = home.swarm(arguments).code(code);
@@ -370,9 +390,6 @@ fn a_call_that_failed_is_an_object_too() {
     let (told, _) = failed(&home, &["send", "gw", "send", "--json"], 1);
     let reason = "the program ended with exit status: 2";
     assert_eq!(told, [json!({"event": "failed", "call": 1, "status": "failed", "reason": reason})]);
-    let folder = home.path();
-    let (told, _) = failed(&home, &["send", "gw", "send", "--data", folder.to_str().unwrap(), "--json"], 1);
-    assert!(told.len() == 1 && told[0]["event"] == "failed", "{told:?}");
 }
 
 #[test]

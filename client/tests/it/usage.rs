@@ -90,7 +90,25 @@ fn bad_arguments_are_named_with_the_fix() {
         (&["call", "web1", "f", "x", "--data", "-"], &["--data", "ARG"]),
         (&["call", "web1", "f", "--arg", "k=1", "--data", "-"], &["--data", "--arg"]),
         (&["stream", "web1", "f", "--json-args", "-", "--data", "-"], &["--data", "--json-args"]),
-        (&["stream", "web1", "f", "--data", "/no/where/x"], &["--data", "/no/where/x"]),
+        (
+            &["stream", "web1", "f", "--data", "/no/where/x"],
+            &["--data: `/no/where/x` cannot be read: no such file"],
+        ),
+        (
+            &["send", "web1", "f", "--data", "/no/where/x"],
+            &["--data: `/no/where/x` cannot be read: no such file"],
+        ),
+        (&["call", "web1", "f", "--data", "/"], &["--data: `/` cannot be read: is a directory"]),
+        (&["send", "web1", "f", "--data", "/"], &["--data: `/` cannot be read: is a directory"]),
+        (&["call", "web1", "f", "--json-args", "/"], &["--json-args: `/` cannot be read: is a directory"]),
+        (
+            &["call", "web1", "f", "--json-args", "/dev/zero"],
+            &["--json-args: `/dev/zero`: a call takes at most"],
+        ),
+        (
+            &["call", "web1", "f", "--json-args", "Cargo.toml"],
+            &["--json-args: `Cargo.toml`: the arguments are no JSON"],
+        ),
         (
             &["offload", "web1:a", "b", "--above", "0.75", "--until", "0.25"],
             &["--above", "`0.75`", "like `75%`"],
