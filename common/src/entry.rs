@@ -24,6 +24,13 @@ impl Timestamp {
     pub fn as_nanoseconds(self) -> i128 {
         i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanoseconds)
     }
+
+    /// Seconds since 1970 as a decimal with nine places. Half a second before it is `-0.500000000`.
+    pub fn to_decimal(self) -> String {
+        let nanoseconds = self.as_nanoseconds();
+        let (sign, size) = (if nanoseconds < 0 { "-" } else { "" }, nanoseconds.unsigned_abs());
+        format!("{sign}{}.{:09}", size / 1_000_000_000, size % 1_000_000_000)
+    }
 }
 
 impl From<SystemTime> for Timestamp {
@@ -93,6 +100,21 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::Timestamp;
+
+    #[test]
+    fn a_decimal_is_the_time_itself_also_before_1970() {
+        for (seconds, nanoseconds, expected) in [
+            (0, 0, "0.000000000"),
+            (1_772_337_600, 5, "1772337600.000000005"),
+            (-1, 500_000_000, "-0.500000000"),
+            (-1, 0, "-1.000000000"),
+            (-2, 999_999_999, "-1.000000001"),
+            (i64::MIN, 1, "-9223372036854775807.999999999"),
+            (i64::MAX, 999_999_999, "9223372036854775807.999999999"),
+        ] {
+            assert_eq!(Timestamp { seconds, nanoseconds }.to_decimal(), expected);
+        }
+    }
 
     #[test]
     fn times_before_1970_count_forward_from_the_second_before() {

@@ -249,9 +249,8 @@ impl BatchLedger {
 impl Ledger for BatchLedger {
     fn enter(&self, files: &[Moved]) -> io::Result<()> {
         let line = |Moved { path, size, mtime, hash }: &Moved| {
-            let (seconds, nanoseconds) = (mtime.seconds, mtime.nanoseconds);
-            let (hash, path) = (HEXLOWER.encode(hash), escape(path.as_bytes()));
-            format!("safe size={size} mtime={seconds}.{nanoseconds:09} blake3={hash} {path}")
+            let (mtime, hash, path) = (mtime.to_decimal(), HEXLOWER.encode(hash), escape(path.as_bytes()));
+            format!("safe size={size} mtime={mtime} blake3={hash} {path}")
         };
         self.journal.enter(&files.iter().map(line).collect::<Vec<_>>())?;
         self.entered.lock().expect("no holder panics").extend_from_slice(files);

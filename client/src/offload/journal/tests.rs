@@ -50,7 +50,7 @@ fn what_has_moved_something_is_unfinished_until_its_end() {
         format!(
             "# offload gw:logs to /archive\\x0a\n\
              {time} begin terms={} above=75% until=25% used=8120 of=10000\n\
-             {time} safe size=12 mtime=-5.000000007 blake3={} a b\\x0a.log\n\
+             {time} safe size=12 mtime=-4.999999993 blake3={} a b\\x0a.log\n\
              {time} stays a b\\x0a.log: it has\\x0achanged\n\
              {time} end used=8120 of=10000\n",
             id(b"terms"),
