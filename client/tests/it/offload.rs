@@ -284,6 +284,20 @@ fn links_and_what_is_no_file_are_neither_counted_nor_moved() {
 }
 
 #[test]
+fn permission_bits_go_along_and_special_ones_do_not() {
+    let scene = Scene::new();
+    let modes = [("z.log", 0o4755), ("b.log", 0o2750), ("c.txt", 0o1604)];
+    for (name, mode) in modes {
+        fs::set_permissions(scene.logs().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    scene.offload(&["--capacity", "10kB"]).success();
+    for (name, mode) in modes {
+        let moved = fs::metadata(scene.archive().join(name)).unwrap().permissions().mode();
+        assert_eq!(moved & 0o7777, mode & 0o777, "{name}");
+    }
+}
+
+#[test]
 fn a_directory_here_is_offloaded_to_the_gateway() {
     for places in [["HERE", "gw:old"], ["gw:old", "HERE"]] {
         let world = World::start();
