@@ -29,11 +29,28 @@ impl de::Error for ArgumentError {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self(format!("it is {unexpected}, and {expected} is needed"))
+        let expected = expected.to_string();
+        Self(format!("it is {unexpected}, and {} is needed", in_words(&expected)))
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         Self::invalid_type(unexpected, expected)
+    }
+}
+
+/// What a caller can give who does not know Rust's types.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "u8" => "an integer from 0 to 255",
+        "u16" => "an integer from 0 to 65535",
+        "u32" => "an integer from 0 to 4294967295",
+        "u64" | "usize" => "an integer that is not negative",
+        "i8" => "an integer from -128 to 127",
+        "i16" => "an integer from -32768 to 32767",
+        "i32" => "an integer from -2147483648 to 2147483647",
+        "i64" | "isize" => "an integer",
+        "f32" | "f64" => "a number",
+        other => other,
     }
 }
 
@@ -337,8 +354,14 @@ mod tests {
         for (arguments, said) in [
             (Arguments::new(), "argument `path` is missing"),
             (Arguments::new().with("p"), "argument `count` is missing"),
-            (named("count", "three"), "argument `count`: it is string \"three\", and u32 is needed"),
-            (named("count", -1_i64), "argument `count`: it is integer `-1`, and u32 is needed"),
+            (
+                named("count", "three"),
+                "argument `count`: it is string \"three\", and an integer from 0 to 4294967295 is needed",
+            ),
+            (
+                named("count", -1_i64),
+                "argument `count`: it is integer `-1`, and an integer from 0 to 4294967295 is needed",
+            ),
             (
                 named("kount", 1_i64),
                 "there is no argument `kount`; there are `path`, `count`, `ratio`, `mode`",

@@ -144,7 +144,7 @@ fn admit(request: &mut Request) -> Result<Admitted, Refusal> {
     let occupied = registered.take_room().ok_or_else(|| {
         let name = &asked.name;
         let detail = format!(
-            "`{name}` is called as often as it may be at a time; try again in a moment, or with `--wait`"
+            "`{name}` is called as often as it may be at a time; try again in a moment, or wait longer (`--wait`)"
         );
         Refusal::busy(detail, super::BUSY_RETRY_AFTER)
     })?;
