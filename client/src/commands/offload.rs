@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use swarmwire_client::{
     ConnectError, ConnectOptions, RequestError,
     offload::{Account, Journal, OffloadError, State},
@@ -280,5 +279,5 @@ fn short(time: Duration) -> humantime::FormattedDuration {
 fn print(line: &str) -> anyhow::Result<()> {
     let mut output = Output::new();
     output.line(line)?;
-    output.flush().context("failed to print")
+    Ok(output.flush()?)
 }

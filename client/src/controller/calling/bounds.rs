@@ -8,6 +8,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::CallOptions;
 use crate::controller::RequestError;
 
+/// How soon a busy gateway is asked again at most, whatever it says. Chosen: nothing that a person notices, and no loop that is.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+
 /// The options of a call, from its beginning on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -35,7 +38,7 @@ impl Limits {
                 ended => return ended,
             };
             let RequestError::Refused { retry_after_ms, .. } = &err else { return Err(err) };
-            let pause = Duration::from_millis((*retry_after_ms).into());
+            let pause = Duration::from_millis((*retry_after_ms).into()).max(PAUSE_MIN);
             let left = self.wait_until.map(|until| until.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 return Err(err);
