@@ -304,6 +304,40 @@ fn data_that_cannot_be_read_is_the_callers_mistake_of_every_kind() {
     refused(sent, 2, &[&format!("swarm: `count` at `gw`: {reason}")]);
 }
 
+/// Story: what a program had said before it failed was dropped where it would have fitted into the reply.
+#[test]
+fn what_had_come_before_a_failure_is_given_however_little_it_is() {
+    let of = |script_of: &str| script(CallKind::Batch, script_of, &[]);
+    let (world, home) = with(&[
+        ("fails", of("echo half; exit 3")),
+        ("killed", of("printf a; printf b; kill -9 $$")),
+        ("full", of("head -c 32768 /dev/zero | tr '\\0' x; exit 1")),
+        ("silent", of("exit 1")),
+        ("much", CommandOptions { max_output: 10, ..of("echo 12345; echo 67890; sleep 60") }),
+        (
+            "slow",
+            CommandOptions { timeout: Some(Duration::from_secs(2)), ..of("echo early; sleep 60 & wait") },
+        ),
+        ("works", of("echo all")),
+    ]);
+    for (name, given, said) in [
+        ("fails", "half\n", "`fails` at `gw`: failed: the program ended with exit status: 3"),
+        ("killed", "ab", "`killed` at `gw`: failed: the program ended with signal: 9"),
+        ("full", &"x".repeat(32_768), "`full` at `gw`: failed: the program ended with exit status: 1"),
+        ("silent", "", "`silent` at `gw`: failed: the program ended with exit status: 1"),
+        ("much", "12345\n6789", "`much` at `gw`: too_large: the subroutine gives more than 10 bytes, its `max_output`"),
+        ("slow", "early\n", "deadline: the call took longer than 2s, the `timeout` of `slow`"),
+    ] {
+        let assert = home.swarm(["call", "gw", name]);
+        let output = assert.get_output();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), given, "{name}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with(&format!("swarm: {said}")), "{output:?}");
+        refused(assert, 1, &[]);
+    }
+    assert_eq!(stdout(home.swarm(["call", "gw", "works"])), "all\n");
+    world.wait_for("swarmwire_handlers_in_use", Duration::from_secs(10), |count| count == 0.0);
+}
+
 /// Runs a command that fails; its objects, and what stands on standard error.
 fn failed(home: &ControllerHome, arguments: &[&str], code: i32) -> (Vec<Value>, String) {
     let assert = home.swarm(arguments).code(code);

@@ -229,14 +229,14 @@ async fn batch(
         Reply::Whole(bytes) => {
             caller.part(bytes).await?;
             drop(room);
-            caller.last(&CallMessage::End).await
+            caller.complete().await
         }
         Reply::Parts(mut parts) => {
             while let Some(part) = caller.wait(parts.next()).await? {
                 caller.part(part?).await?;
             }
             drop((parts, room));
-            caller.last(&CallMessage::End).await
+            caller.complete().await
         }
     }
 }

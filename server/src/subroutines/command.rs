@@ -157,9 +157,10 @@ impl Subroutine {
     fn of_workers(kind: CallKind, workers: Arc<Workers>) -> Self {
         let kept = Arc::clone(&workers);
         let mut subroutine = match kind {
-            CallKind::Batch => {
-                Self::batch(move |context, args: Args| Arc::clone(&workers).batch(context, args))
-            }
+            CallKind::Batch => Self::batch(move |context, args: Args| {
+                let workers = Arc::clone(&workers);
+                async move { workers.batch(context, &args) }
+            }),
             CallKind::Stream => Self::stream(move |context, args: Args| {
                 let workers = Arc::clone(&workers);
                 async move { workers.items(context, &args) }
@@ -227,22 +228,9 @@ impl Program {
 
 async fn batch(program: Arc<Program>, context: Context, args: Args) -> Result<Reply, Failure> {
     let (process, stdin) = program.start(&context, &args).await?;
-    let mut output = process.feeding(stdin);
-    let mut first = BytesMut::new();
-    while let Some(bytes) = output.next().await? {
-        first.extend_from_slice(&bytes);
-        if first.len() > limits::CALL_INLINE_BYTES_MAX {
-            let first = stream::iter([Ok(first.freeze())]);
-            return Ok(Reply::parts(first.chain(rest(output))));
-        }
-    }
-    output.end().await?.success()?;
-    Ok(first.freeze().into())
-}
-
-/// What else comes out, and then how it ended.
-fn rest(output: Output) -> impl futures_util::Stream<Item = Result<Bytes, Failure>> + Send + 'static {
-    stream::unfold(Some(output), async |output| {
+    let output = process.feeding(stdin);
+    // What comes out, and then how it ended.
+    Ok(Reply::parts(stream::unfold(Some(output), async |output| {
         let mut output = output?;
         match output.next().await {
             Ok(Some(bytes)) => Some((Ok(bytes), Some(output))),
@@ -252,7 +240,7 @@ fn rest(output: Output) -> impl futures_util::Stream<Item = Result<Bytes, Failur
             },
             Err(failure) => Some((Err(failure), None)),
         }
-    })
+    })))
 }
 
 async fn items(

@@ -235,6 +235,41 @@ fn an_identity_calls_and_sees_what_it_is_granted() {
     });
 }
 
+/// Before it was said that the call goes on, which takes longer than these have.
+#[test]
+fn what_had_come_of_a_batch_is_given_before_its_failure() {
+    let subroutines = Subroutines::new();
+    let piece = |text: &'static str| Ok::<_, Failure>(Bytes::from(text));
+    let batch = move |how: &'static str| {
+        Subroutine::batch(move |_: Context, (): ()| {
+            let first = stream::iter(["one ", "two"].map(piece));
+            let then = stream::once(async move {
+                if how == "wait" {
+                    std::future::pending::<()>().await;
+                }
+                Err(Failure::new("no film"))
+            });
+            std::future::ready(Ok::<_, Failure>(Reply::parts(first.chain(then))))
+        })
+    };
+    subroutines.register("fail", batch("fail")).unwrap();
+    subroutines.register("late", batch("wait").timeout(Duration::from_millis(100))).unwrap();
+    subroutines.register("much", batch("wait").max_output(6)).unwrap();
+    subroutines.register("echo", echo()).unwrap();
+    with_gateway(&subroutines, async |controller, _| {
+        for (name, given, expected) in [
+            ("fail", "one two", Status::Failed),
+            ("late", "one two", Status::Deadline),
+            ("much", "one tw", Status::TooLarge),
+        ] {
+            let mut batch = controller.batch(name, (), OPTIONS).await.unwrap();
+            assert_eq!(batch.next().await.unwrap().unwrap(), given);
+            assert_eq!(status(&batch.next().await.unwrap_err()), expected);
+            works(&controller).await;
+        }
+    });
+}
+
 #[test]
 fn a_deadline_in_the_middle_of_a_frame_is_told_and_no_piece_is_another() {
     let subroutines = Subroutines::new();

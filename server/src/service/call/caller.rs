@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use swarmwire_common::{
-    channel::{FrameSender, framed},
+    channel::{FrameError, FrameSender, framed},
     codec, limits,
     wire::{
         call::{CallMessage, CallReply},
@@ -54,6 +54,8 @@ pub(super) struct Caller {
     bytes_max: u64,
     /// Those that may still be given.
     bytes_left: u64,
+    /// What has come of a batch of which nothing was said yet: it may be all, and fits into the reply.
+    held: Vec<u8>,
 }
 
 impl Caller {
@@ -70,6 +72,7 @@ impl Caller {
             is_finished: false,
             bytes_max,
             bytes_left: bytes_max,
+            held: Vec::new(),
         }
     }
 
@@ -88,23 +91,27 @@ impl Caller {
             }
             if self.has_reply {
                 self.put(&CallMessage::Alive, Bytes::new());
+                self.deliver(None).await?;
             } else {
-                self.put_running();
+                self.begin().await?;
             }
-            self.deliver(None).await?;
         }
     }
 
-    /// Says that the call goes on, unless that was said.
+    /// Says that the call goes on, unless that was said, and gives what was held until then.
     pub(super) async fn begin(&mut self) -> Result<(), Ended> {
         if self.has_reply {
             return Ok(());
         }
         self.put_running();
-        self.deliver(None).await
+        self.deliver(None).await?;
+        if self.put_held() {
+            self.deliver(None).await?;
+        }
+        Ok(())
     }
 
-    /// All of a batch, in the reply if it fits.
+    /// All of a batch, in the reply, which it [fits](Self::fits_reply).
     pub(super) async fn whole(&mut self, bytes: Bytes) -> Result<(), Ended> {
         self.spend(bytes.len())?;
         self.put_reply(&CallReply::Done { id: self.id, bytes: bytes.into() });
@@ -113,20 +120,37 @@ impl Caller {
 
     /// Whether all of a batch may be given as one.
     pub(super) fn fits_reply(&self, bytes: &Bytes) -> bool {
-        !self.has_reply && bytes.len() <= limits::CALL_INLINE_BYTES_MAX
+        !self.has_reply
+            && bytes.len() <= limits::CALL_INLINE_BYTES_MAX
+            && bytes.len() as u64 <= self.bytes_left
     }
 
-    /// A part of a batch.
+    /// A part of a batch, or as much of it as may be given. It is held for as long as it may be told in the reply.
     pub(super) async fn part(&mut self, mut bytes: Bytes) -> Result<(), Ended> {
+        let affordable = usize::try_from(self.bytes_left).map_or(bytes.len(), |left| left.min(bytes.len()));
+        let too_much = bytes.split_off(affordable);
         self.spend(bytes.len())?;
-        self.begin().await?;
-        while !bytes.is_empty() {
-            let part = bytes.split_to(bytes.len().min(limits::CALL_FRAME_BYTES_MAX));
-            let length = u32::try_from(part.len()).expect("a part is small");
-            self.put(&CallMessage::Part { bytes: length }, part);
-            self.deliver(None).await?;
+        if !self.has_reply && self.held.len() + bytes.len() <= limits::CALL_INLINE_BYTES_MAX {
+            self.held.extend_from_slice(&bytes);
+        } else {
+            self.begin().await?;
+            while !bytes.is_empty() {
+                let part = bytes.split_to(bytes.len().min(limits::CALL_FRAME_BYTES_MAX));
+                self.put_part(part);
+                self.deliver(None).await?;
+            }
         }
-        Ok(())
+        Ok(self.spend(too_much.len())?)
+    }
+
+    /// The end of a batch that was given in parts: with all of it, where nothing was said yet.
+    pub(super) async fn complete(&mut self) -> Result<(), Ended> {
+        if self.has_reply {
+            return self.last(&CallMessage::End).await;
+        }
+        let bytes = std::mem::take(&mut self.held);
+        self.put_reply(&CallReply::Done { id: self.id, bytes });
+        self.deliver(Some(limits::REPLY_TIMEOUT)).await
     }
 
     /// Some items of a stream, which were paid for, or none.
@@ -189,14 +213,34 @@ impl Caller {
 
     /// The status, once it has been told, or cannot be.
     async fn tell_end(&mut self, ended: Result<(), Ended>) -> Result<Status, Status> {
-        let Failure { status, reason } = match ended {
+        let failure = match ended {
             Ok(()) => return Ok(Status::Ok),
             Err(Ended::Gone) => return Err(Status::Cancelled),
             Err(Ended::Failed(failure)) => failure,
         };
+        let status = failure.status;
         if self.is_torn {
             // What follows half of a frame would be taken for the rest of it.
             return Err(status);
+        }
+        // A caller that takes nothing does not take this, either. Apart from the future of every call, few of which end so.
+        match timeout(limits::REPLY_TIMEOUT, Box::pin(self.tell_failure(failure))).await {
+            Ok(Ok(())) => Ok(status),
+            Ok(Err(err)) => {
+                tracing::debug!(%err, "a failure that did not arrive");
+                Err(status)
+            }
+            Err(_) => Err(status),
+        }
+    }
+
+    /// What had come of a batch, and why no more does.
+    async fn tell_failure(&mut self, Failure { status, reason }: Failure) -> Result<(), FrameError> {
+        if !self.held.is_empty() {
+            self.put_running();
+            self.send.send_framed(&mut self.due).await?;
+            self.put_held();
+            self.send.send_framed(&mut self.due).await?;
         }
         if self.has_reply {
             self.put(&CallMessage::Failed { status: status.into(), reason }, Bytes::new());
@@ -205,15 +249,22 @@ impl Caller {
                 open::Reply { status: status.into(), detail: reason, retry_after_ms: 0, body: Vec::new() };
             self.due = [framed(&reply), Bytes::new()];
         }
-        // A caller that takes nothing does not take this, either.
-        match timeout(limits::REPLY_TIMEOUT, self.send.send_framed(&mut self.due)).await {
-            Ok(Ok(())) => Ok(status),
-            Ok(Err(err)) => {
-                tracing::debug!(%err, "a failure that did not arrive");
-                Err(status)
-            }
-            Err(_) => Err(status),
+        self.send.send_framed(&mut self.due).await
+    }
+
+    /// Has what was held delivered next, if there is any.
+    fn put_held(&mut self) -> bool {
+        let held = std::mem::take(&mut self.held);
+        let is_any = !held.is_empty();
+        if is_any {
+            self.put_part(held.into());
         }
+        is_any
+    }
+
+    fn put_part(&mut self, part: Bytes) {
+        let bytes = u32::try_from(part.len()).expect("a part is small");
+        self.put(&CallMessage::Part { bytes }, part);
     }
 
     /// Has a message delivered next, and the bytes that it announces.

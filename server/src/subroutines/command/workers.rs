@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use swarmwire_common::{
     limits,
@@ -166,18 +166,17 @@ impl Workers {
         Ok(Given { kind, args: Some(args), source: Source::Whole(Bytes::new()) })
     }
 
-    pub(super) async fn batch(self: Arc<Self>, context: Context, args: Args) -> Result<Reply, Failure> {
-        let given = self.arguments(CallKind::Batch, &args)?;
-        let mut answers = self.call(context, given);
-        let mut first = BytesMut::new();
-        while let Piece::Part(bytes) = answers.next().await? {
-            first.extend_from_slice(&bytes);
-            if first.len() > limits::CALL_INLINE_BYTES_MAX {
-                let first = stream::iter([Ok(first.freeze())]);
-                return Ok(Reply::parts(first.chain(parts(answers))));
+    pub(super) fn batch(&self, context: Context, args: &Args) -> Result<Reply, Failure> {
+        let given = self.arguments(CallKind::Batch, args)?;
+        let answers = self.call(context, given);
+        Ok(Reply::parts(stream::unfold(Some(answers), async |answers| {
+            let mut answers = answers?;
+            match answers.next().await {
+                Ok(Piece::Part(bytes)) => Some((Ok(bytes), Some(answers))),
+                Ok(_) => None,
+                Err(failure) => Some((Err(failure), None)),
             }
-        }
-        Ok(first.freeze().into())
+        })))
     }
 
     pub(super) fn items(&self, context: Context, args: &Args) -> Result<Items, Failure> {
@@ -208,18 +207,6 @@ struct Given {
     kind: CallKind,
     args: Option<serde_json::Value>,
     source: Source,
-}
-
-/// What else a batch gives.
-fn parts(answers: Answers) -> impl futures_util::Stream<Item = Result<Bytes, Failure>> + Send + 'static {
-    stream::unfold(Some(answers), async |answers| {
-        let mut answers = answers?;
-        match answers.next().await {
-            Ok(Piece::Part(bytes)) => Some((Ok(bytes), Some(answers))),
-            Ok(_) => None,
-            Err(failure) => Some((Err(failure), None)),
-        }
-    })
 }
 
 impl fmt::Debug for Workers {

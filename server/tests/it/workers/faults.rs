@@ -43,6 +43,31 @@ async fn one_that_dies_in_a_call_is_replaced_and_no_other_call_is_cut() {
     assert_eq!(metric(&swarmd, r#"swarmwire_worker_restarts_total{name="stream"}"#).await, Some(1));
 }
 
+#[tokio::test]
+async fn what_one_had_given_before_it_failed_is_given() {
+    let place = Place::new();
+    let rest = "workers = { max = 1 }\ntimeout = '2s'";
+    let (_swarmd, controller) = place.with(&[place.section("batch", "batch", rest)]).await;
+    for (how, said) in [
+        ("raise", "failed: ValueError: the film is over"),
+        ("die", "failed: the worker ended with exit status: 3"),
+        ("garbage", "failed: the worker gave a frame without a type"),
+        ("wait", "deadline: "),
+    ] {
+        let patient = CallOptions { wait: PATIENCE, ..OPTIONS };
+        let mut batch = controller.batch("batch", words(["half", how]), patient).await.unwrap();
+        let mut given = Vec::new();
+        let told = loop {
+            match batch.next().await {
+                Ok(piece) => given.extend_from_slice(&piece.unwrap()),
+                Err(err) => break err.to_string(),
+            }
+        };
+        assert_eq!(String::from_utf8(given).unwrap(), "one two", "{how}");
+        assert!(told.contains(said), "{told}");
+    }
+}
+
 /// Of a worker that has served somebody else before.
 #[tokio::test]
 async fn what_a_worker_said_in_the_calls_of_others_is_not_told() {

@@ -38,6 +38,8 @@ def batch(what, *args, **kwargs):
     if what == "die":
         print("the lamp is broken", file=sys.stderr, flush=True)
         os._exit(3)
+    if what == "half":
+        return half(*args)
     if what == "garbage":
         os.write(swarmwire_worker.STDOUT, args[0].encode("latin-1"))
         wait()
@@ -54,6 +56,18 @@ def batch(what, *args, **kwargs):
         mark(args[0])
         return ""
     raise SystemExit(f"what is {what}?")
+
+
+def half(how):
+    yield "one "
+    # In one piece, with what is no frame right behind it.
+    garbage = b"\0\0\0\0" if how == "garbage" else b""
+    os.write(swarmwire_worker.STDOUT, b"\0\0\0\x04Ptwo" + garbage)
+    if how == "raise":
+        raise ValueError("the film is over")
+    if how == "die":
+        os._exit(3)
+    wait()
 
 
 def stream(what, *args):

@@ -31,8 +31,8 @@ pub(super) struct Answer {
 pub(super) enum Given {
     /// Parts or items, as many as were there at once.
     Frames(Vec<Frame>),
-    /// The end; of a send, its value.
-    Last(Result<i64, Failure>),
+    /// What had not been given before the end, and the end; of a send, its value.
+    Last(Vec<Frame>, Result<i64, Failure>),
 }
 
 /// What a worker is told of a call.
@@ -61,7 +61,7 @@ impl Job {
         let answer = Answer { frames, last };
         (
             Box::new(Self { context, kind, args, source, answer }),
-            Answers { receiver, frames: Vec::new().into_iter() },
+            Answers { receiver, frames: Vec::new().into_iter(), ended: None },
         )
     }
 
@@ -91,9 +91,9 @@ impl Job {
 }
 
 impl Answer {
-    /// The end. What the call has taken up should be free by now.
-    pub(super) fn end(self, ended: Result<i64, Failure>) {
-        self.last.send(Given::Last(ended));
+    /// What is left of the answer, and the end. What the call has taken up should be free by now.
+    pub(super) fn end(self, left: Vec<Frame>, ended: Result<i64, Failure>) {
+        self.last.send(Given::Last(left, ended));
     }
 }
 
@@ -101,6 +101,8 @@ impl Answer {
 pub(super) struct Answers {
     receiver: mpsc::Receiver<Given>,
     frames: vec::IntoIter<Frame>,
+    /// What comes after them.
+    ended: Option<Result<i64, Failure>>,
 }
 
 /// A piece of an answer.
@@ -120,9 +122,14 @@ impl Answers {
                 Some(_) => unreachable!("an end is told apart from frames"),
                 None => {}
             }
+            if let Some(ended) = self.ended.take() {
+                return ended.map(Piece::End);
+            }
             match self.receiver.recv().await {
                 Some(Given::Frames(frames)) => self.frames = frames.into_iter(),
-                Some(Given::Last(ended)) => return ended.map(Piece::End),
+                Some(Given::Last(left, ended)) => {
+                    (self.frames, self.ended) = (left.into_iter(), Some(ended));
+                }
                 None => {
                     return Err(Failure::of(Status::Unavailable, "the subroutine's workers are being ended"));
                 }

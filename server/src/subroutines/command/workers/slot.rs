@@ -106,7 +106,7 @@ fn could_not_start(pool: &Pool, job: Option<Box<Job>>, err: &io::Error) {
     tracing::error!(subroutine, program, ?directory, %err, "a subroutine's worker could not be started");
     if let Some(job) = job {
         let reason = format!("the program could not be started: {err}");
-        job.answer.end(Err(Failure::of(Status::Unavailable, reason)));
+        job.answer.end(Vec::new(), Err(Failure::of(Status::Unavailable, reason)));
     }
 }
 
@@ -126,13 +126,13 @@ async fn attend(pool: &Pool, place: &mut Place<'_>, mut worker: Worker, first: O
                 return Left::Died(served);
             }
             Next::Serve(job) => {
-                let (Served { answer, ended, room }, fault) = worker.serve(job).await;
+                let (Served { answer, left, ended, room }, fault) = worker.serve(job).await;
                 if let Some(fault) = fault {
                     let reason = worker.bury(fault, Some(Arc::clone(&room))).await;
                     told(pool, &reason);
                     // What the call takes up is free before its caller hears of its end, unless the process is not gone.
                     drop(room);
-                    answer.end(ended.unwrap_or_else(|| Err(Failure::new(reason))));
+                    answer.end(left, ended.unwrap_or_else(|| Err(Failure::new(reason))));
                     return Left::Died(served);
                 }
                 served += 1;
@@ -140,7 +140,7 @@ async fn attend(pool: &Pool, place: &mut Place<'_>, mut worker: Worker, first: O
                 // Whoever calls again after the answer finds the worker idle.
                 let next = place.next();
                 drop(room);
-                answer.end(ended.unwrap_or(Ok(0)));
+                answer.end(left, ended.unwrap_or(Ok(0)));
                 next
             }
             Next::Wait(given) => match idle(pool, place, &mut worker, given).await {

@@ -59,6 +59,8 @@ impl From<io::Error> for Fault {
 /// A call that a worker has served, or has failed to.
 pub(super) struct Served {
     pub(super) answer: Answer,
+    /// What it has given last, where the caller has not taken it before a fault.
+    pub(super) left: Vec<Frame>,
     /// How it ended, unless the worker's fault is that.
     pub(super) ended: Option<Result<i64, Failure>>,
     pub(super) room: Arc<Room>,
@@ -113,7 +115,7 @@ impl Worker {
             self.buffer = BytesMut::new();
         }
         let ended = call.failure.map(Err).or(call.ended);
-        (Served { answer, ended, room }, fault)
+        (Served { answer, left: call.held, ended, room }, fault)
     }
 
     /// Ends it, and says what was wrong. What `room` stands for is taken up until it is gone.
