@@ -15,6 +15,7 @@ pub mod builtin;
 pub mod command;
 mod context;
 mod failure;
+mod guardian;
 mod input;
 mod kinds;
 mod pace;

@@ -185,7 +185,8 @@ impl Held {
     fn is_at_rest(&self, before: Option<&Self>) -> bool {
         let stands = before
             .is_none_or(|before| self.descriptors <= before.descriptors && self.threads <= before.threads);
-        self.handlers == 0.0 && self.children == 0 && stands
+        // One child stays: what ends the programs if this process is killed.
+        self.handlers == 0.0 && self.children == 1 && stands
     }
 }
 

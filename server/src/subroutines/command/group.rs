@@ -34,7 +34,9 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(child: Child, room: Option<Arc<Room>>, mark: Mark) -> Self {
+    /// Of a process that leads a group. May start a process, too.
+    pub(super) fn new(child: Child, room: Option<Arc<Room>>, mut mark: Mark) -> Self {
+        mark.guard(Self::pid(&child));
         Self { child: Some(child), stdin: None, room, mark: Some(mark) }
     }
 
@@ -66,6 +68,9 @@ impl Group {
     pub(super) fn reap(&mut self) -> io::Result<ExitStatus> {
         let mut child = self.child.take().expect("it is reaped once");
         signal(&child, Signal::KILL);
+        if let Some(mark) = &mut self.mark {
+            mark.leave();
+        }
         child.wait()
     }
 }
@@ -93,13 +98,16 @@ type Ending = (Child, Option<Arc<pipe::Sender>>, Option<Arc<Room>>, Option<Mark>
 /// Gives it some time, and kills what is left. Blocks.
 fn end(ending: &Mutex<Option<Ending>>, patience: Duration) {
     let taken = ending.lock().expect("no holder panics").take();
-    let Some((mut child, _stdin, _room, _mark)) = taken else { return };
+    let Some((mut child, _stdin, _room, mut mark)) = taken else { return };
     if let Ok(gone) = pidfd_open(Group::pid(&child), PidfdFlags::empty()) {
         let time = Timespec::try_from(patience).expect("seconds fit");
         let waited = poll(&mut [PollFd::new(&gone, PollFlags::IN)], Some(&time));
         tracing::trace!(?waited, "waited for a process group to end");
     }
     signal(&child, Signal::KILL);
+    if let Some(mark) = &mut mark {
+        mark.leave();
+    }
     if let Err(err) = child.wait() {
         tracing::warn!(%err, "a subroutine's program could not be reaped");
     }

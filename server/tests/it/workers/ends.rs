@@ -1,10 +1,11 @@
 //! How workers end: when the file changes, and with the gateway.
 
-use std::fs;
+use std::{fs, thread, time::Instant};
 
+use nix::unistd::{User, getuid};
 use rustix::process::Signal;
 
-use super::{OPTIONS, PATIENCE, Place, held, lives, next, pid, text, until, words, workers};
+use super::{OPTIONS, PATIENCE, Place, held, kill, lives, next, pid, text, until, words, workers};
 
 #[tokio::test]
 async fn sighup_replaces_the_workers_of_what_has_changed_and_no_others() {
@@ -46,30 +47,24 @@ fn is_changed(pid: &str) -> bool {
 
 #[tokio::test]
 async fn with_the_gateway_all_of_them_end_those_that_hear_nothing_too() {
-    for signals in [&[Signal::TERM][..], &[Signal::TERM, Signal::TERM], &[Signal::KILL]] {
+    for signals in [&[Signal::TERM][..], &[Signal::TERM, Signal::TERM]] {
         let place = Place::new();
         let rest = "workers = { min = 1, max = 2 }";
         let mut sections =
             vec![place.section("batch", "batch", rest), place.section("stream", "stream", rest)];
-        let is_killed = signals == [Signal::KILL];
         // A worker, and a program that is started for a call.
         let stubborn = ["deaf", "plain"];
-        if !is_killed {
-            for (name, rest) in stubborn.iter().zip(["workers = { max = 1 }", ""]) {
-                sections.push(place.section_of(name, "stream", &[&place.text(name), "--stubborn"], rest));
-            }
+        for (name, rest) in stubborn.iter().zip(["workers = { max = 1 }", ""]) {
+            sections.push(place.section_of(name, "stream", &[&place.text(name), "--stubborn"], rest));
         }
         let (swarmd, controller) = place.with(&sections).await;
         let mut pids = vec![pid(&controller, "batch").await];
         let (items, held) = held(&controller, "stream").await;
         pids.push(held);
-        let mut called = Vec::new();
-        if !is_killed {
-            called.push(controller.stream("plain", (), OPTIONS).await.unwrap());
-            for name in stubborn {
-                until(&controller, "it is there", async || place.path(name).exists()).await;
-                pids.push(fs::read_to_string(place.path(name)).unwrap().trim().to_owned());
-            }
+        let called = controller.stream("plain", (), OPTIONS).await.unwrap();
+        for name in stubborn {
+            until(&controller, "it is there", async || place.path(name).exists()).await;
+            pids.push(fs::read_to_string(place.path(name)).unwrap().trim().to_owned());
         }
         assert!(pids.iter().all(|pid| lives(pid)));
         if let [first, _] = signals {
@@ -77,17 +72,49 @@ async fn with_the_gateway_all_of_them_end_those_that_hear_nothing_too() {
         }
         let log = swarmd.end(*signals.last().unwrap()).1;
         drop((items, called));
-        if is_killed {
-            // Nobody ends them; they see the end of their input.
-            let start = std::time::Instant::now();
-            while pids.iter().any(|pid| lives(pid)) {
-                assert!(start.elapsed() < PATIENCE, "{pids:?}: {log}");
-                std::thread::yield_now();
-            }
-        }
         let left: Vec<&String> = pids.iter().filter(|pid| lives(pid)).collect();
         assert!(left.is_empty(), "{left:?} have outlived the gateway: {log}");
     }
+}
+
+/// Story: a gateway that was killed (kill -9) left its programs behind, and workers that do not look at their input.
+#[tokio::test]
+async fn with_a_gateway_that_is_killed_whole_process_groups_end() {
+    let place = Place::new();
+    // Of another user where that can be.
+    let own = User::from_uid(getuid()).unwrap().map_or_else(|| "nobody".to_owned(), |user| user.name);
+    let user = if own == "root" { "nobody" } else { &own };
+    let plain = format!(
+        r#"[subroutines.plain]
+        command = ['sh', '-c', 'trap "" TERM; sleep 300 & echo $$ $!; wait; sleep 300']
+        kind = 'stream'
+        working_directory = '/'
+        user = '{user}'
+        "#
+    );
+    let kept = format!(
+        r#"[subroutines.kept]
+        command = ['sh', '-c', 'trap "" TERM; echo $$ >"$0.new"; mv "$0.new" "$0"; sleep 300; sleep 300', '{}']
+        kind = 'batch'
+        workers = {{ min = 1 }}
+        "#,
+        place.text("kept")
+    );
+    let (swarmd, controller) = place.with(&[plain, kept]).await;
+    until(&controller, "it is there", async || place.path("kept").exists()).await;
+    let worker = fs::read_to_string(place.path("kept")).unwrap();
+    let mut items = controller.stream("plain", (), OPTIONS).await.unwrap();
+    let told = next(&mut items).await.unwrap().unwrap();
+    let pids: Vec<_> = told.split(' ').chain([worker.trim()]).collect();
+    assert!(pids.len() == 3 && pids.iter().all(|pid| lives(pid)), "{pids:?}");
+    let log = swarmd.end(Signal::KILL).1;
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE && pids.iter().any(|pid| lives(pid)) {
+        thread::yield_now();
+    }
+    let left: Vec<_> = pids.into_iter().filter(|pid| lives(pid)).collect();
+    left.iter().for_each(|pid| kill(pid, Signal::KILL));
+    assert!(left.is_empty(), "{left:?} have outlived the gateway: {log}");
 }
 
 #[tokio::test]
