@@ -247,6 +247,15 @@ fn not_joined() -> Refusal {
     Refusal::new(Status::Unknown, detail)
 }
 
+/// The status for a channel that broke where its peer had nothing to say any more but its end. A controller that is done closes its connection, and what
+/// was to end the channel may still have been on its way then, and does not leave any more.
+fn status_at_end(err: &FrameError) -> Status {
+    match err.peer_status() {
+        Some(Status::Ok) => Status::Ok,
+        _ => status_of(err),
+    }
+}
+
 /// The status for a channel that broke.
 pub(crate) fn status_of(err: &FrameError) -> Status {
     match err {

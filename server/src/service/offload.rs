@@ -21,7 +21,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{BUSY_RETRY_AFTER, Request, status_of};
+use super::{BUSY_RETRY_AFTER, Request, status_at_end, status_of};
 use crate::{
     connection::Session,
     grants::Operation,
@@ -94,7 +94,7 @@ async fn held(
         // A sync of it may still be putting files in place.
         session.keep(hold);
     }
-    let status = answered.unwrap_or_else(|err| status_of(&err));
+    let status = answered.unwrap_or_else(|err| status_at_end(&err));
     tracing::info!(peer = session.peer.short(), %path, ?role, status = status.as_str(), "offload ended");
     status
 }

@@ -9,7 +9,7 @@ use swarmwire_common::{
 };
 use tokio::time::timeout;
 
-use super::{Request, status_of};
+use super::{Request, status_at_end};
 use crate::opening::Refusal;
 
 pub(super) async fn serve(mut request: Request) -> Status {
@@ -31,7 +31,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
     match echoed.await {
         Ok(()) => request.finish().await,
         Err(err) => {
-            let status = status_of(&err);
+            let status = status_at_end(&err);
             request.channel.send.reset(status);
             request.channel.recv.stop(status);
             status

@@ -1,6 +1,12 @@
 //! What the gateway shows of itself.
 
-use swarmwire_common::wire::{call::CallKind, open::SERVICE_PING, sync::Direction};
+use swarmwire_common::wire::{
+    call::CallKind,
+    offload::OffloadRequest,
+    open::{SERVICE_OFFLOAD, SERVICE_PING},
+    status::Status,
+    sync::Direction,
+};
 use swarmwire_server::{
     metrics,
     subroutines::{
@@ -61,6 +67,35 @@ async fn every_metric_is_shown_and_follows_what_happens() {
     assert!(!text.contains("swarmwire_path_rtt_seconds{of=\"max\"} 0\n"), "a connection has a round trip");
     let fingerprint = &peer_fingerprint(&served);
     assert!(!text.contains(&fingerprint[..8]), "no peer is a label");
+}
+
+/// Story: one successful offload in six, and the last ping of each run, were counted as cancelled: the controller's close overtakes the end of its channel.
+#[tokio::test]
+async fn a_channel_whose_controller_is_done_is_not_counted_as_given_up() {
+    let served = Served::start_with(|options| options.metrics = Some("127.0.0.1:0".parse().unwrap()));
+    let address = served.gateway.metrics_addr().unwrap();
+    for (status, counted) in [(Status::Ok, "ok"), (Status::Cancelled, "cancelled")] {
+        let peer = served.joined("list,delete", "").await;
+        let mut ping = peer.open(SERVICE_PING, &()).await.unwrap();
+        ping.send.send_bytes(b"echo").await.unwrap();
+        assert_eq!(ping.recv.try_recv_bytes(10).await.unwrap().unwrap(), b"echo");
+        let request = OffloadRequest { path: Vec::new(), holds: true };
+        let held = peer.open(SERVICE_OFFLOAD, &request).await.unwrap();
+        peer.connection.close(status.into(), b"");
+        let lines = [SERVICE_PING, SERVICE_OFFLOAD].map(|service| {
+            format!("swarmwire_channels_total{{service=\"{service}\",status=\"{counted}\"}} 1\n")
+        });
+        let are_counted = async {
+            loop {
+                let (_, text) = http_get(address, "/metrics").await;
+                if lines.iter().all(|line| text.contains(line)) {
+                    break;
+                }
+            }
+        };
+        timeout(SOON, are_counted).await.expect("both are counted as that");
+        drop((ping, held));
+    }
 }
 
 fn peer_fingerprint(served: &Served) -> String {
