@@ -2,6 +2,7 @@
 
 mod ends;
 mod leaks;
+mod places;
 mod slow;
 mod swarms;
 

@@ -72,6 +72,7 @@ fn run(
         session: Arc::clone(&session),
         _room: Arc::clone(&room),
     };
+    let taken_up = Arc::downgrade(&room);
     let mut caller = Caller::new(send, id, deadline, options.output_bytes_max);
     let mut input = Input::new(input.into(), continues.then_some(recv), ends_at, cancelled);
     async move {
@@ -93,6 +94,8 @@ fn run(
         let given = caller.judge(given);
         if let Err(Ended::Failed(failure)) = &given {
             log_failure(&registered, &session, failure, start.elapsed());
+            // As after a success, its place is free before the caller hears of it.
+            caller.after(registered.left(&taken_up)).await;
         }
         let status = caller.end(given).await;
         session.gateway.metrics.call_ended(&registered.name, status, start.elapsed());
@@ -154,6 +157,7 @@ fn admit(request: &mut Request) -> Result<Admitted, Refusal> {
         _handler: request.handler.take(),
         _occupied: occupied,
         processes,
+        is_ending: AtomicBool::new(false),
     };
     Ok((registered, asked, Arc::new(room)))
 }

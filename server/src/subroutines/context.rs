@@ -29,11 +29,21 @@ pub struct Context {
 /// What a running call takes up.
 #[derive(Debug)]
 pub(crate) struct Room {
+    /// Before the call's place, whose end is waited for.
     pub(crate) _handler: Option<Handler>,
     pub(crate) _occupied: Occupied,
     pub(crate) _share: Share,
     /// Where what is started for it is counted.
     pub(crate) processes: Processes,
+    /// Whether a process that works for the call is being ended, and takes this up until it is.
+    pub(crate) is_ending: AtomicBool,
+}
+
+impl Room {
+    /// It is free soon, and whoever [waits](super::Registered::left) for that may.
+    pub(crate) fn ends(&self) {
+        self.is_ending.store(true, Relaxed);
+    }
 }
 
 impl Context {

@@ -3,17 +3,17 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, Mutex, RwLock, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use swarmwire_common::{limits, wire::call::ServiceInfo};
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{runtime::Handle, sync::Notify, time::timeout};
 
 use super::{
-    Subroutine,
+    Room, Subroutine,
     command::WorkerCounts,
     kinds::Options,
     pace::{Pace, Paced},
@@ -35,19 +35,28 @@ pub(crate) struct Registered {
     pub(crate) name: Arc<str>,
     pub(crate) subroutine: Subroutine,
     /// Calls that take up room, those among them of what had the name before.
-    occupied: Arc<AtomicUsize>,
+    places: Arc<Places>,
     calls: AtomicU64,
     running: Arc<()>,
     failures_logged: Mutex<Pace>,
 }
 
+/// The places of calls.
+#[derive(Debug, Default)]
+struct Places {
+    occupied: AtomicUsize,
+    /// Told with each that is free again.
+    freed: Notify,
+}
+
 /// Room that a call takes up.
 #[derive(Debug)]
-pub(crate) struct Occupied(Arc<AtomicUsize>);
+pub(crate) struct Occupied(Arc<Places>);
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.0.occupied.fetch_sub(1, Relaxed);
+        self.0.freed.notify_waiters();
     }
 }
 
@@ -93,7 +102,7 @@ impl Subroutines {
         let mut registered = Registered::new(name, subroutine)?;
         let mut by_name = self.by_name.write().expect("no holder panics");
         if let Some(before) = by_name.get(name) {
-            registered.occupied = Arc::clone(&before.occupied);
+            registered.places = Arc::clone(&before.places);
         }
         let registered = Arc::new(registered);
         let before = by_name.insert(name.to_owned(), Arc::clone(&registered));
@@ -216,17 +225,32 @@ impl Registered {
         if name.is_empty() || name.len() > limits::SUBROUTINE_NAME_BYTES_MAX || !name.chars().all(is_valid) {
             return Err(RegisterError::Name(name.to_owned()));
         }
-        let (occupied, calls, running) = (Arc::default(), AtomicU64::new(0), Arc::new(()));
+        let (places, calls, running) = (Arc::default(), AtomicU64::new(0), Arc::new(()));
         let failures_logged = Mutex::new(Pace::new(Instant::now()));
-        Ok(Self { name: name.into(), subroutine, occupied, calls, running, failures_logged })
+        Ok(Self { name: name.into(), subroutine, places, calls, running, failures_logged })
     }
 
     /// Room for a call, if there is any.
     pub(crate) fn take_room(&self) -> Option<Occupied> {
         let most = self.subroutine.options.concurrency.unwrap_or(usize::MAX);
         let one_more = |count: usize| (count < most).then(|| count + 1);
-        self.occupied.fetch_update(Relaxed, Relaxed, one_more).ok()?;
-        Some(Occupied(Arc::clone(&self.occupied)))
+        self.places.occupied.fetch_update(Relaxed, Relaxed, one_more).ok()?;
+        Some(Occupied(Arc::clone(&self.places)))
+    }
+
+    /// Waits until a call has left its room, if what works for it [is being ended](Room::ends); at once where nothing is, as a blocking function
+    /// that has not returned. Cancel-safe.
+    pub(crate) async fn left(&self, room: &Weak<Room>) {
+        if !room.upgrade().is_some_and(|room| room.is_ending.load(Relaxed)) {
+            return;
+        }
+        loop {
+            let freed = self.places.freed.notified();
+            if room.strong_count() == 0 {
+                return;
+            }
+            freed.await;
+        }
     }
 
     /// Has ready what is kept for calls.

@@ -1,7 +1,7 @@
 //! The half of a call that leads to its caller: the reply, what follows it, and when it is given up.
 
 use std::{
-    future::pending,
+    future::{pending, ready},
     pin::{Pin, pin},
     time::{Duration, Instant},
 };
@@ -16,10 +16,14 @@ use swarmwire_common::{
         status::Status,
     },
 };
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::deadline::Deadline;
 use crate::subroutines::Failure;
+
+/// How long the end of a call that failed waits for that of what works for it: two seconds for a worker to come to an end, two between SIGTERM and SIGKILL,
+/// and one to die. Below any silence.
+const ENDING_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Why a call is over before it is complete.
 #[derive(Debug)]
@@ -177,6 +181,16 @@ impl Caller {
         self.begin().await?;
         self.put(message, Bytes::new());
         self.deliver(Some(limits::REPLY_TIMEOUT)).await
+    }
+
+    /// Lets something come to its end before the caller hears how the call has ended; for a while, and for nobody who is gone.
+    pub(super) async fn after(&mut self, work: impl Future<Output = ()>) {
+        tokio::select! {
+            () = work => {}
+            // That it is gone is seen again.
+            () = &mut self.stopped => self.stopped = Box::pin(ready(())),
+            () = sleep(ENDING_TIME_MAX) => tracing::debug!("what works for a call takes long to end"),
+        }
     }
 
     /// How it ended for its caller: whatever a function makes of that its time is over.

@@ -54,8 +54,7 @@ async fn what_one_had_given_before_it_failed_is_given() {
         ("garbage", "failed: the worker gave a frame without a type"),
         ("wait", "deadline: "),
     ] {
-        let patient = CallOptions { wait: PATIENCE, ..OPTIONS };
-        let mut batch = controller.batch("batch", words(["half", how]), patient).await.unwrap();
+        let mut batch = controller.batch("batch", words(["half", how]), OPTIONS).await.unwrap();
         let mut given = Vec::new();
         let told = loop {
             match batch.next().await {
