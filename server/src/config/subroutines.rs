@@ -1,13 +1,9 @@
 //! `[subroutines.NAME]` of the configuration file: programs, and what comes with the gateway, that controllers may call.
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsStr,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+mod usable;
 
-use nix::unistd::{Group, User};
+use std::{collections::BTreeMap, path::PathBuf};
+
 use serde::Deserialize;
 use swarmwire_common::wire::call::{CallKind, Codec};
 use swarmwire_server::subroutines::{
@@ -19,6 +15,7 @@ use swarmwire_server::subroutines::{
 };
 use toml::Spanned;
 
+use self::usable::{ids_of, require_directory, require_executable, require_user};
 use super::{HumanDuration, HumanSize};
 
 /// A section of the file.
@@ -186,6 +183,10 @@ impl Section {
         if self.items.is_some() && kind != CallKind::Stream {
             return Err(format!("`items` belongs to a stream, and a {} has none", kind.as_str()));
         }
+        let user = self.user.as_deref().map(ids_of).transpose()?;
+        if let Some(ids) = user {
+            require_user(ids, self.working_directory.as_deref())?;
+        }
         Ok(CommandOptions {
             command,
             kind,
@@ -195,7 +196,7 @@ impl Section {
             max_output: self.max_output.map_or(DEFAULT_OUTPUT_BYTES_MAX, |size| size.0),
             working_directory: self.working_directory,
             environment,
-            user: self.user.as_deref().map(ids_of).transpose()?,
+            user,
             codec: match self.codec.unwrap_or_default() {
                 InputCodec::Json => Codec::Json,
                 InputCodec::Raw => Codec::Raw,
@@ -225,52 +226,4 @@ fn checked(name: &str, configured: Definition) -> Result<Definition, String> {
     let subroutine = configured.subroutine().map_err(|err| err.to_string())?;
     Subroutines::new().register(name, subroutine).map_err(|err| err.to_string())?;
     Ok(configured)
-}
-
-/// A start in none says of the program that it is not there.
-fn require_directory(directory: &Path) -> Result<(), String> {
-    let place = directory.display();
-    match directory.metadata() {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err(format!("`working_directory`: `{place}` is no directory")),
-        Err(err) => Err(format!("`working_directory`: `{place}` cannot be used: {err}")),
-    }
-}
-
-/// Better now than at the first call.
-fn require_executable(program: &str, directory: Option<&Path>, path: Option<&String>) -> Result<(), String> {
-    let is_executable = |path: &Path| {
-        path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-    };
-    if program.contains('/') {
-        let place = directory.map_or_else(|| PathBuf::from(program), |directory| directory.join(program));
-        return match place.try_exists() {
-            Ok(true) if is_executable(&place) => Ok(()),
-            Ok(true) => Err(format!("`{program}` is not executable")),
-            Ok(false) => Err(format!("there is no `{program}`")),
-            Err(err) => Err(format!("`{program}` cannot be looked at: {err}")),
-        };
-    }
-    let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let path = path.map_or(inherited.as_os_str(), |path| OsStr::new(path.as_str()));
-    if std::env::split_paths(path).any(|directory| is_executable(&directory.join(program))) {
-        return Ok(());
-    }
-    Err(format!("there is no program `{program}` in PATH"))
-}
-
-/// User and group of `user` or `user:group`, by name.
-fn ids_of(text: &str) -> Result<(u32, u32), String> {
-    let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
-    let failed = |err: nix::Error| format!("`user`: {err}");
-    let user =
-        User::from_name(user).map_err(failed)?.ok_or_else(|| format!("`user`: there is no user `{user}`"))?;
-    let gid = match group {
-        Some(group) => {
-            let found = Group::from_name(group).map_err(failed)?;
-            found.ok_or_else(|| format!("`user`: there is no group `{group}`"))?.gid
-        }
-        None => user.gid,
-    };
-    Ok((user.uid.as_raw(), gid.as_raw()))
 }

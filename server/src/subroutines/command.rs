@@ -118,6 +118,12 @@ impl Subroutine {
         {
             return Err(TemplateError::NoArguments(name.to_owned()));
         }
+        let is_variable = |name: &str, value: &str| {
+            !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
+        };
+        if let Some((name, _)) = options.environment.iter().find(|(name, value)| !is_variable(name, value)) {
+            return Err(TemplateError::Variable(name.clone()));
+        }
         let (kind, codec, description) = (options.kind, options.codec, template.describe());
         let (timeout, max) = (options.timeout, options.max_output);
         let mut concurrency = options.concurrency;

@@ -2,10 +2,12 @@
 
 use std::{
     fs,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
     time::{Duration, Instant},
 };
 
+use nix::unistd::{User, getuid};
 use rustix::process::Signal;
 use swarmwire_client::{
     ConnectOptions, Controller, Home, Target,
@@ -33,6 +35,12 @@ pub(crate) async fn joined(swarmd: &Running, home: &Path) -> Controller {
 
 async fn next(items: &mut Items) -> String {
     String::from_utf8(items.next().await.unwrap().unwrap().1.into()).unwrap()
+}
+
+/// As whom a program may be run: another user where that can be, and whoever this is otherwise.
+pub(crate) fn user() -> String {
+    let own = User::from_uid(getuid()).unwrap().map(|user| user.name);
+    own.filter(|own| own != "root").unwrap_or_else(|| "nobody".to_owned())
 }
 
 /// At no moment is half of it there.
@@ -157,4 +165,38 @@ fn what_cannot_be_used_is_named_with_its_line() {
         let (code, _, err) = run(temp.path(), &["--config", file.to_str().unwrap()]);
         assert!(code == Some(2) && err.contains(said), "{code:?}: {err}");
     }
+}
+
+/// Story: the gateway started, and each call failed.
+#[test]
+fn what_no_program_can_be_given_and_who_may_not_run_it_is_named_with_its_line() {
+    let temp = tempfile::tempdir().unwrap();
+    let (file, closed) = (temp.path().join("swarmd.toml"), temp.path().join("closed"));
+    // Nobody but root may enter it, and root runs it as another.
+    fs::DirBuilder::new().mode(0o000).create(&closed).unwrap();
+    let (user, place) = (user(), closed.to_str().unwrap());
+    let placed = format!("user = '{user}'\nworking_directory = '{place}'");
+    let may_not =
+        format!("`user`: `{user}` may not enter the `working_directory` `{place}`: Permission denied");
+    for (command, rest, said) in [
+        ("['sh']", &*placed, &*may_not),
+        (
+            "['sh']",
+            "environment = { OK = '1', 'A=B' = '1' }",
+            "`environment` cannot have \"A=B\": a name is not empty and has no `=`",
+        ),
+        ("['sh']", "environment = { '' = '1' }", "`environment` cannot have \"\""),
+        ("['sh']", r#"environment = { "A\u0000" = '1' }"#, r#"`environment` cannot have "A\0""#),
+        ("['sh']", r#"environment = { A = "1\u0000" }"#, "`environment` cannot have \"A\""),
+        (r#"['sh', "\u0000"]"#, "", r#"`command` cannot have "\0""#),
+    ] {
+        let section = format!("[subroutines.x]\ncommand = {command}\nkind = 'batch'\n{rest}\n");
+        fs::write(&file, format!("root = '/'\n{section}")).unwrap();
+        let (code, _, err) = run(temp.path(), &["--config", file.to_str().unwrap()]);
+        assert!(
+            code == Some(2) && err.contains(&format!("line 3: subroutine `x`: {said}")),
+            "{code:?}: {err}"
+        );
+    }
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
 }

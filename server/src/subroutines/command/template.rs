@@ -49,6 +49,14 @@ pub enum TemplateError {
         "a worker gets the arguments of each call through its standard input: `command` cannot have `{{{0}}}`; name them in `arguments`"
     )]
     Worker(String),
+    /// A variable that no program can be given.
+    #[error(
+        "`environment` cannot have {0:?}: a name is not empty and has no `=` and no NUL in it, and a value no NUL"
+    )]
+    Variable(String),
+    /// A word that no program can be given.
+    #[error("`command` cannot have {0:?}: no program can be given a NUL")]
+    Nul(String),
     /// Numbers of workers that cannot be.
     #[error("`workers`: give `max` a number from 1 to {most}, and `min` none above it", most = limits::WORKERS_MAX)]
     Workers,
@@ -70,6 +78,9 @@ impl Template {
     pub(super) fn new(command: &[String], arguments: &[String]) -> Result<Self, TemplateError> {
         if command.is_empty() {
             return Err(TemplateError::Empty);
+        }
+        if let Some(word) = command.iter().find(|word| word.contains('\0')) {
+            return Err(TemplateError::Nul(word.clone()));
         }
         let words: Vec<Vec<Piece>> = command.iter().map(|word| pieces(word)).collect::<Result<_, _>>()?;
         let is_place = |piece: &Piece| matches!(piece, Piece::Place(_));

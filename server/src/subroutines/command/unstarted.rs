@@ -24,9 +24,14 @@ impl Unstarted {
         let is = |errno: Errno| err.raw_os_error() == Some(errno.raw_os_error());
         let text = match self.user {
             Some((uid, _)) if is(Errno::PERM) => {
-                let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-                let name = user.map_or_else(|| uid.to_string(), |user| user.name);
-                format!("the gateway may not run it as user `{name}`: {err}")
+                format!("the gateway may not run it as user `{}`: {err}", name_of(uid))
+            }
+            // The system does not say which.
+            user if is(Errno::ACCESS) => {
+                let who = user
+                    .map_or_else(|| "the gateway".to_owned(), |(uid, _)| format!("user `{}`", name_of(uid)));
+                let place = self.directory.as_ref().map_or("", |_| " or not enter its working directory");
+                format!("{who} may not run it{place}: {err}")
             }
             _ if is(Errno::NOENT) && self.directory.as_ref().is_some_and(|directory| !directory.is_dir()) => {
                 format!("its working directory is missing: {err}")
@@ -48,6 +53,11 @@ impl Unstarted {
         let path = self.path.as_ref();
         path.is_some_and(|path| std::env::split_paths(path).any(|at| at.join(program).is_file()))
     }
+}
+
+fn name_of(uid: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 #[cfg(test)]
@@ -82,8 +92,14 @@ mod tests {
         let told = |user, errno: Errno| unstarted(user).explain(errno.into()).to_string();
         assert!(told(Some((0, 0)), Errno::PERM).starts_with("the gateway may not run it as user `root`: "));
         assert!(told(Some((4_000_000_000, 0)), Errno::PERM).contains("as user `4000000000`"));
-        for (user, errno) in [(None, Errno::PERM), (Some((0, 0)), Errno::ACCESS)] {
-            assert_eq!(told(user, errno), io::Error::from(errno).to_string());
-        }
+        assert_eq!(told(None, Errno::PERM), io::Error::from(Errno::PERM).to_string());
+        assert!(told(Some((0, 0)), Errno::ACCESS).starts_with("user `root` may not run it: "));
+        let placed = Unstarted { directory: Some("/secret".into()), ..unstarted(None) };
+        let told = placed.explain(Errno::ACCESS.into()).to_string();
+        assert!(
+            told.starts_with("the gateway may not run it or not enter its working directory: "),
+            "{told}"
+        );
+        assert!(!told.contains("secret"), "a caller need not know where: {told}");
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{fs, thread, time::Instant};
 
-use nix::unistd::{User, getuid};
 use rustix::process::Signal;
 
 use super::{OPTIONS, PATIENCE, Place, held, kill, lives, next, pid, text, until, words, workers};
+use crate::subroutines::user;
 
 #[tokio::test]
 async fn sighup_replaces_the_workers_of_what_has_changed_and_no_others() {
@@ -81,9 +81,7 @@ async fn with_the_gateway_all_of_them_end_those_that_hear_nothing_too() {
 #[tokio::test]
 async fn with_a_gateway_that_is_killed_whole_process_groups_end() {
     let place = Place::new();
-    // Of another user where that can be.
-    let own = User::from_uid(getuid()).unwrap().map_or_else(|| "nobody".to_owned(), |user| user.name);
-    let user = if own == "root" { "nobody" } else { &own };
+    let user = user();
     let plain = format!(
         r#"[subroutines.plain]
         command = ['sh', '-c', 'trap "" TERM; sleep 300 & echo $$ $!; wait; sleep 300']
