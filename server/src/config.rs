@@ -5,7 +5,7 @@
 mod subroutines;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -51,12 +51,15 @@ pub(crate) struct Settings {
     /// The file, which is read again for its subroutines.
     pub(crate) config: Option<PathBuf>,
     pub(crate) subroutines: BTreeMap<String, Definition>,
+    /// What else the file says, by key.
+    pub(crate) others: toml::Table,
 }
 
 impl Settings {
     /// Reads the configuration file, if one is named, and fills in what is missing.
     pub(crate) fn resolve(args: ServeArgs) -> Result<Self, UsageError> {
-        let (file, subroutines) = args.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
+        let read = args.config.as_deref().map(File::read).transpose()?;
+        let Read { file, subroutines, others } = read.unwrap_or_default();
         let root = args.root.or(file.root).ok_or_else(|| {
             let text = "no directory to serve: name it with --root DIR (or `root` in the configuration file)";
             UsageError(text.to_owned())
@@ -90,7 +93,7 @@ impl Settings {
             drain: args.drain.or(file.drain.map(|drain| drain.0)).unwrap_or(DEFAULT_DRAIN),
         };
         let log_format = args.log_format.or(file.log_format).unwrap_or_default();
-        Ok(Self { gateway, log_format, config: args.config, subroutines })
+        Ok(Self { gateway, log_format, config: args.config, subroutines, others })
     }
 }
 
@@ -204,8 +207,15 @@ struct File {
     subroutines: BTreeMap<String, Spanned<subroutines::Section>>,
 }
 
-/// What a file says, and what its subroutines come to.
-type Read = (File, BTreeMap<String, Definition>);
+/// What a file says.
+#[derive(Debug, Default)]
+struct Read {
+    file: File,
+    /// What its subroutines come to.
+    subroutines: BTreeMap<String, Definition>,
+    /// All else, as it is written.
+    others: toml::Table,
+}
 
 impl File {
     fn read(path: &Path) -> Result<Read, UsageError> {
@@ -215,14 +225,23 @@ impl File {
         let text = std::fs::read_to_string(path).map_err(|err| fail(&err))?;
         let mut file: Self = toml::from_str(&text).map_err(|err| fail(&err.to_string().trim_end()))?;
         let sections = std::mem::take(&mut file.subroutines);
-        let commands = subroutines::resolve(sections, &text).map_err(|err| fail(&err))?;
-        Ok((file, commands))
+        let subroutines = subroutines::resolve(sections, &text).map_err(|err| fail(&err))?;
+        let mut others: toml::Table = toml::from_str(&text).map_err(|err| fail(&err))?;
+        others.remove("subroutines");
+        Ok(Read { file, subroutines, others })
     }
 }
 
-/// The subroutines of a configuration file, once more.
-pub(crate) fn subroutines(path: &Path) -> Result<BTreeMap<String, Definition>, UsageError> {
-    Ok(File::read(path)?.1)
+/// The subroutines of a configuration file once more, and what else it says.
+pub(crate) fn read_again(path: &Path) -> Result<(BTreeMap<String, Definition>, toml::Table), UsageError> {
+    let Read { subroutines, others, .. } = File::read(path)?;
+    Ok((subroutines, others))
+}
+
+/// The keys, in order, whose values are not the same in both.
+pub(crate) fn changed_keys<'a>(before: &'a toml::Table, after: &'a toml::Table) -> Vec<&'a str> {
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).map(String::as_str).collect();
+    keys.into_iter().filter(|key| before.get(*key) != after.get(*key)).collect()
 }
 
 #[cfg(test)]
@@ -258,6 +277,15 @@ mod tests {
         assert_eq!(gateway.listen.port(), 2);
         assert_eq!((gateway.metrics, gateway.drain), (None, Duration::from_secs(65)));
         assert_eq!(gateway.handlers, DEFAULT_HANDLERS);
+    }
+
+    #[test]
+    fn keys_that_have_changed_come_or_gone_are_named() {
+        let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
+        let before = table("listen = '127.0.0.1:1'\nhandlers = 1\nroot = '/r'");
+        let after = table("root = '/r'\nlisten = '127.0.0.1:2'\ndrain = '1s'");
+        assert_eq!(changed_keys(&before, &after), ["drain", "handlers", "listen"]);
+        assert!(changed_keys(&before, &before).is_empty());
     }
 
     #[test]

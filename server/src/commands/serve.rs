@@ -23,7 +23,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     logging::start(settings.log_format)?;
     let commands = std::mem::take(&mut settings.subroutines);
     let subroutines = settings.gateway.subroutines.clone();
-    let configured = Configured::register(subroutines.clone(), commands)?;
+    let others = std::mem::take(&mut settings.others);
+    let configured = Configured::register(subroutines.clone(), commands, others)?;
     // Before anybody can think the gateway ready and stop it.
     let signals = Signals::listen().context("failed to listen for signals")?;
     let signals_again = signal(SignalKind::hangup()).context("failed to listen for signals")?;

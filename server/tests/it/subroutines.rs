@@ -81,7 +81,7 @@ async fn the_file_names_programs_and_is_read_again_on_sighup() {
     // One that cannot be used changes nothing.
     replace(&file, "[subroutines.two]\ncommand = ['/nowhere']\nkind = 'batch'\n");
     swarmd.signal(Signal::HUP);
-    replace(&file, &format!("{lasting}{}", section("two", "echo two", "batch")));
+    replace(&file, &format!("handlers = 7\n{lasting}{}", section("two", "echo two", "batch")));
     swarmd.signal(Signal::HUP);
     let services = known(&["lasting", "two"]).await;
     // What has not changed goes on: its calls are counted, and one runs.
@@ -89,8 +89,12 @@ async fn the_file_names_programs_and_is_read_again_on_sighup() {
     assert_eq!(controller.call("two", (), OPTIONS).await.unwrap(), "two\n");
     assert!(controller.call("one", (), OPTIONS).await.is_err());
     drop(items);
-    let (status, ..) = swarmd.end(Signal::TERM);
+    let (status, log, _) = swarmd.end(Signal::TERM);
     assert!(status.success());
+    let warned =
+        "these keys of the configuration file have changed; restart `swarmd` for them to have an effect";
+    let line = log.lines().find(|line| line.contains(warned)).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains(" WARN ") && line.contains("keys=\"handlers\""), "{line}");
 }
 
 #[test]

@@ -13,6 +13,8 @@ use crate::config::{self, Definition};
 pub(super) struct Configured {
     subroutines: Subroutines,
     commands: BTreeMap<String, Definition>,
+    /// What else the file said at the start, which is what holds.
+    others: toml::Table,
 }
 
 impl Configured {
@@ -20,8 +22,9 @@ impl Configured {
     pub(super) fn register(
         subroutines: Subroutines,
         commands: BTreeMap<String, Definition>,
+        others: toml::Table,
     ) -> anyhow::Result<Self> {
-        let mut configured = Self { subroutines, commands: BTreeMap::new() };
+        let mut configured = Self { subroutines, commands: BTreeMap::new(), others };
         configured.become_these(commands)?;
         Ok(configured)
     }
@@ -34,9 +37,12 @@ impl Configured {
                 continue;
             };
             let path = file.to_owned();
-            let read = spawn_blocking(move || config::subroutines(&path)).await;
+            let read = spawn_blocking(move || config::read_again(&path)).await;
             let changed = match read {
-                Ok(Ok(commands)) => self.become_these(commands),
+                Ok(Ok((commands, others))) => {
+                    self.warn_of_changes(&others);
+                    self.become_these(commands)
+                }
                 Ok(Err(err)) => Err(err.into()),
                 Err(err) => Err(err.into()),
             };
@@ -52,6 +58,18 @@ impl Configured {
         }
         // No signal comes any more; the gateway goes on.
         std::future::pending::<()>().await;
+    }
+
+    /// Names what has no effect before the next start.
+    fn warn_of_changes(&self, others: &toml::Table) {
+        let changed = config::changed_keys(&self.others, others);
+        if !changed.is_empty() {
+            let keys = changed.join(", ");
+            tracing::warn!(
+                keys,
+                "these keys of the configuration file have changed; restart `swarmd` for them to have an effect"
+            );
+        }
     }
 
     /// What has not changed goes on as it is, and running calls go on anyway.
