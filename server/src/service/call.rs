@@ -93,7 +93,7 @@ fn run(
         drop(cancel);
         let given = caller.judge(given);
         if let Err(Ended::Failed(failure)) = &given {
-            log_failure(&registered, &session, failure, start.elapsed());
+            log_failure((&registered, id), &session, failure, start.elapsed());
             // As after a success, its place is free before the caller hears of it.
             caller.after(registered.left(&taken_up)).await;
         }
@@ -105,7 +105,7 @@ fn run(
 }
 
 /// What went wrong, and whose call it was; the further lines of a program's last words are in the log already.
-fn log_failure(registered: &Registered, session: &Session, failure: &Failure, time: Duration) {
+fn log_failure((registered, call): (&Registered, u64), session: &Session, failure: &Failure, time: Duration) {
     let (subroutine, peer, seconds) = (&*registered.name, session.peer.short(), time.as_secs_f64());
     let paced = registered.log_failure();
     if let Some(calls) = paced.left_out {
@@ -115,7 +115,7 @@ fn log_failure(registered: &Registered, session: &Session, failure: &Failure, ti
         let line = failure.reason().lines().next().unwrap_or_default().trim_end_matches(':');
         let reason = escape_str(&line[..line.floor_char_boundary(REASON_BYTES_MAX)]);
         let status = failure.status.as_str();
-        tracing::info!(subroutine, peer, status, %reason, seconds, "a call failed");
+        tracing::info!(subroutine, call, peer, status, %reason, seconds, "a call failed");
     }
 }
 

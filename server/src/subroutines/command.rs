@@ -213,7 +213,7 @@ impl Program {
 
     /// What the caller is told; the log says it, too, unless it is the caller's fault.
     fn not_started(&self, context: &Context, err: &io::Error, has_arguments: bool) -> Failure {
-        let (subroutine, options) = (context.subroutine(), &self.options);
+        let (subroutine, call, options) = (context.subroutine(), context.id(), &self.options);
         let (program, directory) = (&options.command[0], &options.working_directory);
         if err.kind() == io::ErrorKind::ArgumentListTooLong {
             if has_arguments && extent::is_taken(&self.template.lengths(), &options.environment) {
@@ -221,13 +221,13 @@ impl Program {
                 return Failure::invalid(reason);
             }
             let reason = "its `command` and `environment` are longer than a program can be given";
-            tracing::error!(subroutine, program, reason, "a subroutine's program could not be started");
+            tracing::error!(subroutine, call, program, reason, "a subroutine's program could not be started");
             return Failure::of(
                 Status::Unavailable,
                 format!("`{subroutine}` could not be started: {reason}"),
             );
         }
-        tracing::error!(subroutine, program, ?directory, %err, "a subroutine's program could not be started");
+        tracing::error!(subroutine, call, program, ?directory, %err, "a subroutine's program could not be started");
         Failure::of(Status::Unavailable, format!("the program could not be started: {err}"))
     }
 }

@@ -171,6 +171,32 @@ fn what_cannot_be_used_is_named_with_its_line() {
     }
 }
 
+/// Story: of several calls at a time nobody knew which had said what.
+#[tokio::test]
+async fn what_a_program_says_is_logged_with_its_call() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::create_dir(temp.path().join("root")).unwrap();
+    let (file, home) = (temp.path().join("swarmd.toml"), temp.path().join("controller"));
+    let script = r#"echo "said in $SWARMWIRE_CALL_ID" >&2; exit 1"#;
+    fs::write(&file, format!("[subroutines.talks]\ncommand = ['sh', '-c', '{script}']\nkind = 'batch'\n"))
+        .unwrap();
+    let mut command = swarmd();
+    command.arg("--config").arg(&file);
+    let swarmd = Running::start_as(command, temp.path());
+    let controller = joined(&swarmd, &home).await;
+    let call = async || controller.call("talks", (), OPTIONS).await.unwrap_err();
+    tokio::join!(call(), call(), call());
+    let (_, log, _) = swarmd.end(Signal::TERM);
+    for id in 1..=3 {
+        for said in [
+            format!("subroutine=talks call={id} line=said in {id}"),
+            format!("subroutine=\"talks\" call={id} peer="),
+        ] {
+            assert!(log.contains(&said), "{said}: {log}");
+        }
+    }
+}
+
 /// Story: the gateway started, and each call failed.
 #[test]
 fn what_no_program_can_be_given_and_who_may_not_run_it_is_named_with_its_line() {

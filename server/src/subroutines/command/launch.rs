@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{net::unix::pipe, task::spawn_blocking};
 
-use super::{group::Group, running::Running, unstarted::Unstarted};
+use super::{group::Group, running::Running, unstarted::Unstarted, words::Words};
 use crate::subroutines::{Context, Room, processes::Processes};
 
 /// What a program finds of the gateway's own environment.
@@ -89,14 +89,12 @@ impl Launch<'_> {
         let child = group.child.as_mut().expect("it is there until it is reaped");
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let taken = "it was piped, and is taken once";
+        let stderr = pipe::Receiver::from_owned_fd(stderr.expect(taken).into())?;
+        let call = self.call.map(|call| call.context.id());
         Ok(Launched {
             stdin: pipe::Sender::from_owned_fd(stdin.expect(taken).into())?,
             stdout: pipe::Receiver::from_owned_fd(stdout.expect(taken).into())?,
-            running: Running::new(
-                group,
-                pipe::Receiver::from_owned_fd(stderr.expect(taken).into())?,
-                self.subroutine,
-            )?,
+            running: Running::new(group, Words::new(stderr, self.subroutine, call))?,
         })
     }
 }

@@ -1,9 +1,9 @@
 //! A process that runs: when it has ended and how, and what it says on standard error.
 
-use std::{io, os::fd::OwnedFd, pin::Pin, process::ExitStatus, sync::Arc};
+use std::{io, os::fd::OwnedFd, pin::Pin, process::ExitStatus};
 
 use futures_util::future::BoxFuture;
-use tokio::{io::unix::AsyncFd, net::unix::pipe, time::timeout};
+use tokio::{io::unix::AsyncFd, time::timeout};
 
 use super::{
     group::{Group, TERMINATION_TIME_MAX},
@@ -48,9 +48,14 @@ impl Exited {
 }
 
 impl Running {
-    pub(super) fn new(group: Group, stderr: pipe::Receiver, subroutine: Arc<str>) -> io::Result<Self> {
+    pub(super) fn new(group: Group, words: Words) -> io::Result<Self> {
         let exited = watched(group.pidfd()?)?;
-        Ok(Self { group, exited, has_exited: false, words: Words::new(stderr, subroutine) })
+        Ok(Self { group, exited, has_exited: false, words })
+    }
+
+    /// What it says from now on belongs to the call of this id, or to none.
+    pub(super) fn work_for(&mut self, call: Option<u64>) {
+        self.words.belong_to(call);
     }
 
     /// What it has said until now is not among its last lines.

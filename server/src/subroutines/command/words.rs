@@ -30,11 +30,13 @@ pub(super) struct Words {
     told_from: u64,
     last: VecDeque<String>,
     subroutine: Arc<str>,
+    /// The id of the call that the process works for, as far as that is known.
+    call: Option<u64>,
     logged: Pace,
 }
 
 impl Words {
-    pub(super) fn new(stderr: pipe::Receiver, subroutine: Arc<str>) -> Self {
+    pub(super) fn new(stderr: pipe::Receiver, subroutine: Arc<str>, call: Option<u64>) -> Self {
         Self {
             stderr: BufReader::new(stderr),
             is_over: false,
@@ -43,8 +45,14 @@ impl Words {
             told_from: 0,
             last: VecDeque::new(),
             subroutine,
+            call,
             logged: Pace::new(Instant::now()),
         }
+    }
+
+    /// What is read from now on is logged as said in this call.
+    pub(super) fn belong_to(&mut self, call: Option<u64>) {
+        self.call = call;
     }
 
     /// Tells nothing of what has been said until now.
@@ -97,14 +105,14 @@ impl Words {
     }
 
     fn log_line(&mut self) {
-        let subroutine = &self.subroutine;
+        let (subroutine, call) = (&self.subroutine, self.call);
         let paced = self.logged.take(Instant::now());
         if let Some(lines) = paced.left_out {
-            tracing::info!(%subroutine, lines, "left out what a subroutine's program says");
+            tracing::info!(%subroutine, call, lines, "left out what a subroutine's program says");
         }
         if paced.is_logged {
             let line = escape(self.line.trim_ascii_end());
-            tracing::info!(%subroutine, %line, "a subroutine's program says");
+            tracing::info!(%subroutine, call, %line, "a subroutine's program says");
         }
     }
 }
@@ -118,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_said_before_is_not_told_wherever_it_is() {
         let (mut stderr, receiver) = pipe::pipe().unwrap();
-        let mut words = Words::new(receiver, "lamp".into());
+        let mut words = Words::new(receiver, "lamp".into(), None);
         stderr.write_all(b"read\nhalf of ").await.unwrap();
         while words.line.is_empty() {
             tokio::select! {
@@ -138,7 +146,7 @@ mod tests {
     #[tokio::test]
     async fn the_last_lines_are_told_and_none_is_longer_than_it_may_be() {
         let (mut stderr, receiver) = pipe::pipe().unwrap();
-        let mut words = Words::new(receiver, "lamp".into());
+        let mut words = Words::new(receiver, "lamp".into(), None);
         let long = "x".repeat(LINE_BYTES_MAX);
         let said: String = (0..LAST_LINES).map(|number| format!("{number}\n")).collect();
         stderr.write_all(format!("{said}{long}yz\nend").as_bytes()).await.unwrap();

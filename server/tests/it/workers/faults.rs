@@ -141,17 +141,20 @@ async fn a_call_that_fails_is_logged_with_whose_it_was_and_one_that_does_not_is_
     failure(&controller, "batch", words(["raise", "no \u{1b}film\nat all"])).await;
     failure(&controller, "batch", words(["die"])).await;
     let caller = clients::load(&State::open(&swarmd.state()).unwrap()).unwrap()[0].fingerprint.to_string();
-    let whose = format!(r#" subroutine="batch" peer="{}" status="failed" "#, &caller[..16]);
+    let whose =
+        |call: u64| format!(r#" subroutine="batch" call={call} peer="{}" status="failed" "#, &caller[..16]);
     let (_, log, _) = swarmd.end(Signal::TERM);
     let failed: Vec<_> = log.lines().filter(|line| line.contains("a call failed")).collect();
     let [raised, died] = failed[..] else { panic!("{log}") };
-    for (line, reason) in [
-        (raised, r"reason=ValueError: no \x1bfilm seconds="),
-        (died, "reason=the worker ended with exit status: 3 seconds="),
+    for (line, call, reason) in [
+        (raised, 2, r"reason=ValueError: no \x1bfilm seconds="),
+        (died, 3, "reason=the worker ended with exit status: 3 seconds="),
     ] {
         assert!(line.contains(" INFO ") && line.contains(reason), "{line}");
-        assert!(line.contains(&whose), "{whose}: {line}");
+        assert!(line.contains(&whose(call)), "{call}: {line}");
     }
+    let said = log.lines().find(|line| line.contains("line=the lamp is broken")).unwrap();
+    assert!(said.contains(" subroutine=batch call=3 "), "{said}");
 }
 
 #[tokio::test]

@@ -75,6 +75,11 @@ impl Job {
         self.answer.frames.is_closed()
     }
 
+    /// One more with each call of the subroutine.
+    pub(super) fn id(&self) -> u64 {
+        self.context.id()
+    }
+
     /// What a call takes up, for as long as it is kept.
     pub(super) fn room(&self) -> Arc<Room> {
         Arc::clone(&self.context._room)

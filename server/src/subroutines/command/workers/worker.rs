@@ -102,11 +102,15 @@ impl Worker {
         if std::mem::replace(&mut self.has_served, true) {
             self.running.forget_words();
         }
+        self.running.work_for(Some(job.id()));
         let (room, head) = (job.room(), job.head());
         let Job { kind, source, answer, .. } = *job;
         let mut call = Call::new(kind, Feed::new(&head, source));
         drop(head);
         let fault = call.run(self, &answer).await.err();
+        if fault.is_none() {
+            self.running.work_for(None);
+        }
         // It may end after its answer, and that is told once.
         let is_gone = call.feed.is_broken() || self.running.has_exited;
         let fault = fault.or_else(|| is_gone.then_some(Fault::Gone));
