@@ -325,7 +325,11 @@ fn what_had_come_before_a_failure_is_given_however_little_it_is() {
         ("killed", "ab", "`killed` at `gw`: failed: the program ended with signal: 9"),
         ("full", &"x".repeat(32_768), "`full` at `gw`: failed: the program ended with exit status: 1"),
         ("silent", "", "`silent` at `gw`: failed: the program ended with exit status: 1"),
-        ("much", "12345\n6789", "`much` at `gw`: too_large: the subroutine gives more than 10 bytes, its `max_output`"),
+        (
+            "much",
+            "12345\n6789",
+            "`much` at `gw`: too_large: the subroutine gives more than 10 bytes, its `max_output`",
+        ),
         ("slow", "early\n", "deadline: the call took longer than 2s, the `timeout` of `slow`"),
     ] {
         let assert = home.swarm(["call", "gw", name]);

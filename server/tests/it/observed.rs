@@ -2,7 +2,7 @@
 
 use swarmwire_common::wire::{
     call::CallKind,
-    offload::OffloadRequest,
+    offload::{HoldAs, OffloadRequest},
     open::{SERVICE_OFFLOAD, SERVICE_PING},
     status::Status,
     sync::Direction,
@@ -79,7 +79,7 @@ async fn a_channel_whose_controller_is_done_is_not_counted_as_given_up() {
         let mut ping = peer.open(SERVICE_PING, &()).await.unwrap();
         ping.send.send_bytes(b"echo").await.unwrap();
         assert_eq!(ping.recv.try_recv_bytes(10).await.unwrap().unwrap(), b"echo");
-        let request = OffloadRequest { path: Vec::new(), holds: true };
+        let request = OffloadRequest { path: Vec::new(), holds: HoldAs::Source };
         let held = peer.open(SERVICE_OFFLOAD, &request).await.unwrap();
         peer.connection.close(status.into(), b"");
         let lines = [SERVICE_PING, SERVICE_OFFLOAD].map(|service| {
