@@ -29,7 +29,7 @@ use swarmwire_common::{
     wire::{status::Status, sync::Direction},
 };
 
-use crate::controller::{Controller, Holding};
+use crate::controller::{Controller, Holding, RequestError};
 pub use account::{Account, State};
 pub use error::OffloadError;
 pub use journal::Journal;
@@ -256,6 +256,7 @@ impl Offload {
             Some(probe) => probe?,
             None => Probe::put(&self.local).await?,
         };
+        probe::sweep(&self.local).await?;
         let seen = match self.direction {
             Direction::Pull => probe.is_not_below(controller, &self.remote, files).await,
             Direction::Push => probe.is_not_above(controller, &self.remote).await,
@@ -271,7 +272,10 @@ impl Offload {
         }
         match controller.hold_destination(&self.remote).await {
             Ok(holding) => Ok(Some(holding)),
-            Err(err) if err.status() == Some(Status::Busy) => Err(OffloadError::Busy(err.to_string())),
+            // The directory, and not a handler, and nobody knows for how long.
+            Err(err @ RequestError::Refused { status: Status::Busy, retry_after_ms: 0, .. }) => {
+                Err(OffloadError::Busy(err.to_string()))
+            }
             Err(err) => Err(err.into()),
         }
     }

@@ -293,6 +293,10 @@ pub const CALL_REPLY_DELAY: Duration = Duration::from_secs(1);
 /// How long a peer may take to say the next thing in a conversation that waits for it alone.
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a gateway waits for the end of what an earlier connection of an identity has under way at a directory, before it says that it is busy. Well below
+/// [`REPLY_TIMEOUT`], as it looks at the directory then; far above what a batch takes to be put in place, unless the disk hangs.
+pub const TAKE_OVER_TIME_MAX: Duration = Duration::from_secs(6);
+
 /// How long a sync may pass without any frame from the peer. Each side says `Alive` every `HEARTBEAT_INTERVAL`, so
 /// only a peer that hangs runs into it.
 pub const SYNC_SILENCE_MAX: Duration = Duration::from_secs(30);

@@ -28,7 +28,7 @@ mod unit;
 pub use events::{Event, EventQueue, Events, events};
 pub use in_hand::FileInHand;
 pub use ledger::{Ledger, Moved};
-pub use place::{Destination, PlaceError, Source};
+pub use place::{Destination, Guard, PlaceError, Source};
 pub use report::{Failure, Outcome, Report, SyncError};
 pub use router::{DataStreams, Router};
 pub use tally::{Stage, Tally};

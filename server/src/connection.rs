@@ -5,7 +5,7 @@
 //! if that does not make it known. An identity that is known no longer loses its connection at once.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -28,7 +28,6 @@ use crate::{
     gateway::{Shared, wall_clock},
     grants::Grant,
     handshake::{self, Failure, Peer},
-    holds::Hold,
     metrics::NO_SERVICE,
     opening, service,
 };
@@ -52,8 +51,6 @@ pub(crate) struct Session {
     pub(crate) pings: Arc<Semaphore>,
     openings: Arc<Semaphore>,
     flow: OnceLock<FlowControl>,
-    /// What was held when the connection was lost.
-    kept: Mutex<Vec<Hold>>,
 }
 
 /// Drives one connection attempt from its handshake to the connection's end.
@@ -78,7 +75,6 @@ pub(crate) async fn serve(gateway: Arc<Shared>, incoming: Incoming, room: Option
         pings: Arc::new(Semaphore::new(PINGS_MAX)),
         openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
         flow: OnceLock::new(),
-        kept: Mutex::default(),
     });
     let span = tracing::info_span!("connection", peer = peer.short());
     session.run().instrument(span).await;
@@ -95,9 +91,9 @@ impl Session {
         self.flow.get_or_init(|| FlowControl::of(&self.connection, Some(self.gateway.flow_budget.clone())))
     }
 
-    /// Keeps a hold until nothing runs on this connection any longer, which is lost.
-    pub(crate) fn keep(&self, hold: Hold) {
-        self.kept.lock().expect("no holder panics").push(hold);
+    /// Tells the connection apart from all others that are there.
+    pub(crate) fn id(&self) -> usize {
+        self.connection.stable_id()
     }
 
     async fn run(self: Arc<Self>) {

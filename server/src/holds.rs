@@ -1,10 +1,9 @@
 //! Which directories are being offloaded, so that nobody else moves files from the same one, or one above or below it, at the same time, nor two to one.
 //!
-//! A [`Hold`] ends with its channel; where the connection is lost it goes on until nothing runs on that any longer ([`Session::keep`]). The same identity
-//! takes a hold of the very same path over: it sees to it that only one of its processes is at it, so the one before is dead, and its connection is only not
-//! known to be. That is closed, and waited for. In memory alone: a gateway that is gone holds nothing.
-//!
-//! [`Session::keep`]: crate::connection::Session::keep
+//! A hold ends with its channel ([`Hold`]) and with the last thread of the syncs that its connection has begun meanwhile ([`Holds::guard`]): what they have
+//! under way may still be put in place, or removed. The same identity takes a hold of the very same path over: it sees to it that only one of its processes is
+//! at it, so the one before is dead, and its connection is only not known to be. That is closed, and waited for. In memory alone: a gateway that is gone
+//! holds nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -12,7 +11,7 @@ use swarmwire_certs::Fingerprint;
 use swarmwire_common::path::RelPath;
 use tokio::sync::watch;
 
-/// Cheap to clone; all clones are one table. It has as many lines as there are handlers, at most.
+/// Cheap to clone; all clones are one table. What is over leaves it when the next one takes something.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holds(Arc<Mutex<Vec<Line>>>);
 
@@ -57,6 +56,12 @@ pub(crate) struct Held {
 #[derive(Debug)]
 pub(crate) struct Hold(watch::Receiver<bool>);
 
+/// Keeps what a connection held when this was made.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    _holds: Vec<watch::Receiver<bool>>,
+}
+
 impl Place {
     fn meets(&self, other: &Self) -> bool {
         self.role == other.role && (self.path.starts_with(&other.path) || other.path.starts_with(&self.path))
@@ -64,7 +69,8 @@ impl Place {
 }
 
 impl Holds {
-    /// Takes a place, unless somebody is at it, above it or below it. What it takes over is over when this returns, however long that takes. Cancel-safe.
+    /// Takes a place, unless somebody is at it, above it or below it. What it takes over has come to its end when this returns, however long that takes.
+    /// Cancel-safe.
     pub(crate) async fn take(&self, place: &Place, holder: Holder) -> Result<Hold, Held> {
         loop {
             let ending = match self.take_now(place, holder)? {
@@ -91,6 +97,15 @@ impl Holds {
         let (overtaken, hears) = watch::channel(false);
         table.push(Line { place: place.clone(), holder, overtaken });
         Ok(Taken::New(Hold(hears)))
+    }
+
+    /// Keeps all that a connection holds now. None where that is nothing.
+    pub(crate) fn guard(&self, connection: usize) -> Option<Guard> {
+        let table = self.table();
+        let own = table.iter().filter(|line| line.holder.connection == connection);
+        let holds: Vec<_> =
+            own.filter(|line| !line.overtaken.is_closed()).map(|line| line.overtaken.subscribe()).collect();
+        (!holds.is_empty()).then_some(Guard { _holds: holds })
     }
 
     fn table(&self) -> MutexGuard<'_, Vec<Line>> {
@@ -154,7 +169,11 @@ mod tests {
         assert!((&mut again).now_or_never().is_none());
         first.overtaken().await;
         assert!((&mut again).now_or_never().is_none() && holds.take(&app, holder(2, 3)).await.is_err());
+        let guard = holds.guard(1).unwrap();
+        assert!(holds.guard(2).is_none());
         drop(first);
+        assert!((&mut again).now_or_never().is_none(), "something of it still runs");
+        drop(guard);
         assert!(matches!((&mut again).now_or_never(), Some(Ok(_))));
     }
 }

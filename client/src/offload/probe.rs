@@ -47,7 +47,6 @@ impl Probe {
         let dir = dir.to_owned();
         blocking(move || {
             let there = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
-            sweep(there);
             let random = || RandomState::new().build_hasher().finish();
             let text = format!("{PREFIX}{:016x}{:016x}", random(), random());
             let name = Name::new(text.as_bytes()).expect("a plain name");
@@ -66,8 +65,8 @@ impl Probe {
         source: &RelPath,
         files: &Files,
     ) -> Result<(), OffloadError> {
-        let is_probe = |path: &RelPath| path.split_last().is_some_and(|(_, name)| self.is(name));
-        if files.there.iter().any(|file| is_probe(&file.path)) {
+        let is_own = |path: &RelPath| path.split_last().is_some_and(|(_, name)| self.is(name));
+        if files.probes.iter().any(is_own) {
             return Err(OffloadError::OnePlace);
         }
         let Ok(path) = source
@@ -138,16 +137,35 @@ impl Probe {
     }
 }
 
-/// Removes what runs have left that were killed while they looked for theirs.
-fn sweep(dir: &Path) {
-    let is_old = |entry: &fs::DirEntry| {
-        let stat = entry.metadata().ok().filter(|stat| stat.is_file() && stat.len() == 0);
-        let age = stat.and_then(|stat| stat.modified().ok()?.elapsed().ok());
-        age.is_some_and(|age| age > AGE_MAX)
+/// Whether a file of such a name and size is one of these.
+pub(super) fn is_probe(name: Name<'_>, size: u64) -> bool {
+    let digits = name.as_bytes().strip_prefix(PREFIX.as_bytes());
+    size == 0 && digits.is_some_and(|digits| digits.len() == 32 && digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Removes what runs have left that were killed while they looked for theirs: in `dir`, or above it where it was still to be made.
+pub(super) async fn sweep(dir: &Path) -> Result<(), OffloadError> {
+    let dir = dir.to_owned();
+    blocking(move || {
+        dir.ancestors().take(2).for_each(sweep_in);
+        Ok(())
+    })
+    .await
+}
+
+fn sweep_in(dir: &Path) {
+    let is_left = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        let Ok(name) = Name::new(name.as_encoded_bytes()) else { return false };
+        // The size is asked for only where the name is right.
+        is_probe(name, 0)
+            && entry.metadata().is_ok_and(|stat| {
+                let age = stat.modified().ok().and_then(|time| time.elapsed().ok());
+                stat.is_file() && stat.len() == 0 && age.is_some_and(|age| age > AGE_MAX)
+            })
     };
     let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
-    let left = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()));
-    for entry in left.filter(is_old) {
+    for entry in entries.filter(is_left) {
         if let Err(err) = fs::remove_file(entry.path()) {
             tracing::debug!(%err, path = %entry.path().display(), "a file of no use stays");
         }

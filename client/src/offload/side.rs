@@ -17,14 +17,15 @@ use swarmwire_common::{
 };
 use tokio::task::spawn_blocking;
 
-use super::{OffloadError, terms::Candidate};
+use super::{OffloadError, probe::is_probe, terms::Candidate};
 use crate::controller::{Controller, Holding, ListItem};
 
 /// What is there.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    /// All regular files.
+    /// All regular files, but those of `probe`.
     pub(super) there: Vec<Candidate>,
+    pub(super) probes: Vec<RelPath>,
     /// What could not be looked at; beyond `limits::NAMED_OUTCOMES_MAX` of them are not kept.
     pub(super) failed: Vec<Failure>,
     pub(super) path_bytes: usize,
@@ -51,8 +52,13 @@ impl Files {
 
     fn push(&mut self, file: Candidate) -> Result<(), OffloadError> {
         self.path_bytes += file.path.as_bytes().len();
-        self.there.push(file);
-        let is_few = u32::try_from(self.there.len()).is_ok_and(|count| count <= limits::ENTRIES_MAX);
+        if file.path.split_last().is_some_and(|(_, name)| is_probe(name, file.size)) {
+            self.probes.push(file.path);
+        } else {
+            self.there.push(file);
+        }
+        let count = self.there.len() + self.probes.len();
+        let is_few = u32::try_from(count).is_ok_and(|count| count <= limits::ENTRIES_MAX);
         if is_few && self.path_bytes <= limits::OFFLOAD_PATH_BYTES_MAX {
             return Ok(());
         }

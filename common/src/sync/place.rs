@@ -1,6 +1,6 @@
 //! Where a sync takes from and where it lands, opened and checked before the first byte moves.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{any::Any, io, sync::Arc, time::Duration};
 
 use super::{Events, Ledger};
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
     watch::{News, Watch},
     wire::{extra::Preserve, status::Status},
 };
+
+/// What is dropped when nothing of a sync runs any longer. A thread that waits for the disk may outlive the sync's future, if that is dropped.
+pub type Guard = Arc<dyn Any + Send + Sync>;
 
 /// A file or directory to sync from.
 #[derive(Debug)]
@@ -31,6 +34,7 @@ pub struct Source {
     pub(super) ledger: Option<Arc<dyn Ledger>>,
     backup: Option<RelPath>,
     left_out: Option<RelPath>,
+    _guard: Option<Guard>,
 }
 
 impl Source {
@@ -75,6 +79,7 @@ impl Source {
             ledger: None,
             backup: None,
             left_out: None,
+            _guard: None,
             namespaces: Namespaces::default(),
             compares: false,
             hashes: Memory::default(),
@@ -101,6 +106,12 @@ impl Source {
     /// Enters each file that is safe at the destination, before it is removed.
     pub fn accounting(mut self, ledger: Arc<dyn Ledger>) -> Self {
         self.ledger = Some(ledger);
+        self
+    }
+
+    /// Keeps `guard` as long as anything of the sync runs.
+    pub fn guarded(mut self, guard: Guard) -> Self {
+        self._guard = Some(guard);
         self
     }
 
@@ -211,6 +222,7 @@ pub struct Destination {
     pub(super) ledger: Option<Arc<dyn Ledger>>,
     pub(super) keeps_top: bool,
     asked: Option<Asked>,
+    _guard: Option<Guard>,
 }
 
 /// What a source must call its top.
@@ -260,6 +272,7 @@ impl Destination {
             ledger: None,
             keeps_top: false,
             asked: None,
+            _guard: None,
         })
     }
 
@@ -331,6 +344,12 @@ impl Destination {
     /// Remembers the hashes of files, and does not read those again that it knows.
     pub fn remembering(self, hashes: Arc<HashStore>) -> Self {
         Self { hashes: Memory::of(hashes), ..self }
+    }
+
+    /// Keeps `guard` as long as anything of the sync runs.
+    pub fn guarded(mut self, guard: Guard) -> Self {
+        self._guard = Some(guard);
+        self
     }
 
     /// Keeps at most so much of what interrupted syncs leave unfinished where this one stages; nothing with 0.

@@ -12,6 +12,7 @@ mod delta;
 mod digests;
 mod faults;
 mod goodbye;
+mod guarded;
 mod ledger;
 mod mirroring;
 mod model;

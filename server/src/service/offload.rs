@@ -3,7 +3,7 @@
 //!
 //! The moving is done by `list` and `sync`. Here nothing is changed; what was removed is only waited for, so that the next answer shows it.
 
-use std::{io, iter::successors, sync::Arc, time::Duration};
+use std::{io, iter::successors, sync::Arc};
 
 use swarmwire_common::{
     channel::{Channel, FrameError, FrameSender},
@@ -28,10 +28,6 @@ use crate::{
     holds::{Held, Hold, Holder, Place, Role},
     opening::Refusal,
 };
-
-/// How long it may take until nothing runs any longer on a connection whose hold is taken over: what `connection` allows for, and some more, but less than who
-/// asked waits for an answer.
-const TAKE_OVER_TIME_MAX: Duration = Duration::from_secs(8);
 
 /// What a connection is told that loses its hold.
 const OVERTAKEN: &str = "another process with this identity offloads the same directory";
@@ -90,10 +86,6 @@ async fn held(
         }
         _ = session.gateway.shutdown.requested() => Ok(Status::ShuttingDown),
     };
-    if session.connection.close_reason().is_some() {
-        // A sync of it may still be putting files in place.
-        session.keep(hold);
-    }
     let status = answered.unwrap_or_else(|err| status_at_end(&err));
     tracing::info!(peer = session.peer.short(), %path, ?role, status = status.as_str(), "offload ended");
     status
@@ -126,10 +118,11 @@ fn needed(role: Option<Role>) -> &'static [Operation] {
 async fn take(session: &Session, place: Option<&Place>) -> Result<Option<Hold>, Refusal> {
     let Some(place) = place else { return Ok(None) };
     let identity = session.peer.fingerprint;
-    let holder = Holder { identity, connection: session.connection.stable_id() };
-    let Ok(taken) = timeout(TAKE_OVER_TIME_MAX, session.gateway.holds.take(place, holder)).await else {
+    let holder = Holder { identity, connection: session.id() };
+    let Ok(taken) = timeout(limits::TAKE_OVER_TIME_MAX, session.gateway.holds.take(place, holder)).await
+    else {
         let detail = format!(
-            "what an earlier connection of this identity does at `{}` has not come to its end yet",
+            "what an earlier connection of this identity does at `{}` has not come to its end yet; try again in a moment",
             place.path
         );
         return Err(Refusal::busy(detail, BUSY_RETRY_AFTER));
@@ -146,7 +139,8 @@ async fn take(session: &Session, place: Option<&Place>) -> Result<Option<Hold>, 
                 format!("files are being offloaded to `{path}` by {who}; try again when that has ended")
             }
         };
-        Refusal::busy(detail, BUSY_RETRY_AFTER)
+        // Nobody knows when that is.
+        Refusal::new(Status::Busy, detail)
     })
 }
 
@@ -170,10 +164,7 @@ fn open(root: &Root, path: &RelPath, role: Option<Role>) -> Result<(Dir, Space),
             check_removable(&dir, path)?;
             lock(&dir, path)?;
         }
-        Some(Role::Destination) => dir.check_writable().map_err(|err| {
-            let detail = format!("`{path}` cannot be written to: {}", describe(&err));
-            Refusal::new(Status::Unavailable, detail)
-        })?,
+        Some(Role::Destination) => check_usable(root, &dir, path)?,
     }
     let space = dir.space().map_err(|err| {
         Refusal::new(Status::Unavailable, format!("the space of `{path}` is not known: {}", describe(&err)))
@@ -195,7 +186,23 @@ fn nearest(root: &Root, path: &RelPath) -> io::Result<Dir> {
     found.find(is_there).unwrap_or_else(|| root.top().try_clone())
 }
 
-/// That a directory cannot be written to says nothing of those in it, unless none can.
+/// That a directory cannot be written to says nothing of those that are in it, unless the whole file system cannot.
+fn check_usable(root: &Root, dir: &Dir, path: &RelPath) -> Result<(), Refusal> {
+    let has_more =
+        || root.dir(path).and_then(|dir| dir.directory_names()).is_ok_and(|names| !names.is_empty());
+    match dir.check_writable() {
+        Err(err)
+            if err.kind() == io::ErrorKind::ReadOnlyFilesystem
+                || err.kind() == io::ErrorKind::PermissionDenied && !has_more() =>
+        {
+            let detail = format!("`{path}` cannot be written to: {}", describe(&err));
+            Err(Refusal::new(Status::Unavailable, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The same of what is to be removed.
 fn check_removable(dir: &Dir, path: &RelPath) -> Result<(), Refusal> {
     match dir.check_writable() {
         Err(err) if err.kind() == io::ErrorKind::ReadOnlyFilesystem => {
@@ -214,7 +221,7 @@ fn lock(dir: &Dir, path: &RelPath) -> Result<(), Refusal> {
         Ok(false) => {
             let by = "another process on the gateway's machine, or another one moves files to it";
             let detail = format!("`{path}` is being offloaded by {by}; try again when that has ended");
-            Err(Refusal::busy(detail, BUSY_RETRY_AFTER))
+            Err(Refusal::new(Status::Busy, detail))
         }
         Err(err) => {
             tracing::debug!(%err, %path, "a directory cannot be locked");

@@ -21,7 +21,7 @@ use swarmwire_common::{
 use tokio::{task::spawn_blocking, time::MissedTickBehavior};
 
 use super::{Request, status_of};
-use crate::{gateway::wall_clock, grants::Operation, metrics::SyncMeter, opening::Refusal};
+use crate::{gateway::wall_clock, grants::Operation, holds::Guard, metrics::SyncMeter, opening::Refusal};
 
 /// How often the metrics take over what the engine has counted: four times in the second that is promised.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
@@ -35,6 +35,15 @@ enum Half {
 impl Half {
     fn compares(&self) -> bool {
         matches!(self, Self::Destination(destination) if destination.compares())
+    }
+
+    /// Keeps what its connection holds until nothing of it runs any longer.
+    fn guarded(self, guard: Option<Guard>) -> Self {
+        let Some(guard) = guard else { return self };
+        match self {
+            Self::Source(source) => Self::Source(source.guarded(Arc::new(guard))),
+            Self::Destination(destination) => Self::Destination(destination.guarded(Arc::new(guard))),
+        }
     }
 
     fn with(self, hashes: Arc<HashStore>, partial_bytes_max: u64) -> Self {
@@ -53,6 +62,11 @@ pub(super) async fn serve(mut request: Request) -> Status {
         Err(refusal) => return request.refuse(refusal).await,
     };
     let gateway = request.gateway();
+    let guard = gateway.holds.guard(request.session.id());
+    if request.session.connection.close_reason().is_some() {
+        // What it held may be another's by now.
+        return Status::Cancelled;
+    }
     let (root, hashes) = (Arc::clone(&gateway.root), Arc::clone(&gateway.hashes));
     let (direction, options) = (asked.direction, asked.options.within_bounds(limits::PEER_JOBS_MAX));
     let is_round = asked.selection.missing_ok && asked.selection.listed != Listed::All;
@@ -61,7 +75,7 @@ pub(super) async fn serve(mut request: Request) -> Status {
         move || open(root, path, asked, namespaces)
     });
     let half = match opened.await {
-        Ok(Ok(half)) => half.with(hashes, request.gateway().partial_bytes_max),
+        Ok(Ok(half)) => half.with(hashes, request.gateway().partial_bytes_max).guarded(guard),
         Ok(Err(refusal)) => return request.refuse(refusal).await,
         Err(err) => {
             tracing::error!(%err, "a place could not be looked at");

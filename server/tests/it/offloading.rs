@@ -1,20 +1,26 @@
 //! The `offload` service: who may hold a directory, for how long, and what is answered.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{Mutex, mpsc},
+};
 
+use bytes::Bytes;
 use swarmwire_common::{
     channel::{self, Channel, OpenError},
     codec, limits,
     wire::{
+        call::{CallKind, CallRequest, Codec},
         offload::{
             HoldAs::{self, Destination, Nothing, Source},
             OffloadAsk, OffloadMessage, OffloadRequest, Space,
         },
-        open::SERVICE_OFFLOAD,
+        open::{SERVICE_CALL, SERVICE_OFFLOAD},
         status::Status,
         sync::Direction,
     },
 };
+use swarmwire_server::subroutines::{Context, Failure, Subroutine};
 use tokio::time::timeout;
 
 use crate::harness::{Key, Peer, SOON, Served, refusal};
@@ -159,6 +165,59 @@ async fn a_directory_is_not_free_before_all_is_over_that_ran_on_the_connection()
     while offload(&other, "in", Destination).await.is_err() {
         tokio::task::yield_now().await;
     }
+}
+
+/// Story: who gave up in the midst of an offload and began it again, on the same connection or another one, met its own sync.
+#[tokio::test]
+async fn a_directory_is_not_free_before_the_syncs_are_over_that_were_begun_meanwhile() {
+    let served = Served::start();
+    let (peer, other) = (served.joined("push", "").await, served.joined("push", "").await);
+    let before = peer.sync(Direction::Push, b"in").await.unwrap();
+    let held = offload(&peer, "in", Destination).await.unwrap();
+    let sync = peer.sync(Direction::Push, b"in").await.unwrap();
+    drop(held);
+    for _ in 0..50 {
+        let (status, detail) = refusal(offload(&other, "in", Destination).await);
+        assert!(status == Status::Busy && detail.contains("by the identity"), "{detail}");
+    }
+    drop(sync);
+    while offload(&other, "in", Destination).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    drop(before);
+}
+
+/// Story: a function that nothing had told of the end of its connection kept a directory held for as long as it ran.
+#[tokio::test]
+async fn a_function_that_blocks_keeps_no_directory() {
+    let served = Served::start();
+    let (release, wait) = mpsc::sync_channel::<()>(0);
+    let wait = Mutex::new(wait);
+    let block = Subroutine::blocking_batch(move |_: Context, (): ()| -> Result<Bytes, Failure> {
+        // Until the test is over.
+        let _over = wait.lock().unwrap().recv();
+        Ok(Bytes::new())
+    });
+    served.gateway.subroutines().register("block", block).unwrap();
+    let (peer, other) = (served.joined("push,call", "").await, served.joined("push", "").await);
+    let _held = offload(&peer, "in", Destination).await.unwrap();
+    let call = CallRequest {
+        name: "block".into(),
+        kind: CallKind::Batch,
+        codec: Codec::Json,
+        deadline_ms: 0,
+        input: b"[]".to_vec(),
+        continues: false,
+    };
+    let _call = peer.open(SERVICE_CALL, &call).await.unwrap();
+    peer.connection.close(0_u32.into(), b"");
+    let free = async {
+        while offload(&other, "in", Destination).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, free).await.expect("nobody holds it");
+    drop(release);
 }
 
 #[tokio::test]

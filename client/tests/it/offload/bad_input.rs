@@ -77,8 +77,8 @@ fn where_nothing_can_be_written_or_removed_it_is_said_once() {
     let world = World::start_with(|options| options.root = "/proc/sys".into());
     let (home, here) = (world.joined("push"), world.beside("here"));
     plant(&here);
-    let assert = home.swarm([&["offload", text(&here), "gw:"], &terms[..]].concat());
-    refused(assert, 1, &["swarm: unavailable: `.` cannot be written to: permission denied\n"]);
+    let assert = home.swarm([&["offload", text(&here), "gw:new"], &terms[..]].concat());
+    refused(assert, 1, &["swarm: unavailable: `new` cannot be written to: permission denied\n"]);
     assert_eq!(names(&here), set(&NAMES));
     let Some(mut disk) = Disk::mount("size=1m") else { return };
     plant(disk.path());

@@ -1,7 +1,6 @@
 //! Killed at any moment, on either side: nothing is lost, nothing is there twice, and the next run ends where an uninterrupted one would have.
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -108,22 +107,24 @@ fn what_a_killed_one_has_under_way_at_the_gateway_is_over_when_the_next_one_begi
     let (here, old) = (world.beside("here"), world.root().join("old"));
     let name = |number: usize| format!("{number:04}");
     (0..1000).for_each(|number| put(&here, &name(number), number, number));
-    // It is shut in the midst of them, of which none is in place before all are there. To find out how large datagrams may be takes up to 300 kB.
+    // It is shut in the midst of them. To find out how large datagrams may be takes up to 300 kB.
     let relay = Relay::start(world.address, 700_000);
     home.pin("far", relay.address, world.fingerprint);
     let mut child = spawn(&home, text(&here), "far:old");
     relay.wait_until_shut();
     child.kill().unwrap();
     child.wait().unwrap();
-    // The oldest of them is not there any longer.
+    // The oldest of them is not there any longer, and may have been put in place before.
     fs::remove_file(here.join(name(0))).unwrap();
     let status = spawn(&home, text(&here), "gw:old").wait().unwrap();
     assert_eq!(status.code(), Some(0));
-    let moved: BTreeSet<_> = (1..998).map(name).collect();
-    assert_eq!((names(&old), names(&here)), (moved.clone(), (998..1000).map(name).collect()));
+    let moved = names(&old);
+    let told = format!("{:?}", moved.iter().filter(|name| name.len() != 4).collect::<Vec<_>>());
+    assert!((1..998).all(|number| moved.contains(&name(number))) && moved.len() <= 998, "{told}");
+    assert_eq!(names(&here), (998..1000).map(name).collect());
     // Nothing comes afterwards.
     world.stop();
-    assert_eq!(names(&old), moved);
+    assert!(names(&old) == moved, "something has come afterwards");
     assert_no_leftovers(&old);
 }
 

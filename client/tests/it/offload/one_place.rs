@@ -1,6 +1,6 @@
 //! A directory that is offloaded to itself, or into itself, by way of a gateway: nothing is moved, however the two sides see it.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{NAMES, Scene, names, plant, set};
 use crate::{
@@ -41,19 +41,36 @@ fn a_directory_here_is_not_moved_onto_or_into_itself() {
     }
 }
 
-/// Story: a run that was killed while it looked left its empty file there for ever.
+/// Story: a run that was killed while it looked left its empty file there for ever, or the next one moved it to the gateway.
 #[test]
-fn what_killed_runs_have_left_is_removed_once_it_is_old() {
+fn what_killed_runs_have_left_is_no_file_and_is_removed_once_it_is_old() {
+    let probe = |digit: char| format!(".offload-probe-{}", digit.to_string().repeat(32));
+    let [old, new, full, other] = [probe('0'), probe('f'), probe('a'), ".offload-probe-mine".to_owned()];
+    let leave = |dir: &Path| {
+        fs::create_dir_all(dir).unwrap();
+        for (name, text) in [(&old, ""), (&new, ""), (&full, "something"), (&other, "")] {
+            fs::write(dir.join(name), text).unwrap();
+        }
+        [&old, &full, &other].iter().for_each(|name| set_mtime(&dir.join(name), 100));
+    };
+    let rest: BTreeSet<_> = [new.clone(), full.clone(), other.clone()].into();
     let scene = Scene::new();
     let archive = scene.archive();
-    fs::create_dir(&archive).unwrap();
-    let [old, new, full] = ["old", "new", "full"].map(|name| format!(".offload-probe-{name}"));
-    for (name, text) in [(&old, ""), (&new, ""), (&full, "something")] {
-        fs::write(archive.join(name), text).unwrap();
-    }
-    [&old, &full].iter().for_each(|name| set_mtime(&archive.join(name), 0));
+    leave(&archive);
+    // Where one looks whose destination is still to be made.
+    let above = archive.parent().unwrap().join(&old);
+    fs::write(&above, "").unwrap();
+    set_mtime(&above, 0);
     scene.offload(&["--capacity", "10kB"]).success();
-    assert_eq!(names(&archive), &set(&NAMES[..8]) | &[new, full].into());
+    assert_eq!(names(&archive), &set(&NAMES[..8]) | &rest);
+    assert!(!above.exists());
+    let world = World::start();
+    let (home, here) = (world.joined("push"), world.beside("here"));
+    plant(&here);
+    leave(&here);
+    home.swarm(offload([text(&here), "gw:old"])).success();
+    assert_eq!(names(&here), &set(&NAMES[8..]) | &rest, "what is no probe is younger");
+    assert_eq!(names(&world.root().join("old")), set(&NAMES[..8]));
 }
 
 const GRANTS_OF_MORE: &str = "list,push,delete";

@@ -253,8 +253,9 @@ fn offloading_a_directory() {
     golden(
         &OffloadRequest { path: b"a/b".to_vec(), holds: HoldAs::Source },
         "03 612f62     # path
-         01            # holds",
+         01            # holds: Source",
     );
+    golden(&[HoldAs::Nothing, HoldAs::Source, HoldAs::Destination], "00 01 02");
     let space = Space { total: 1000, used: 7, available: 250, block: 4096 };
     golden(
         &space,
