@@ -12,7 +12,7 @@ use std::cell::Cell;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 pub use json::JsonError;
-pub use typed::ArgumentError;
+pub use typed::{ArgumentError, too_many};
 
 /// How deep values may lie in others: far more than anybody writes by hand, far less than a stack holds.
 pub const DEPTH_MAX: usize = 64;

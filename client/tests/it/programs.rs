@@ -267,7 +267,7 @@ fn a_program_that_fails_says_its_last_words() {
             1,
             "swarm: `words` at `gw`: invalid: argument mismatch: argument `path` is missing",
         ),
-        (&["call", "gw", "words", "a", "b"], 1, "2 positional arguments were given, 1 are taken"),
+        (&["call", "gw", "words", "a", "b"], 1, "2 positional arguments were given, and it takes "),
         (&["call", "gw", "words", "--arg", "pth=a"], 1, "there is no argument `pth`; there are `path`"),
         (&["stream", "gw", "words"], 1, "swarm: invalid: `words` is a batch: use `call` for it"),
         (&["call", "gw", "wrds", "a"], 1, "do you mean `words`?"),

@@ -54,6 +54,13 @@ fn in_words(expected: &str) -> &str {
     }
 }
 
+/// What is said of more positional arguments than there are names for.
+pub fn too_many<N: AsRef<str>>(given: usize, names: &[N]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();
+    let taken = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    format!("{given} positional arguments were given, and it takes {taken}")
+}
+
 impl Arguments {
     /// Puts them into a `T`. Every argument must have a place.
     pub fn parse<T: DeserializeOwned>(self) -> Result<T, ArgumentError> {
@@ -64,7 +71,7 @@ impl Arguments {
     fn by_name(self, fields: &[&str]) -> Result<Vec<(String, Value)>, ArgumentError> {
         let (given, most) = (self.positional.len(), fields.len());
         if given > most {
-            return Err(ArgumentError(format!("{given} positional arguments were given, {most} are taken")));
+            return Err(ArgumentError(too_many(given, fields)));
         }
         let positional = fields.iter().map(ToString::to_string).zip(self.positional);
         let mut all: Vec<(String, Value)> = positional.collect();
@@ -186,7 +193,7 @@ impl<'de> Deserializer<'de> for Arguments {
         let given = self.positional.len();
         if given != length {
             return Err(ArgumentError(format!(
-                "{given} positional arguments were given, {length} are taken"
+                "{given} positional arguments were given, and it takes {length}"
             )));
         }
         self.deserialize_seq(visitor)
@@ -369,7 +376,7 @@ mod tests {
             (named("path", "q"), "argument `path` was given twice"),
             (
                 (0..5_u8).fold(Arguments::new(), Arguments::with),
-                "5 positional arguments were given, 4 are taken",
+                "5 positional arguments were given, and it takes `path`, `count`, `ratio`, `mode`",
             ),
             (
                 named("count", 1_u8).with_named("mode", 1_u8),

@@ -157,7 +157,7 @@ fn admit(request: &mut Request) -> Result<Admitted, Refusal> {
         _handler: request.handler.take(),
         _occupied: occupied,
         processes,
-        is_ending: AtomicBool::new(false),
+        has_process: AtomicBool::new(false),
     };
     Ok((registered, asked, Arc::new(room)))
 }

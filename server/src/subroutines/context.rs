@@ -35,14 +35,14 @@ pub(crate) struct Room {
     pub(crate) _share: Share,
     /// Where what is started for it is counted.
     pub(crate) processes: Processes,
-    /// Whether a process that works for the call is being ended, and takes this up until it is.
-    pub(crate) is_ending: AtomicBool,
+    /// Whether a process works for the call, which is ended with it, and takes this up until it is.
+    pub(crate) has_process: AtomicBool,
 }
 
 impl Room {
-    /// It is free soon, and whoever [waits](super::Registered::left) for that may.
-    pub(crate) fn ends(&self) {
-        self.is_ending.store(true, Relaxed);
+    /// From now on whoever [waits](super::Registered::left) for it to be free waits for the end of a process.
+    pub(crate) fn gets_process(&self) {
+        self.has_process.store(true, Relaxed);
     }
 }
 

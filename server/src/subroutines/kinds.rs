@@ -105,9 +105,7 @@ impl Subroutine {
         let function = Arc::new(function);
         Self::of(Function::Batch(Arc::new(move |context, args| {
             let function = Arc::clone(&function);
-            caught(
-                async move { function(context, A::from_args(args)?).await.map(Into::into).map_err(Into::into) },
-            )
+            caught(async move { function(context, A::from_args(args)?).await.map(reply).map_err(Into::into) })
         })))
     }
 
@@ -122,7 +120,7 @@ impl Subroutine {
         let function = Arc::new(function);
         Self::of(Function::Batch(Arc::new(move |context, args| {
             let function = Arc::clone(&function);
-            let work = move || function(context, A::from_args(args)?).map(Into::into).map_err(Into::into);
+            let work = move || function(context, A::from_args(args)?).map(reply).map_err(Into::into);
             on_thread(work)
         })))
     }
@@ -263,8 +261,18 @@ fn caught<T: 'static>(
     work.map(|ended| ended.unwrap_or_else(|panic| Err(Failure::panicked(&*panic)))).boxed()
 }
 
+/// What a function has given, with its panics.
+fn reply(given: impl Into<Reply>) -> Reply {
+    match given.into() {
+        Reply::Parts(parts) => Reply::Parts(guarded(parts)),
+        whole @ Reply::Whole(_) => whole,
+    }
+}
+
 /// The same for each item, after which there is no other.
-fn guarded(items: Items) -> Items {
+fn guarded<T: 'static>(
+    items: BoxStream<'static, Result<T, Failure>>,
+) -> BoxStream<'static, Result<T, Failure>> {
     let items = AssertUnwindSafe(items).catch_unwind();
     items.map(|item| item.unwrap_or_else(|panic| Err(Failure::panicked(&*panic)))).boxed()
 }

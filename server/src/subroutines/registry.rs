@@ -238,10 +238,10 @@ impl Registered {
         Some(Occupied(Arc::clone(&self.places)))
     }
 
-    /// Waits until a call has left its room, if what works for it [is being ended](Room::ends); at once where nothing is, as a blocking function
-    /// that has not returned. Cancel-safe.
+    /// Waits until a call has left its room, if that [has a process](Room::gets_process), which is being ended; not for a blocking function that has not
+    /// returned. Cancel-safe.
     pub(crate) async fn left(&self, room: &Weak<Room>) {
-        if !room.upgrade().is_some_and(|room| room.is_ending.load(Relaxed)) {
+        if !room.upgrade().is_some_and(|room| room.has_process.load(Relaxed)) {
             return;
         }
         loop {

@@ -15,6 +15,14 @@ use super::{
 };
 use crate::{relay::Relay, world::World};
 
+/// Gives two parts.
+fn panics_in_parts() -> Subroutine {
+    Subroutine::batch(async |_: Context, ()| {
+        let part = |at: usize| if at < 2 { Ok::<_, Failure>(Bytes::new()) } else { panic!("at part {at}") };
+        Ok::<_, Failure>(Reply::parts(stream::iter(0..).map(part)))
+    })
+}
+
 #[test]
 fn what_cannot_be_called_is_told_and_the_next_call_works() {
     let subroutines = Subroutines::new();
@@ -22,6 +30,7 @@ fn what_cannot_be_called_is_told_and_the_next_call_works() {
     subroutines.register("sum", sum()).unwrap();
     subroutines.register("count", count_to(&living)).unwrap();
     subroutines.register("echo", echo()).unwrap();
+    subroutines.register("panic-parts", panics_in_parts()).unwrap();
     subroutines
         .register(
             "fail",
@@ -66,6 +75,7 @@ fn what_cannot_be_called_is_told_and_the_next_call_works() {
             ("fail", ().into(), Status::Failed, "no film in the camera"),
             ("panic", text("async").into(), Status::Failed, "panicked: it went wrong: async"),
             ("panic-blocking", text("thread").into(), Status::Failed, "panicked: it went wrong: thread"),
+            ("panic-parts", ().into(), Status::Failed, "panicked: at part 2"),
             ("much", Arguments::new().with(1001).into(), Status::TooLarge, "max_output"),
             ("much", Arguments::new().with(1_000_000).into(), Status::TooLarge, "max_output"),
         ] {

@@ -80,9 +80,6 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.terminate();
         let Some(child) = self.child.take() else { return };
-        if let Some(room) = &self.room {
-            room.ends();
-        }
         let ended =
             Arc::new(Mutex::new(Some((child, self.stdin.take(), self.room.take(), self.mark.take()))));
         let ending = Arc::clone(&ended);

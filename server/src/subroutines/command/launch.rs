@@ -73,6 +73,9 @@ impl Launch<'_> {
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let room: Option<Arc<Room>> = self.call.as_ref().map(|call| Arc::clone(&call.context._room));
+        if let Some(room) = &room {
+            room.gets_process();
+        }
         let mark = self.processes.mark();
         let unstarted = Unstarted {
             program: self.words[0].clone(),

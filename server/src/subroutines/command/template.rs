@@ -4,7 +4,7 @@ use std::{borrow::Cow, ffi::OsString, os::unix::ffi::OsStringExt};
 
 use swarmwire_common::{
     limits,
-    value::{Arguments, Value},
+    value::{Arguments, Value, too_many},
 };
 
 /// Words, some of which have places.
@@ -140,9 +140,7 @@ impl Template {
         let Some(names) = &self.arguments else { return Ok(given.named.clone()) };
         let (count, most) = (given.positional.len(), names.len());
         if count > most {
-            return Err(format!(
-                "argument mismatch: {count} positional arguments were given, {most} are taken"
-            ));
+            return Err(format!("argument mismatch: {}", too_many(count, names)));
         }
         let mut all: Vec<(String, Value)> =
             names.iter().cloned().zip(given.positional.iter().cloned()).collect();

@@ -89,7 +89,7 @@ async fn a_failure_has_the_text_of_the_function_and_the_process_goes_on() {
             words(["raise", "no film"]).with_named("nme", 1),
             "there is no argument `nme`; there are `what`, `name`",
         ),
-        (words(["pid", "b", "c"]), "3 positional arguments were given, 2 are taken"),
+        (words(["pid", "b", "c"]), "3 positional arguments were given, and it takes "),
         (words(["parts"]).with_named("name", 2), "failed: IndexError: tuple index out of range"),
         (Arguments::new(), "missing 1 required positional argument: 'what'"),
     ] {

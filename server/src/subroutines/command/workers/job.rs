@@ -1,10 +1,6 @@
 //! A call on its way to a worker, and what comes back.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Instant,
-    vec,
-};
+use std::{sync::Arc, time::Instant, vec};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -63,10 +59,10 @@ impl Job {
         let (frames, receiver) = mpsc::channel(2);
         let Ok(last) = frames.clone().try_reserve_owned() else { unreachable!("nothing has been sent") };
         let answer = Answer { frames, last };
-        let room = Arc::downgrade(&context._room);
+        context._room.gets_process();
         (
             Box::new(Self { context, kind, args, source, answer }),
-            Answers { receiver, frames: Vec::new().into_iter(), ended: None, room },
+            Answers { receiver, frames: Vec::new().into_iter(), ended: None },
         )
     }
 
@@ -113,16 +109,6 @@ pub(super) struct Answers {
     frames: vec::IntoIter<Frame>,
     /// What comes after them.
     ended: Option<Result<i64, Failure>>,
-    /// What the call takes up, unless it has ended.
-    room: Weak<Room>,
-}
-
-impl Drop for Answers {
-    fn drop(&mut self) {
-        if let Some(room) = self.room.upgrade() {
-            room.ends();
-        }
-    }
 }
 
 /// A piece of an answer.
