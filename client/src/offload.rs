@@ -32,7 +32,7 @@ use swarmwire_common::{
 use crate::controller::{Controller, Holding, RequestError};
 pub use account::{Account, State};
 pub use error::OffloadError;
-pub use journal::Journal;
+pub use journal::{Interrupted, Journal};
 pub use moving::EARLIER;
 pub use terms::{BadTerms, Candidate, Percent, Terms, Usage};
 
@@ -105,8 +105,12 @@ impl Offload {
         Ok(Arc::new(journal.locking(lock)))
     }
 
-    /// Whether the last such offload was interrupted, and the next one goes on with it. Blocks.
-    pub fn was_interrupted(&self, dir: &PrivateDir, gateway: Fingerprint) -> Result<bool, OffloadError> {
+    /// The last such offload, if it was interrupted, so that the next one goes on with it. Blocks.
+    pub fn interrupted(
+        &self,
+        dir: &PrivateDir,
+        gateway: Fingerprint,
+    ) -> Result<Option<Interrupted>, OffloadError> {
         Ok(Journal::was_interrupted(dir, (&self.subject(gateway)?, &self.terms_key(gateway)))?)
     }
 
@@ -131,7 +135,11 @@ impl Offload {
     }
 
     /// Says what would be moved, and changes nothing. It holds nothing either, so others may be at it.
-    pub async fn plan(&self, controller: &Controller, was_interrupted: bool) -> Result<Plan, OffloadError> {
+    pub async fn plan(
+        &self,
+        controller: &Controller,
+        interrupted: Option<&Interrupted>,
+    ) -> Result<Plan, OffloadError> {
         let (space, files) = match self.direction {
             Direction::Pull => {
                 let path = self.local.clone();
@@ -152,9 +160,11 @@ impl Offload {
         let before = self.terms.usage(&files.there, &space).ok_or(OffloadError::NoSize)?;
         let mut plan =
             Plan { files: Vec::new(), before, after: before, state: State::NotDue, failed: files.failed };
-        if self.is_due(before, was_interrupted) {
-            for file in self.terms.eligible(files.there, (self.clock)()) {
-                if !plan.after.is_above(self.terms.until) {
+        let eligible = self.terms.eligible(files.there, (self.clock)());
+        let owed = owed(&eligible, interrupted);
+        if owed > 0 || self.is_due(before, interrupted.is_some()) {
+            for (place, file) in eligible.into_iter().enumerate() {
+                if place >= owed && !plan.after.is_above(self.terms.until) {
                     break;
                 }
                 let worth = self.terms.worth(file.size, space.block);
@@ -207,9 +217,9 @@ impl Offload {
         account: &mut Account,
     ) -> Result<(), OffloadError> {
         let looking = Arc::clone(journal);
-        let was_interrupted =
-            blocking(move || looking.is_unfinished().map_err(OffloadError::Journal)).await?;
-        let is_idle = account.is_settled() && self.is_seen_idle(&side.space(), was_interrupted);
+        let interrupted = blocking(move || looking.interrupted().map_err(OffloadError::Journal)).await?;
+        let was_interrupted = interrupted.is_some();
+        let is_idle = account.is_settled() && !was_interrupted && self.is_seen_idle(&side.space());
         let is_pull = self.direction == Direction::Pull;
         // Before the listing, which would show it. That it cannot be put there matters where something is to be done.
         let probe = if is_idle || !is_pull { None } else { Some(Probe::put(&self.local).await) };
@@ -219,7 +229,9 @@ impl Offload {
         account.before.get_or_insert(usage);
         account.stopped = None;
         account.after = Some(usage);
-        if !self.is_due(usage, was_interrupted) {
+        let owes = was_interrupted
+            && owed(&self.terms.eligible(files.there.clone(), (self.clock)()), interrupted.as_ref()) > 0;
+        if !owes && !self.is_due(usage, was_interrupted) {
             account.state = if was_interrupted { State::Reached } else { State::NotDue };
             if let Some(Ok(probe)) = probe {
                 probe.remove().await?;
@@ -238,7 +250,7 @@ impl Offload {
         }
         let (root, _hold) = self.open_local().await?;
         let destination = self.hold_destination(controller).await?;
-        let mut course = Course { controller, journal, account, side, destination, root, usage };
+        let mut course = Course { controller, journal, account, side, destination, root, usage, interrupted };
         let state = self.move_all(&mut course, files).await?;
         (course.account.state, course.account.after) = (state, Some(course.usage));
         let usage = course.usage;
@@ -281,9 +293,9 @@ impl Offload {
     }
 
     /// Whether the disk alone tells that nothing is to be done, so that nothing needs to be listed.
-    fn is_seen_idle(&self, space: &Space, was_interrupted: bool) -> bool {
+    fn is_seen_idle(&self, space: &Space) -> bool {
         let usage = Usage::of(space).filter(|_| self.terms.capacity.is_none());
-        usage.is_some_and(|usage| !self.is_due(usage, was_interrupted))
+        usage.is_some_and(|usage| !self.is_due(usage, false))
     }
 
     fn is_due(&self, usage: Usage, was_interrupted: bool) -> bool {
@@ -303,6 +315,12 @@ impl Offload {
         })
         .await
     }
+}
+
+/// How many of `files`, which may go and are sorted, are left of the batch at which an earlier one was interrupted: they may be at both places.
+fn owed(files: &[Candidate], interrupted: Option<&Interrupted>) -> usize {
+    let Some((mtime, path)) = interrupted.and_then(|interrupted| interrupted.last.as_ref()) else { return 0 };
+    files.partition_point(|file| (file.mtime, &file.path) <= (*mtime, path))
 }
 
 async fn note(

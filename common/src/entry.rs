@@ -31,6 +31,18 @@ impl Timestamp {
         let (sign, size) = (if nanoseconds < 0 { "-" } else { "" }, nanoseconds.unsigned_abs());
         format!("{sign}{}.{:09}", size / 1_000_000_000, size % 1_000_000_000)
     }
+
+    /// What [`Self::to_decimal`] has written.
+    pub fn from_decimal(text: &str) -> Option<Self> {
+        let (is_before, size) = text.strip_prefix('-').map_or((false, text), |size| (true, size));
+        let (whole, part) = size.split_once('.').filter(|(_, part)| part.len() == 9)?;
+        let size =
+            i128::from(whole.parse::<u64>().ok()?) * 1_000_000_000 + i128::from(part.parse::<u32>().ok()?);
+        let nanoseconds = if is_before { -size } else { size };
+        let seconds = i64::try_from(nanoseconds.div_euclid(1_000_000_000)).ok()?;
+        let nanoseconds = u32::try_from(nanoseconds.rem_euclid(1_000_000_000)).expect("less than a second");
+        Some(Self { seconds, nanoseconds })
+    }
 }
 
 impl From<SystemTime> for Timestamp {
@@ -112,7 +124,14 @@ mod tests {
             (i64::MIN, 1, "-9223372036854775807.999999999"),
             (i64::MAX, 999_999_999, "9223372036854775807.999999999"),
         ] {
-            assert_eq!(Timestamp { seconds, nanoseconds }.to_decimal(), expected);
+            let time = Timestamp { seconds, nanoseconds };
+            assert_eq!(
+                (time.to_decimal(), Timestamp::from_decimal(expected)),
+                (expected.to_owned(), Some(time))
+            );
+        }
+        for wrong in ["", "-", "1", "1.5", "1.+00000005", "--1.000000000", "1.0000000000", "x.000000000"] {
+            assert_eq!(Timestamp::from_decimal(wrong), None, "{wrong}");
         }
     }
 

@@ -63,9 +63,9 @@ pub(super) async fn run(arguments: &OffloadArguments, options: ConnectOptions) -
 }
 
 async fn rehearse(arguments: &OffloadArguments, job: &Job, way: &Way) -> anyhow::Result<Exit> {
-    let was_interrupted = job.offload.was_interrupted(&way.home.offloads()?, way.target.gateway)?;
+    let interrupted = job.offload.interrupted(&way.home.offloads()?, way.target.gateway)?;
     let controller = way.connect().await?;
-    let plan = job.offload.plan(&controller, was_interrupted).await;
+    let plan = job.offload.plan(&controller, interrupted.as_ref()).await;
     controller.close().await;
     let plan = plan?;
     plan.failed.iter().for_each(|failure| entry_failed(failure.path.as_bytes(), &failure.reason));

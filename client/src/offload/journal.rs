@@ -6,13 +6,16 @@
 //! ```text
 //! # offload vault:logs to /archive
 //! 2026-03-01T04:00:00.102Z begin terms=91c5a0be72d40f38 above=75% until=25% used=8120 of=10000
+//! 2026-03-01T04:00:00.104Z batch mtime=1772337660.000000000 path=6170702e6c6f672e32
 //! 2026-03-01T04:00:00.310Z safe size=5020 mtime=1772337600.000000000 blake3=4f0c… app.log.3
 //! 2026-03-01T04:00:00.311Z stays app.log.2: it was not removed: it has changed since it was read, and what is at the destination is what it was then
 //! 2026-03-01T04:00:00.324Z end used=3100 of=10000
 //! ```
 //!
-//! `safe` is on the disk before the file may be removed where it was. A `safe` without an `end` means that an offload was interrupted, and the next one
-//! goes on until it is done, even if it is not fuller than *above* any longer, if it has the same terms: what `terms` is the hash of. A text that grows
+//! A `batch` is there before anything of it is sent, with the last of its files: it and all that are older and may go, or as old and before it by the bytes
+//! of their paths, which are written in hexadecimal. `safe` is on the disk before the file may be removed where it was. Any of them without an `end` means
+//! that an offload was interrupted, and the next one goes on with it if it has the same terms (what `terms` is the hash of): it moves what is left of the last
+//! batch, of which nobody knows how much is at both places, and goes on until it is done, even if it is not fuller than *above* any longer. A text that grows
 //! past `limits::JOURNAL_BYTES_MAX` becomes `….old`; one that begins in the middle of an offload says so by `goes-on`.
 
 use std::{
@@ -31,6 +34,7 @@ use swarmwire_certs::{
     private::{FileLock, PrivateError},
 };
 use swarmwire_common::{
+    entry::Timestamp,
     escape::{escape, escape_str},
     limits,
     path::RelPath,
@@ -44,6 +48,16 @@ const BLOCK_BYTES: u64 = 64 * 1024;
 
 /// Lines of files that stay that are entered at a time, each with up to `limits::REASON_BYTES_MAX` of a peer's words.
 const STAYS_LINES: usize = 256;
+
+/// An offload that did not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interrupted {
+    /// The last file of the batch that it was at.
+    pub(super) last: Option<Place>,
+}
+
+/// The place of a file among those that go.
+pub(super) type Place = (Timestamp, RelPath);
 
 /// The journal of one directory that is offloaded, and the right to be the one process of this machine's identity that does. Calls block.
 #[derive(Debug)]
@@ -91,12 +105,12 @@ impl Journal {
         self.dir.path().join(&self.name)
     }
 
-    /// Whether the last offload has not come to its end, and was on the same terms.
-    pub fn is_unfinished(&self) -> io::Result<bool> {
-        self.lacks_end(&self.file())
+    /// The last offload, if it has not come to its end, and was on the same terms.
+    pub fn interrupted(&self) -> io::Result<Option<Interrupted>> {
+        self.interrupted_in(&self.file())
     }
 
-    fn lacks_end(&self, file: &File) -> io::Result<bool> {
+    fn interrupted_in(&self, file: &File) -> io::Result<Option<Interrupted>> {
         let (mut search, mut later) = (Search::new(&self.terms), Vec::new());
         let mut end = file.metadata()?.len();
         while end > 0 {
@@ -107,8 +121,8 @@ impl Journal {
             let first = text.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
             text.append(&mut later);
             let whole = text.split_off(if start > 0 { first } else { 0 });
-            if let Some(found) = search.backwards(&whole) {
-                return Ok(found);
+            if let Some(is_unfinished) = search.backwards(&whole) {
+                return Ok(search.found(is_unfinished));
             }
             (later, end) = (text, start);
         }
@@ -119,11 +133,14 @@ impl Journal {
     pub(super) fn was_interrupted(
         dir: &PrivateDir,
         (subject, terms): (&[u8], &[u8]),
-    ) -> Result<bool, PrivateError> {
+    ) -> Result<Option<Interrupted>, PrivateError> {
         let text = dir.read(&format!("{}.journal", id(subject)))?.unwrap_or_default();
         let terms = id(terms);
         let mut search = Search::new(&terms);
-        Ok(search.backwards(&text).unwrap_or_else(|| search.at_beginning()))
+        Ok(match search.backwards(&text) {
+            Some(is_unfinished) => search.found(is_unfinished),
+            None => search.at_beginning(),
+        })
     }
 
     pub(super) fn begin(&self, terms: &Terms, usage: Usage) -> io::Result<()> {
@@ -131,6 +148,11 @@ impl Journal {
         let (above, until) = (terms.above, terms.until);
         let hash = &self.terms;
         self.enter(&[format!("begin terms={hash} above={above} until={until} used={used} of={total}")])
+    }
+
+    /// Enters that files are about to be moved, up to this one.
+    pub(super) fn batch(&self, last: &Place) -> io::Result<()> {
+        self.enter(&[batch_line(last)])
     }
 
     pub(super) fn stays(&self, files: &[(RelPath, String)]) -> io::Result<()> {
@@ -158,8 +180,9 @@ impl Journal {
         if size > 0
             && size.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX)) > limits::JOURNAL_BYTES_MAX
         {
-            if self.lacks_end(&file)? {
-                text.insert_str(0, &format!("{now} goes-on terms={}\n", self.terms));
+            if let Some(Interrupted { last }) = self.interrupted_in(&file)? {
+                let batch = last.map(|last| format!("{now} {}\n", batch_line(&last))).unwrap_or_default();
+                text.insert_str(0, &format!("{now} goes-on terms={}\n{batch}", self.terms));
             }
             let fail = |err: PrivateError| io::Error::other(err.to_string());
             self.dir.rename(&self.name, &format!("{}.old", self.name)).map_err(fail)?;
@@ -187,16 +210,28 @@ fn id(subject: &[u8]) -> String {
     HEXLOWER.encode(&blake3::hash(subject).as_bytes()[..8])
 }
 
-/// Whether a journal ends within an offload, as its lines tell it from the last to the first. One that has moved nothing is not missed.
+fn batch_line((mtime, path): &Place) -> String {
+    format!("batch mtime={} path={}", mtime.to_decimal(), HEXLOWER.encode(path.as_bytes()))
+}
+
+fn parse_batch<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<Place> {
+    let mtime = std::str::from_utf8(words.next()?.strip_prefix(b"mtime=")?).ok()?;
+    let path = HEXLOWER.decode(words.next()?.strip_prefix(b"path=")?).ok()?;
+    Some((Timestamp::from_decimal(mtime)?, RelPath::from_wire(path).ok()?))
+}
+
+/// Whether a journal ends within an offload, as its lines tell it from the last to the first. One that was at no batch is not missed.
 struct Search<'a> {
     terms: &'a str,
-    /// Something was moved after whatever comes before.
+    /// Something was moved, or about to be, after whatever comes before.
     has_moved: bool,
+    /// The last file of the last batch.
+    last: Option<Place>,
 }
 
 impl<'a> Search<'a> {
     fn new(terms: &'a str) -> Self {
-        Self { terms, has_moved: false }
+        Self { terms, has_moved: false, last: None }
     }
 
     /// Goes on with the lines before; says it once it is known.
@@ -213,6 +248,11 @@ impl<'a> Search<'a> {
                 self.has_moved = true;
                 None
             }
+            Some(b"batch") => {
+                self.has_moved = true;
+                self.last = self.last.take().or_else(|| parse_batch(words));
+                None
+            }
             Some(b"end") => Some(self.has_moved),
             Some(b"begin") if !self.has_moved => Some(false),
             Some(b"begin" | b"goes-on") => {
@@ -224,8 +264,13 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn at_beginning(&self) -> bool {
-        self.has_moved
+    fn found(self, is_unfinished: bool) -> Option<Interrupted> {
+        is_unfinished.then_some(Interrupted { last: self.last })
+    }
+
+    fn at_beginning(self) -> Option<Interrupted> {
+        let has_moved = self.has_moved;
+        self.found(has_moved)
     }
 }
 

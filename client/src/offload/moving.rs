@@ -15,10 +15,10 @@ use swarmwire_common::{
 };
 
 use super::{
-    Account, Candidate, Journal, Offload, OffloadError, State, Usage,
+    Account, Candidate, Interrupted, Journal, Offload, OffloadError, State, Usage,
     batch::{self, Room},
     journal::BatchLedger,
-    note,
+    note, owed,
     side::{Files, Side, blocking},
 };
 use crate::controller::{Controller, Holding, RemotePath};
@@ -40,6 +40,8 @@ pub(super) struct Course<'a> {
     /// The directory on this machine.
     pub(super) root: Arc<Root>,
     pub(super) usage: Usage,
+    /// What is gone on with, until the first pass.
+    pub(super) interrupted: Option<Interrupted>,
 }
 
 /// What of a batch was moved.
@@ -52,8 +54,8 @@ struct Moves {
 }
 
 /// Why it ends where files go and the disk does not get any emptier.
-const NOTHING_WON: &str = "as much was moved as should free enough, and the disk is as full as before: what was removed may have further names \
-     (hard links) elsewhere, be open in programs or be kept by a snapshot, or others write as fast";
+const NOTHING_WON: &str = "as much was moved as should free enough, and the disk is as full as before: what was removed may have holes or \
+     further names (hard links), be open in programs or be kept by a snapshot, or others write as fast";
 
 /// Why it ends where nothing more fits.
 const NO_SPACE: &str = "the destination has no space";
@@ -65,11 +67,16 @@ struct Yield {
     excess: u64,
     /// Bytes that should have been won since.
     moved: u64,
+    /// Files that went one by one since that is enough.
+    tries: usize,
 }
+
+/// What may be of no use of the oldest that go when as much has gone as should be enough, file by file: of those with holes or further names. Chosen.
+const TRIES_MAX: usize = 8;
 
 impl Yield {
     fn new(used: u64, excess: u64) -> Self {
-        Self { lowest: used, excess, moved: 0 }
+        Self { lowest: used, excess, moved: 0, tries: 0 }
     }
 
     /// Takes how full it is after `moved` bytes went. Whether it is of no use to go on.
@@ -78,7 +85,15 @@ impl Yield {
             *self = Self::new(used, excess);
             return false;
         }
+        if self.is_doubtful() {
+            self.tries += 1;
+        }
         self.moved = self.moved.saturating_add(moved);
+        self.is_doubtful() && self.tries == TRIES_MAX
+    }
+
+    /// Whether as much has gone as should be enough, and nothing was won.
+    fn is_doubtful(&self) -> bool {
         self.moved > 0 && self.moved >= self.excess
     }
 }
@@ -124,16 +139,31 @@ impl Offload {
     async fn pass(&self, course: &mut Course<'_>, there: Vec<Candidate>) -> Result<bool, OffloadError> {
         let mut eligible = self.terms.eligible(there, (self.clock)());
         eligible.retain(|file| !course.account.failed.contains_key(&file.path));
+        let mut owed = owed(&eligible, course.interrupted.take().as_ref());
         let (mut rest, mut has_moved) = (&eligible[..], false);
         let mut won = Yield::new(course.usage.used, course.usage.excess(self.terms.until));
         loop {
             let excess = course.usage.excess(self.terms.until);
             let block = course.side.space().block;
-            if rest.is_empty() || excess == 0 || course.account.stopped.is_some() {
+            if rest.is_empty() || owed == 0 && excess == 0 || course.account.stopped.is_some() {
                 return Ok(has_moved);
             }
-            let count = batch::next(&self.terms, rest, (excess, block), self.room(course).await?);
+            let room = self.room(course).await?;
+            let count = if owed > 0 {
+                batch::next(&self.terms, &rest[..owed], (u64::MAX, block), room)
+            } else if won.is_doubtful() {
+                1
+            } else {
+                batch::next(&self.terms, rest, (excess, block), room)
+            };
             let (batch, after) = rest.split_at(count);
+            // What is owed is known by the line of its own batch.
+            if let Some(last) = batch.last().filter(|_| owed == 0) {
+                let last = (last.mtime, last.path.clone());
+                note(course.journal, move |journal| journal.batch(&last)).await?;
+            }
+            let was_owed = owed > 0;
+            owed = owed.saturating_sub(count);
             let before = course.account.files_moved;
             let moved = self.move_batch(course, batch).await?;
             has_moved |= course.account.files_moved > before;
@@ -154,7 +184,7 @@ impl Offload {
                     let worth = batch.iter().map(|file| self.terms.worth(file.size, block));
                     let worth = if moved.is_whole { worth.fold(0, u64::saturating_add) } else { moved.bytes };
                     let (used, excess) = (course.usage.used, course.usage.excess(self.terms.until));
-                    if won.is_none_after(worth, used, excess) {
+                    if !was_owed && won.is_none_after(worth, used, excess) {
                         course.account.stopped.get_or_insert(NOTHING_WON);
                     }
                 }
@@ -273,14 +303,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_of_no_use_to_go_on_where_all_was_moved_that_should_free_enough() {
+    fn it_is_of_no_use_to_go_on_where_all_was_moved_that_should_free_enough_and_some_more() {
         let mut won = Yield::new(100, 30);
-        assert!(!won.is_none_after(20, 100, 30) && !won.is_none_after(0, 105, 35));
-        assert!(won.is_none_after(10, 100, 30));
+        assert!(!won.is_none_after(20, 100, 30) && !won.is_none_after(0, 105, 35) && !won.is_doubtful());
+        assert!(!won.is_none_after(10, 100, 30) && won.is_doubtful());
+        let mut tries = (1..).take_while(|_| !won.is_none_after(1, 100, 30));
+        assert_eq!(tries.by_ref().last(), Some(TRIES_MAX - 1));
         let mut won = Yield::new(100, 30);
-        assert!(!won.is_none_after(29, 100, 30) && !won.is_none_after(29, 99, 29), "it gets emptier");
-        assert!(!won.is_none_after(28, 99, 29) && won.is_none_after(1, 120, 50));
-        assert!(!Yield::new(100, 0).is_none_after(0, 100, 0), "nothing was moved");
+        assert!(!won.is_none_after(30, 100, 30) && won.is_doubtful());
+        assert!(!won.is_none_after(1, 99, 29) && !won.is_doubtful(), "it gets emptier");
+        assert!(!won.is_none_after(28, 99, 29) && !won.is_doubtful());
+        assert!(!won.is_none_after(1, 120, 50) && won.is_doubtful());
+        let mut idle = Yield::new(100, 0);
+        assert!(!idle.is_none_after(0, 100, 0) && !idle.is_doubtful(), "nothing was moved");
     }
 
     #[test]

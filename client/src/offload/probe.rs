@@ -4,14 +4,16 @@
 //! one on this machine, and looked for at the gateway, by its very name: what a file server's client remembers of a directory may be old.
 
 use std::{
-    fs,
+    fs::{self, File, TryLockError},
     hash::{BuildHasher, Hasher, RandomState},
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use data_encoding::HEXLOWER;
 use swarmwire_common::{
     path::{Name, RelPath},
     root::Root,
@@ -34,11 +36,12 @@ const PREFIX: &str = ".offload-probe-";
 /// How old such a file is of which nobody thinks any longer. Chosen: far longer than one is looked for.
 const AGE_MAX: Duration = Duration::from_secs(3600);
 
-/// A file that is removed when this is dropped.
+/// An empty file that is removed when this is dropped, and whose lock is held until then. Its name tells the machine, since it was started.
 #[derive(Debug)]
 pub(super) struct Probe {
     dir: PathBuf,
     name: RelPath,
+    _file: File,
 }
 
 impl Probe {
@@ -47,13 +50,16 @@ impl Probe {
         let dir = dir.to_owned();
         blocking(move || {
             let there = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
-            let random = || RandomState::new().build_hasher().finish();
-            let text = format!("{PREFIX}{:016x}{:016x}", random(), random());
-            let name = Name::new(text.as_bytes()).expect("a plain name");
-            let name = RelPath::root().join(name).expect("a short name");
-            let made = fs::File::create_new(there.join(&text));
-            made.map_err(|err| OffloadError::not_written(there, &err))?;
-            Ok(Self { dir: there.to_owned(), name })
+            let here = of_this_machine();
+            loop {
+                let text = format!("{here}{:016x}", RandomState::new().build_hasher().finish());
+                let made = make(&there.join(&text)).map_err(|err| OffloadError::not_written(there, &err))?;
+                // Somebody may have taken it for left, before it was locked.
+                let Some(_file) = made else { continue };
+                let name = Name::new(text.as_bytes()).expect("a plain name");
+                let name = RelPath::root().join(name).expect("a short name");
+                return Ok(Self { dir: there.to_owned(), name, _file });
+            }
         })
         .await
     }
@@ -137,6 +143,23 @@ impl Probe {
     }
 }
 
+/// Makes one and locks it; none if it is gone before that. Where there are no locks, only its age tells that nobody looks for it any longer.
+fn make(path: &Path) -> io::Result<Option<File>> {
+    let file = File::create_new(path)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(err)) => tracing::debug!(%err, "a file cannot be locked"),
+        Ok(()) => {}
+    }
+    Ok((file.metadata()?.nlink() > 0).then_some(file))
+}
+
+/// What the names of all those begin with that this machine has made since it was started.
+fn of_this_machine() -> String {
+    let id = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    format!("{PREFIX}{}", HEXLOWER.encode(&blake3::hash(&id).as_bytes()[..8]))
+}
+
 /// Whether a file of such a name and size is one of these.
 pub(super) fn is_probe(name: Name<'_>, size: u64) -> bool {
     let digits = name.as_bytes().strip_prefix(PREFIX.as_bytes());
@@ -154,22 +177,29 @@ pub(super) async fn sweep(dir: &Path) -> Result<(), OffloadError> {
 }
 
 fn sweep_in(dir: &Path) {
-    let is_left = |entry: &fs::DirEntry| {
+    let here = of_this_machine();
+    for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
         let name = entry.file_name();
-        let Ok(name) = Name::new(name.as_encoded_bytes()) else { return false };
-        // The size is asked for only where the name is right.
-        is_probe(name, 0)
-            && entry.metadata().is_ok_and(|stat| {
-                let age = stat.modified().ok().and_then(|time| time.elapsed().ok());
-                stat.is_file() && stat.len() == 0 && age.is_some_and(|age| age > AGE_MAX)
-            })
-    };
-    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
-    for entry in entries.filter(is_left) {
-        if let Err(err) = fs::remove_file(entry.path()) {
+        let name = name.as_encoded_bytes();
+        if !Name::new(name).is_ok_and(|name| is_probe(name, 0)) {
+            continue;
+        }
+        if let Err(err) = remove_if_left(&entry.path(), name.starts_with(here.as_bytes())) {
             tracing::debug!(%err, path = %entry.path().display(), "a file of no use stays");
         }
     }
+}
+
+/// A process of this machine that looks for it has its lock. Of one of another machine, which may share the directory, nothing is known but the age.
+fn remove_if_left(path: &Path, is_of_here: bool) -> io::Result<()> {
+    let stat = path.symlink_metadata()?;
+    if !stat.is_file() || stat.len() > 0 {
+        return Ok(());
+    }
+    let file = File::open(path)?;
+    let is_left = is_of_here && file.try_lock().is_ok();
+    let is_old = stat.modified()?.elapsed().is_ok_and(|age| age > AGE_MAX);
+    if is_left || is_old { fs::remove_file(path) } else { Ok(()) }
 }
 
 impl Drop for Probe {

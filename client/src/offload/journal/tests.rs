@@ -17,6 +17,10 @@ fn open_on(dir: &PrivateDir, terms: &[u8]) -> Option<Journal> {
     Journal::open(dir.clone(), (b"gw:logs", terms), title, || SystemTime::UNIX_EPOCH).unwrap()
 }
 
+fn is_unfinished(journal: &Journal) -> bool {
+    journal.interrupted().unwrap().is_some()
+}
+
 fn terms() -> Terms {
     Terms::new("75%".parse().unwrap(), "25%".parse().unwrap()).unwrap()
 }
@@ -27,23 +31,23 @@ fn what_has_moved_something_is_unfinished_until_its_end() {
     let dir = PrivateDir::open_or_create(temp.path().join("offload")).unwrap();
     let journal = Arc::new(open(&dir).unwrap());
     assert!(open(&dir).is_none(), "it has a lock");
-    assert!(!journal.is_unfinished().unwrap());
+    assert!(!is_unfinished(&journal));
     journal.begin(&terms(), USAGE).unwrap();
-    assert!(!journal.is_unfinished().unwrap(), "nothing has been moved");
+    assert!(!is_unfinished(&journal), "nothing has been moved");
     let path = RelPath::parse(b"a b\n.log").unwrap();
     let mtime = Timestamp { seconds: -5, nanoseconds: 7 };
     let moved = Moved { path: path.clone(), size: 12, mtime, hash: [0xab; 32] };
     let ledger = BatchLedger::new(Arc::clone(&journal));
     ledger.enter(std::slice::from_ref(&moved)).unwrap();
     assert_eq!(ledger.take(), [moved]);
-    assert!(journal.is_unfinished().unwrap());
+    assert!(is_unfinished(&journal));
     journal.stays(&[(path, "it has\nchanged".to_owned())]).unwrap();
     let at = journal.path();
     drop((journal, ledger));
     let journal = open(&dir).unwrap();
-    assert!(journal.is_unfinished().unwrap(), "after a crash, too");
+    assert!(is_unfinished(&journal), "after a crash, too");
     journal.end(USAGE).unwrap();
-    assert!(!journal.is_unfinished().unwrap());
+    assert!(!is_unfinished(&journal));
     let time = "1970-01-01T00:00:00.000Z";
     assert_eq!(
         fs::read_to_string(at).unwrap(),
@@ -69,9 +73,9 @@ fn a_torn_line_says_nothing_and_the_next_one_is_whole() {
     drop(journal);
     File::options().append(true).open(&at).unwrap().write_all(b"1970-01-01T00:00:00.000Z end us").unwrap();
     let journal = open(&dir).unwrap();
-    assert!(journal.is_unfinished().unwrap());
+    assert!(is_unfinished(&journal));
     journal.end(USAGE).unwrap();
-    assert!(!journal.is_unfinished().unwrap());
+    assert!(!is_unfinished(&journal));
     assert_eq!(fs::read_to_string(at).unwrap().lines().count(), 4);
 }
 
@@ -84,7 +88,7 @@ fn a_journal_is_bounded_and_begins_anew_in_the_middle_of_an_offload() {
     let at = journal.path();
     File::options().write(true).open(&at).unwrap().set_len(limits::JOURNAL_BYTES_MAX - 10).unwrap();
     journal.enter(&["safe a".to_owned()]).unwrap();
-    assert!(journal.is_unfinished().unwrap());
+    assert!(is_unfinished(&journal));
     assert!(fs::metadata(&at).unwrap().len() < 200);
     let text = fs::read_to_string(&at).unwrap();
     assert!(!text.contains("goes-on"), "nothing had been moved: {text}");
@@ -105,15 +109,47 @@ fn an_interruption_is_known_however_much_was_entered_after_it() {
     };
     stays(1024);
     assert!(fs::metadata(journal.path()).unwrap().len() > 4 * 1024 * 1024);
-    let asked = |terms: &[u8]| Journal::was_interrupted(&dir, (b"gw:logs", terms)).unwrap();
-    assert!(journal.is_unfinished().unwrap() && asked(b"terms") && !asked(b"others"));
+    let asked = |terms: &[u8]| Journal::was_interrupted(&dir, (b"gw:logs", terms)).unwrap().is_some();
+    assert!(is_unfinished(&journal) && asked(b"terms") && !asked(b"others"));
     // Until it begins anew, with nothing in it but what stays.
     stays(4096);
     let text = fs::read_to_string(journal.path()).unwrap();
     assert_eq!(text.lines().nth(1).unwrap().split(' ').nth(1), Some("goes-on"));
-    assert!(journal.is_unfinished().unwrap() && asked(b"terms") && !asked(b"others"));
+    assert!(is_unfinished(&journal) && asked(b"terms") && !asked(b"others"));
     journal.end(USAGE).unwrap();
-    assert!(!journal.is_unfinished().unwrap() && !asked(b"terms"));
+    assert!(!is_unfinished(&journal) && !asked(b"terms"));
+}
+
+/// Story: what had arrived and was not removed stayed at both places where what had gone was enough.
+#[test]
+fn the_last_batch_is_known_until_the_end_and_through_a_rotation() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = PrivateDir::open_or_create(temp.path().join("offload")).unwrap();
+    let journal = open(&dir).unwrap();
+    let place = |seconds, path: &[u8]| (Timestamp { seconds, nanoseconds: 7 }, RelPath::parse(path).unwrap());
+    let (first, second) = (place(-2, b"a"), place(5, b"b c\n/\xff"));
+    journal.begin(&terms(), USAGE).unwrap();
+    journal.batch(&first).unwrap();
+    let told = || journal.interrupted().unwrap().map(|interrupted| interrupted.last);
+    assert_eq!(told(), Some(Some(first)));
+    journal.enter(&["safe a".to_owned()]).unwrap();
+    journal.batch(&second).unwrap();
+    let line = "batch mtime=5.000000007 path=6220630a2fff\n";
+    assert!(fs::read_to_string(journal.path()).unwrap().ends_with(line));
+    assert_eq!(told(), Some(Some(second.clone())));
+    File::options()
+        .write(true)
+        .open(journal.path())
+        .unwrap()
+        .set_len(limits::JOURNAL_BYTES_MAX - 10)
+        .unwrap();
+    File::options().append(true).open(journal.path()).unwrap().write_all(b"\n").unwrap();
+    journal.enter(&["safe b".to_owned()]).unwrap();
+    let text = fs::read_to_string(journal.path()).unwrap();
+    assert!(text.lines().count() == 4 && text.contains("goes-on") && text.contains(line), "{text}");
+    assert_eq!(told(), Some(Some(second)));
+    journal.end(USAGE).unwrap();
+    assert_eq!(told(), None);
 }
 
 #[test]
@@ -125,7 +161,7 @@ fn what_was_interrupted_on_other_terms_is_not_gone_on_with() {
     journal.enter(&["safe a".to_owned()]).unwrap();
     drop(journal);
     let other = open_on(&dir, b"others").unwrap();
-    assert!(!other.is_unfinished().unwrap());
+    assert!(!is_unfinished(&other));
     drop(other);
-    assert!(open(&dir).unwrap().is_unfinished().unwrap());
+    assert!(is_unfinished(&open(&dir).unwrap()));
 }

@@ -205,6 +205,31 @@ fn what_was_interrupted_goes_on_although_it_is_not_above_any_longer() {
     assert_as_uninterrupted(&scene.logs(), &scene.archive(), &scene.home);
 }
 
+/// Story: a run was killed when the largest file of its batch had gone, which was enough; the others stayed at both places for good.
+#[test]
+fn what_is_left_of_the_last_batch_is_moved_although_enough_has_gone() {
+    let scene = Scene::new();
+    scene.offload(&["--capacity", "100kB"]).success();
+    // Three are safe here, and a fourth would have been next, in the batch of a fifth that has gone.
+    NAMES[..3].iter().enumerate().for_each(|(number, name)| put(&scene.archive(), name, number, number));
+    put(&scene.archive(), NAMES[4], 4, 4);
+    fs::remove_file(scene.logs().join(NAMES[4])).unwrap();
+    let journal = fs::read_dir(scene.home.path().join("offload")).unwrap().map(|entry| entry.unwrap().path());
+    let journal =
+        journal.into_iter().find(|path| path.extension().is_some_and(|ext| ext == "journal")).unwrap();
+    let last = data_encoding::HEXLOWER.encode(NAMES[4].as_bytes());
+    let line = format!("2026-01-01T00:00:00.000Z batch mtime=1700000004.123456789 path={last}\n");
+    fs::write(&journal, line).unwrap();
+    let plan =
+        super::told(&scene.offload(&["--capacity", "100kB", "-n", "--json"]).success().get_output().stdout);
+    assert_eq!(plan["files_to_move"], 4, "{plan}");
+    let told = summary(scene.offload(&["--capacity", "100kB", "--json"]), 0);
+    assert_eq!(counts(&told), ("reached", 4, 0), "{told}");
+    assert_eq!((names(&scene.archive()), names(&scene.logs())), (set(&NAMES[..5]), set(&NAMES[5..])));
+    let told = summary(scene.offload(&["--capacity", "100kB", "--json"]), 0);
+    assert_eq!(counts(&told), ("not_due", 0, 0), "{told}");
+}
+
 /// Story: a run was killed, and another one, that should only begin above 100 %, went on with it to its own end.
 #[test]
 fn what_was_interrupted_on_other_terms_is_left_to_them() {

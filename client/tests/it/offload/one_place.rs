@@ -43,20 +43,30 @@ fn a_directory_here_is_not_moved_onto_or_into_itself() {
 
 /// Story: a run that was killed while it looked left its empty file there for ever, or the next one moved it to the gateway.
 #[test]
-fn what_killed_runs_have_left_is_no_file_and_is_removed_once_it_is_old() {
+fn what_killed_runs_have_left_is_no_file_and_is_removed() {
     let probe = |digit: char| format!(".offload-probe-{}", digit.to_string().repeat(32));
     let [old, new, full, other] = [probe('0'), probe('f'), probe('a'), ".offload-probe-mine".to_owned()];
+    // Begin with what tells this machine, since it was started.
+    let id = blake3::hash(&fs::read("/proc/sys/kernel/random/boot_id").unwrap()).to_hex();
+    let [left, used] =
+        ['1', '2'].map(|digit| format!(".offload-probe-{}{}", &id[..16], digit.to_string().repeat(16)));
     let leave = |dir: &Path| {
         fs::create_dir_all(dir).unwrap();
-        for (name, text) in [(&old, ""), (&new, ""), (&full, "something"), (&other, "")] {
+        for (name, text) in
+            [(&old, ""), (&new, ""), (&full, "something"), (&other, ""), (&left, ""), (&used, "")]
+        {
             fs::write(dir.join(name), text).unwrap();
         }
         [&old, &full, &other].iter().for_each(|name| set_mtime(&dir.join(name), 100));
+        // As by the process that looks for it.
+        let used = fs::File::open(dir.join(&used)).unwrap();
+        used.lock().unwrap();
+        used
     };
-    let rest: BTreeSet<_> = [new.clone(), full.clone(), other.clone()].into();
+    let rest: BTreeSet<_> = [&new, &full, &other, &used].map(Clone::clone).into();
     let scene = Scene::new();
     let archive = scene.archive();
-    leave(&archive);
+    let locked = leave(&archive);
     // Where one looks whose destination is still to be made.
     let above = archive.parent().unwrap().join(&old);
     fs::write(&above, "").unwrap();
@@ -64,10 +74,11 @@ fn what_killed_runs_have_left_is_no_file_and_is_removed_once_it_is_old() {
     scene.offload(&["--capacity", "10kB"]).success();
     assert_eq!(names(&archive), &set(&NAMES[..8]) | &rest);
     assert!(!above.exists());
+    drop(locked);
     let world = World::start();
     let (home, here) = (world.joined("push"), world.beside("here"));
     plant(&here);
-    leave(&here);
+    let _locked = leave(&here);
     home.swarm(offload([text(&here), "gw:old"])).success();
     assert_eq!(names(&here), &set(&NAMES[8..]) | &rest, "what is no probe is younger");
     assert_eq!(names(&world.root().join("old")), set(&NAMES[..8]));
