@@ -154,7 +154,7 @@ impl Offload {
                     Ok((Arc::new(root), space))
                 });
                 let (root, space) = opened.await?;
-                (space, side::list_here(root).await?)
+                (space, side::list_here(root, self.is_one_file_system()).await?)
             }
         };
         let before = self.terms.usage(&files.there, &space).ok_or(OffloadError::NoSize)?;
@@ -223,8 +223,9 @@ impl Offload {
         let is_pull = self.direction == Direction::Pull;
         // Before the listing, which would show it. That it cannot be put there matters where something is to be done.
         let probe = if is_idle || !is_pull { None } else { Some(Probe::put(&self.local).await) };
-        let files = if is_idle { Files::default() } else { side.list(controller).await? };
-        account.settle(&files);
+        let files =
+            if is_idle { Files::default() } else { side.list(controller, self.is_one_file_system()).await? };
+        account.settle(&files, self.is_one_file_system());
         let usage = self.terms.usage(&files.there, &side.space()).ok_or(OffloadError::NoSize)?;
         account.before.get_or_insert(usage);
         account.stopped = None;
@@ -296,6 +297,11 @@ impl Offload {
     fn is_seen_idle(&self, space: &Space) -> bool {
         let usage = Usage::of(space).filter(|_| self.terms.capacity.is_none());
         usage.is_some_and(|usage| !self.is_due(usage, false))
+    }
+
+    /// Of a disk only the files count that are on it.
+    fn is_one_file_system(&self) -> bool {
+        self.terms.capacity.is_none()
     }
 
     fn is_due(&self, usage: Usage, was_interrupted: bool) -> bool {

@@ -31,6 +31,7 @@ pub use ledger::{Ledger, Moved};
 pub use place::{Destination, Guard, PlaceError, Source};
 pub use report::{Failure, Outcome, Report, SyncError};
 pub use router::{DataStreams, Router};
+pub use source::LISTED_NOT_FOUND;
 pub use tally::{Stage, Tally};
 
 use std::{io, sync::Arc};

@@ -96,8 +96,10 @@ async fn once(
 ) -> anyhow::Result<Exit> {
     let Round { account, ending, time } = round(job, way, journal, interrupt).await;
     match ending {
-        // Nothing was looked at.
-        Ending::Broken(err) if account.before.is_none() => return Err(err),
+        // Nothing was looked at, or nothing came of it; the error says all.
+        Ending::Broken(err) if account.before.is_none() || !arguments.json && account.has_done_nothing() => {
+            return Err(err);
+        }
         Ending::Interrupted if account.before.is_none() => return Ok(Exit::Interrupted),
         _ => {}
     }

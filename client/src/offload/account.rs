@@ -1,11 +1,11 @@
 //! What an offload came to, over all its attempts. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use swarmwire_common::{
     limits,
     path::RelPath,
-    sync::{Failure, Moved},
+    sync::{Failure, LISTED_NOT_FOUND, Moved},
 };
 
 use super::{
@@ -48,16 +48,26 @@ pub struct Account {
     pub stopped: Option<&'static str>,
     /// Safe here; whether it was removed there was not heard before the connection was lost.
     unsure: Vec<Moved>,
+    /// Those of a batch of which neither side has said anything, as they were listed.
+    not_taken: Vec<Candidate>,
+    /// Files that lie on other file systems than the directory, and are none of ours.
+    pub(super) elsewhere: BTreeSet<RelPath>,
 }
 
 impl Account {
+    /// Whether nothing was moved, nothing has failed, and nothing is unsure.
+    pub fn has_done_nothing(&self) -> bool {
+        self.files_moved == 0 && self.failed.is_empty() && self.unsure.is_empty()
+    }
+
     /// Whether it needs to be seen what is there to know what became of earlier attempts.
     pub(super) fn is_settled(&self) -> bool {
         self.unsure.is_empty() && self.failed.is_empty()
     }
 
-    /// Takes what is there by now: what was to be removed and is not there any more has been, and what failed and is gone is nobody's concern.
-    pub(super) fn settle(&mut self, files: &Files) {
+    /// Takes what is there by now: what was to be removed and is not there any more has been, and what failed and is gone is nobody's concern. Nor is, where
+    /// only one file system is offloaded, what is there as it was and was not taken.
+    pub(super) fn settle(&mut self, files: &Files, is_one_file_system: bool) {
         if !self.unsure.is_empty() || !self.failed.is_empty() {
             let there: BTreeMap<_, _> = files.there.iter().map(|file| (file.path.as_bytes(), file)).collect();
             let stays = |moved: &Moved| {
@@ -67,6 +77,13 @@ impl Account {
             };
             let unsure = std::mem::take(&mut self.unsure);
             unsure.iter().filter(|moved| !stays(moved)).for_each(|moved| self.moved(moved));
+            for file in std::mem::take(&mut self.not_taken) {
+                if is_one_file_system && there.get(file.path.as_bytes()).is_some_and(|there| **there == file)
+                {
+                    self.failed.remove(&file.path);
+                    self.elsewhere.insert(file.path);
+                }
+            }
             self.failed.retain(|path, _| {
                 let below = [path.as_bytes(), b"/"].concat();
                 let is_above = |(next, _): (&&[u8], _)| next.starts_with(&below);
@@ -101,13 +118,18 @@ impl Account {
             let meets = |path: &RelPath| path.starts_with(&failure.path) || failure.path.starts_with(path);
             batch.iter().any(|file| meets(&file.path))
         };
-        let failed: Vec<_> = failed.iter().filter(is_of_batch).collect();
+        // Why it was not found is seen when all is listed again.
+        let is_said = |failure: &&Failure| failure.reason != LISTED_NOT_FOUND;
+        let failed: Vec<_> = failed.iter().filter(is_of_batch).filter(is_said).collect();
         let mut stays: BTreeMap<RelPath, String> =
             failed.iter().map(|failure| (failure.path.clone(), failure.reason.clone())).collect();
         let mut bytes = 0_u64;
         let safe: HashMap<_, _> = safe.iter().map(|moved| (&moved.path, moved)).collect();
         for file in batch.iter().filter(|file| !safe.contains_key(&file.path)) {
             let above = failed.iter().find(|failure| file.path.starts_with(&failure.path));
+            if above.is_none() && !stays.contains_key(&file.path) {
+                self.not_taken.push(file.clone());
+            }
             let reason = above.map_or(NOT_TAKEN, |failure| &failure.reason);
             stays.entry(file.path.clone()).or_insert_with(|| reason.to_owned());
         }
@@ -167,8 +189,26 @@ mod tests {
         assert_eq!((bytes, account.files_moved, account.bytes_moved), (20, 2, 20));
         let expected = [(path("b"), "changed".to_owned()), (path("c"), NOT_TAKEN.to_owned())];
         assert_eq!(stays, expected);
-        account.settle(&files(&[("c", 12)]));
+        account.settle(&files(&[("c", 12)]), true);
         assert_eq!(account.failed.keys().collect::<Vec<_>>(), [&path("c")], "b went by itself");
+    }
+
+    #[test]
+    fn what_lies_on_another_file_system_is_no_failure_of_one() {
+        for (is_one, expected) in [(true, &["c"][..]), (false, &["a", "c"])] {
+            let mut account = Account::default();
+            let not_found = |at: &str| Failure { path: path(at), reason: LISTED_NOT_FOUND.to_owned() };
+            let batch = files(&[("a", 10), ("b", 10), ("c", 10)]).there;
+            let (bytes, stays) = account.add(&batch, &[], &["a", "b", "c"].map(not_found));
+            assert_eq!((bytes, stays.len()), (0, 3));
+            // As it was, gone, changed.
+            account.settle(&files(&[("a", 10), ("c", 11)]), is_one);
+            let failed: Vec<_> = account.failed.keys().map(ToString::to_string).collect();
+            assert_eq!(
+                (&failed[..], account.elsewhere.contains(&path("a"))),
+                (&expected.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()[..], is_one)
+            );
+        }
     }
 
     #[test]
@@ -177,7 +217,7 @@ mod tests {
         let there = [("d-e", 10), ("d/f", 10), ("g", 10)];
         let failed = [Failure { path: path("d"), reason: "a file is in the way".to_owned() }];
         account.add(&files(&there).there, &[moved("g")], &failed);
-        account.settle(&files(&there[..2]));
+        account.settle(&files(&there[..2]), false);
         let named: Vec<_> =
             account.failed.iter().map(|(path, reason)| (path.to_string(), &reason[..])).collect();
         let reason = "a file is in the way";
@@ -185,7 +225,7 @@ mod tests {
             named,
             [("d".to_owned(), reason), ("d-e".to_owned(), NOT_TAKEN), ("d/f".to_owned(), reason)]
         );
-        account.settle(&files(&there[..1]));
+        account.settle(&files(&there[..1]), false);
         assert_eq!(account.failed.len(), 1);
     }
 
@@ -198,7 +238,7 @@ mod tests {
         assert_eq!(stays.len(), 4, "{stays:?}");
         assert!(!account.failed.contains_key(&path("x")) && account.failed.contains_key(&path("b/c/d")));
         let many = (0..limits::NAMED_OUTCOMES_MAX).map(|number| failure(&number.to_string())).collect();
-        account.settle(&Files { failed: many, ..files(&[("a", 1), ("b/c/d", 1)]) });
+        account.settle(&Files { failed: many, ..files(&[("a", 1), ("b/c/d", 1)]) }, false);
         assert_eq!(account.failed.len(), limits::NAMED_OUTCOMES_MAX);
         assert_eq!(account.failed_unnamed, 3);
     }
@@ -207,9 +247,9 @@ mod tests {
     fn what_was_not_heard_of_is_seen_by_what_is_there() {
         let mut account = Account::default();
         account.add_broken(vec![moved("gone"), moved("there"), moved("new")]);
-        account.settle(&files(&[("there", 10), ("new", 11)]));
+        account.settle(&files(&[("there", 10), ("new", 11)]), false);
         assert_eq!((account.files_moved, account.bytes_moved), (2, 20));
-        account.settle(&files(&[]));
+        account.settle(&files(&[]), false);
         assert_eq!(account.files_moved, 2, "once");
     }
 }

@@ -138,7 +138,8 @@ impl Offload {
     /// Moves of these files those that may go, the oldest first, as far as it is needed. Says whether any was moved.
     async fn pass(&self, course: &mut Course<'_>, there: Vec<Candidate>) -> Result<bool, OffloadError> {
         let mut eligible = self.terms.eligible(there, (self.clock)());
-        eligible.retain(|file| !course.account.failed.contains_key(&file.path));
+        let Account { failed, elsewhere, .. } = &*course.account;
+        eligible.retain(|file| !failed.contains_key(&file.path) && !elsewhere.contains(&file.path));
         let mut owed = owed(&eligible, course.interrupted.take().as_ref());
         let (mut rest, mut has_moved) = (&eligible[..], false);
         let mut won = Yield::new(course.usage.used, course.usage.excess(self.terms.until));
@@ -208,8 +209,8 @@ impl Offload {
 
     /// Lists what is there by now, and how full a quota is with it.
     async fn look_again(&self, course: &mut Course<'_>) -> Result<Files, OffloadError> {
-        let files = course.side.list(course.controller).await?;
-        course.account.settle(&files);
+        let files = course.side.list(course.controller, self.is_one_file_system()).await?;
+        course.account.settle(&files, self.is_one_file_system());
         if self.terms.capacity.is_some() {
             course.usage = self.terms.usage(&files.there, &course.side.space()).unwrap_or(course.usage);
         }
@@ -238,7 +239,7 @@ impl Offload {
         let asked = WireSelection {
             size_max: batch.iter().map(|file| file.size).max(),
             mtime_max: batch.iter().map(|file| file.mtime).max(),
-            one_file_system: self.terms.capacity.is_none(),
+            one_file_system: self.is_one_file_system(),
             ..WireSelection::default()
         };
         let mut list = List::default();

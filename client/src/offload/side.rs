@@ -134,11 +134,15 @@ impl Side {
         }
     }
 
-    /// Lists what is there.
-    pub(super) async fn list(&self, controller: &Controller) -> Result<Files, OffloadError> {
+    /// Lists what is there, here without other file systems, if that is wanted; a gateway lists them all.
+    pub(super) async fn list(
+        &self,
+        controller: &Controller,
+        is_one_file_system: bool,
+    ) -> Result<Files, OffloadError> {
         match self {
             Self::There(path, _) => list_there(controller, path).await,
-            Self::Here { root, .. } => list_here(Arc::clone(root)).await,
+            Self::Here { root, .. } => list_here(Arc::clone(root), is_one_file_system).await,
         }
     }
 }
@@ -174,13 +178,15 @@ pub(super) async fn list_there(controller: &Controller, path: &RelPath) -> Resul
     Ok(files)
 }
 
-pub(super) async fn list_here(root: Arc<Root>) -> Result<Files, OffloadError> {
+pub(super) async fn list_here(root: Arc<Root>, is_one_file_system: bool) -> Result<Files, OffloadError> {
     blocking(move || {
+        let top = root.top().stat_self().map_err(|err| OffloadError::local(root.path(), &err))?;
         let (mut files, mut waiting) = (Files::default(), vec![RelPath::root()]);
         while let Some(path) = waiting.pop() {
-            let looked = root.dir(&path).and_then(|dir| Ok((dir.names()?, dir)));
+            let looked = root.dir(&path).and_then(|dir| Ok((dir.stat_self()?.device, dir.names()?, dir)));
             match looked {
-                Ok((names, dir)) => look(&dir, &path, names, (&mut files, &mut waiting))?,
+                Ok((device, ..)) if is_one_file_system && device != top.device => {}
+                Ok((_, names, dir)) => look(&dir, &path, names, (&mut files, &mut waiting))?,
                 Err(err) if err.kind() == io::ErrorKind::NotFound && !path.is_root() => {}
                 Err(err) => files.fail(path, describe(&err)),
             }

@@ -32,6 +32,8 @@ use std::{
 use async_channel::{Receiver, Sender};
 use tokio::{task::JoinSet, time::timeout};
 
+pub use scan::LISTED_NOT_FOUND;
+
 use super::{
     Link, Outcome, Source, SyncError, Tally, join, next_message,
     report::{Named, clip},

@@ -120,6 +120,7 @@ impl Summary {
             line.push_str(&format!("; {} failed", units::count(self.entries_failed)));
         }
         match (self.event, self.round) {
+            ("summary", Some(1)) => line.push_str("; 1 round"),
             ("summary", Some(rounds)) => line.push_str(&format!("; {} rounds", units::count(rounds))),
             _ if self.error.is_some() => line.push_str("; not complete"),
             _ => {}

@@ -24,6 +24,9 @@ use crate::{
     wire::sync::{ListingEntry, Run, SourceMessage, block_digest},
 };
 
+/// What is told of a path that was asked for, and is not met, or lies on another file system where those are left out.
+pub const LISTED_NOT_FOUND: &str = "is in the list of files and was not found";
+
 /// Walks the tree as far as it is selected. Blocks. Ends quietly when the sync is over.
 pub(super) fn scan(shared: &Shared, selection: &Selection) -> Result<(), SyncError> {
     let met = vec![false; selection.list().map_or(0, |list| list.paths().len())];
@@ -204,7 +207,7 @@ impl Scan<'_> {
             let is_left_out =
                 self.selection.rules_leave_out(path, false) || self.shared.source.leaves_out_below(path);
             if !path.is_root() && !is_left_out {
-                self.shared.fail(None, path, "is in the list of files and was not found")?;
+                self.shared.fail(None, path, LISTED_NOT_FOUND)?;
             }
         }
         Ok(())
