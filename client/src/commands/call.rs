@@ -4,9 +4,11 @@ mod failures;
 
 use std::{
     io::{self, IsTerminal},
+    pin::pin,
     time::Instant,
 };
 
+use futures_util::StreamExt;
 use serde::Serialize;
 use swarmwire_client::{
     ConnectOptions, Controller,
@@ -67,7 +69,7 @@ async fn once(
     Ok(Exit::Done)
 }
 
-/// Results in the order of their ids.
+/// Results in the order of their ids, as they come, and failures between them.
 async fn several(
     controller: &Controller,
     payload: &Payload,
@@ -77,9 +79,11 @@ async fn several(
     let start = Instant::now();
     let handlers = usize::try_from(arguments.parallel)?;
     let payloads = std::iter::repeat_n(payload.clone(), usize::try_from(arguments.repeat)?);
-    let replies = controller.swarm(handlers).numbered_calls(&arguments.called.name, payloads, options).await;
-    let (calls, mut bytes, mut failures) = (replies.len(), 0, Failures::default());
-    for (place, reply) in replies {
+    let swarm = controller.swarm(handlers);
+    let mut replies = pin!(swarm.calls(&arguments.called.name, payloads, options));
+    let (mut calls, mut bytes, mut failures) = (0, 0, Failures::default());
+    while let Some((place, reply)) = replies.next().await {
+        calls += 1;
         let call = place + 1;
         match reply {
             Ok(reply) if arguments.json => {

@@ -362,8 +362,9 @@ fn several_handlers_work_at_a_time_and_results_come_in_order() {
         let ids: Vec<u64> = replies.iter().map(|reply| reply.as_ref().unwrap().id).collect();
         assert_eq!(ids, [1, 2, 3, 4]);
         assert!(replies.iter().all(|reply| reply.as_ref().is_ok_and(|r| r.bytes == r.id.to_string())));
-        let replies = controller.swarm(4).calls("meet", (0..12).map(|_| ().into()), OPTIONS).await;
-        assert!(replies.into_iter().map(|reply| reply.unwrap().id).eq(5..=16));
+        let swarm = controller.swarm(4);
+        let replies: Vec<_> = swarm.calls("meet", (0..12).map(|_| ().into()), OPTIONS).collect().await;
+        assert!(replies.into_iter().map(|(_, reply)| reply.unwrap().id).eq(5..=16));
     });
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command as Process, Stdio},
     time::Duration,
@@ -171,6 +171,29 @@ fn several_calls_come_back_in_order_and_are_summed_up() {
     assert_eq!((&told[2]["event"], &told[2]["calls"]), (&"summary".into(), &2.into()));
     let told = stdout(home.swarm(["services", "gw"]));
     assert!(told.lines().count() == 4 && told.contains("id     batch  9"), "{told}");
+}
+
+/// Story: `swarm call --repeat` printed nothing before the last call had ended, and had all results in memory until then.
+#[test]
+fn of_several_calls_each_result_is_given_when_it_is_there() {
+    let place = tempfile::tempdir().unwrap();
+    let held = r#"[ "$SWARMWIRE_CALL_ID" != 3 ] || until [ -e "$PLACE/go" ]; do sleep 0.01; done; echo "$SWARMWIRE_CALL_ID""#;
+    let options = CommandOptions {
+        environment: BTreeMap::from([("PLACE".to_owned(), place.path().to_str().unwrap().to_owned())]),
+        ..script(CallKind::Batch, held, &[])
+    };
+    let (_world, home) = with(&[("held", options)]);
+    let mut calling = Process::new(env!("CARGO_BIN_EXE_swarm"))
+        .args(["call", "gw", "held", "--repeat", "4", "--timeout", "60s"])
+        .env("SWARMWIRE_HOME", home.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(calling.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!([lines.next().unwrap(), lines.next().unwrap()], ["1", "2"]);
+    fs::write(place.path().join("go"), "").unwrap();
+    assert!(lines.eq(["3", "4"]));
+    assert!(calling.wait().unwrap().success());
 }
 
 #[test]
@@ -398,8 +421,8 @@ fn a_call_that_failed_is_an_object_too() {
     let (told, said) = failed(&home, &["call", "gw", "third", "--repeat", "4", "--json"], 3);
     let reason = "the program ended with exit status: 1:\n  no film";
     let numbers: Vec<_> = told.iter().map(|event| event["call"].as_u64()).collect();
-    assert_eq!(numbers, [Some(1), Some(2), Some(4), Some(3), None]);
-    assert_eq!(told[3], json!({"event": "failed", "call": 3, "status": "failed", "reason": reason}));
+    assert_eq!(numbers, [Some(1), Some(2), Some(3), Some(4), None]);
+    assert_eq!(told[2], json!({"event": "failed", "call": 3, "status": "failed", "reason": reason}));
     assert_eq!((&told[4]["event"], &told[4]["failed"]), (&"summary".into(), &1.into()));
     let expected = "swarm: `third` at `gw`: 1 of 4 calls failed\nswarm: failed: call 3: failed: ";
     assert_eq!(said, format!("{expected}{reason}\n"));

@@ -1,7 +1,10 @@
 //! The same subroutine on several handlers at a time.
 
-use futures_util::{StreamExt, stream};
+mod ordered;
 
+use futures_util::{Stream, StreamExt};
+
+use self::ordered::in_order;
 use super::{BatchReply, CallOptions, Controller, Payload, RequestError};
 
 /// Calls with several handlers at a time.
@@ -16,7 +19,7 @@ impl<'a> Swarm<'a> {
         Self { controller, handlers: handlers.max(1) }
     }
 
-    /// Calls the batch once on each handler; what they give in the order of the ids, and then what failed.
+    /// Calls the batch once on each handler; what failed, and then what they give in the order of the ids. All of it is in memory.
     pub async fn call(
         &self,
         name: &str,
@@ -24,33 +27,26 @@ impl<'a> Swarm<'a> {
         options: CallOptions,
     ) -> Vec<Result<BatchReply, RequestError>> {
         let payload = arguments.into();
-        self.calls(name, std::iter::repeat_n(payload, self.handlers), options).await
+        let replies = self.calls(name, std::iter::repeat_n(payload, self.handlers), options);
+        replies.map(|(_, reply)| reply).collect().await
     }
 
-    /// Calls the batch with each of the arguments, on as many handlers at a time as there are; otherwise as [`Self::call`].
-    pub async fn calls(
+    /// Calls the batch with each of the arguments, on as many handlers at a time as there are. Gives each reply with its place among the arguments, from 0: those
+    /// of calls that succeeded in the order of their ids, those of others, which have none, as they come.
+    ///
+    /// The calls begin in the order of the arguments, and none before all but `handlers - 1` of those before it have ended. At most twice as many replies
+    /// as there are handlers are in memory, however slowly they are taken; while none is taken no call begins, and those that run go on as far as
+    /// their windows let them. Dropping the stream ends what runs.
+    pub fn calls(
         &self,
         name: &str,
         arguments: impl IntoIterator<Item = Payload>,
         options: CallOptions,
-    ) -> Vec<Result<BatchReply, RequestError>> {
-        let replies = self.numbered_calls(name, arguments, options).await;
-        replies.into_iter().map(|(_, reply)| reply).collect()
-    }
-
-    /// As [`Self::calls`], each with its place among the arguments, from 0; what failed in the order of those.
-    pub async fn numbered_calls(
-        &self,
-        name: &str,
-        arguments: impl IntoIterator<Item = Payload>,
-        options: CallOptions,
-    ) -> Vec<(usize, Result<BatchReply, RequestError>)> {
-        let calls = arguments
-            .into_iter()
-            .enumerate()
-            .map(async |(place, payload)| (place, self.controller.call_batch(name, payload, options).await));
-        let mut replies: Vec<_> = stream::iter(calls).buffer_unordered(self.handlers).collect().await;
-        replies.sort_by_key(|(place, reply)| (reply.as_ref().map_or(u64::MAX, |reply| reply.id), *place));
-        replies
+    ) -> impl Stream<Item = (usize, Result<BatchReply, RequestError>)> {
+        let controller = self.controller;
+        let call = move |(place, payload): (usize, Payload)| async move {
+            (place, controller.call_batch(name, payload, options).await)
+        };
+        in_order(arguments.into_iter().enumerate().map(call), self.handlers)
     }
 }

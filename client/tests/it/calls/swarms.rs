@@ -1,5 +1,5 @@
-//! Many at once: controllers at a gateway that is stopped from afar, connections that end with their scope, and many gateways with many
-//! controllers.
+//! Many at once: calls of one controller, controllers at a gateway that is stopped from afar, connections that end with their scope, and many gateways
+//! with many controllers.
 
 use super::*;
 
@@ -38,6 +38,45 @@ fn zeros(living: &watch::Sender<u64>) -> Subroutine {
 /// Until a program writes no more, which is never.
 fn endless() -> impl AsyncRead + Unpin {
     tokio::io::repeat(7)
+}
+
+/// Story: all results of a controller's calls were in its memory before the first was given.
+#[test]
+fn one_call_that_is_held_holds_those_that_follow_and_no_results_gather() {
+    const WIDTH: usize = 4;
+    let (subroutines, begun, ended) = (Subroutines::new(), watch::Sender::new(0), watch::Sender::new(0));
+    let release = watch::Sender::new(false);
+    let (beginning, ending, holding) = (begun.clone(), ended.clone(), release.clone());
+    let held = move |_: Context, args: Args| {
+        let (begun, ended, mut released) = (beginning.clone(), ending.clone(), holding.subscribe());
+        async move {
+            begun.send_modify(|count| *count += 1);
+            if args.bytes().is_empty() {
+                released.wait_for(|&is| is).await.map(drop)?;
+            }
+            ended.send_modify(|count| *count += 1);
+            Ok::<_, Failure>(args.bytes().clone())
+        }
+    };
+    subroutines.register("held", Subroutine::batch(held)).unwrap();
+    subroutines.register("echo", echo()).unwrap();
+    with_gateway(&subroutines, async |controller, _| {
+        let swarm = controller.swarm(WIDTH);
+        let arguments = (0..40_u8).map(|number| Payload::raw(vec![number; usize::from(number)]));
+        let calls = swarm.calls("held", arguments, OPTIONS).collect::<Vec<_>>();
+        let looking = async {
+            ended.subscribe().wait_for(|&count| count == WIDTH - 1).await.map(drop).unwrap();
+            // Further calls would be at the gateway before these.
+            for _ in 0..20 {
+                works(&controller).await;
+            }
+            assert_eq!(*begun.borrow(), WIDTH);
+            release.send_replace(true);
+        };
+        let (replies, ()) = tokio::join!(calls, looking);
+        assert!(replies.iter().map(|(_, reply)| reply.as_ref().unwrap().id).eq(1..=40));
+        assert!(replies.iter().all(|(place, reply)| reply.as_ref().unwrap().bytes.len() == *place));
+    });
 }
 
 async fn told(what: &str, ending: impl Future<Output = RequestError>) -> RequestError {
