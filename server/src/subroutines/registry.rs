@@ -36,7 +36,8 @@ pub(crate) struct Registered {
     pub(crate) subroutine: Subroutine,
     /// Calls that take up room, those among them of what had the name before.
     places: Arc<Places>,
-    calls: AtomicU64,
+    /// Calls that were made, those among them of what had the name before: the last id.
+    calls: Arc<AtomicU64>,
     running: Arc<()>,
     failures_logged: Mutex<Pace>,
 }
@@ -96,13 +97,14 @@ impl Subroutines {
         Ok(())
     }
 
-    /// Registers one under a name, in place of what may be there. Batch ids begin anew; calls that run are among those that its
+    /// Registers one under a name, in place of what may be there. Batch ids go on; calls that run are among those that its
     /// [concurrency](Subroutine::concurrency) bounds.
     pub fn replace(&self, name: &str, subroutine: Subroutine) -> Result<(), RegisterError> {
         let mut registered = Registered::new(name, subroutine)?;
         let mut by_name = self.by_name.write().expect("no holder panics");
         if let Some(before) = by_name.get(name) {
             registered.places = Arc::clone(&before.places);
+            registered.calls = Arc::clone(&before.calls);
         }
         let registered = Arc::new(registered);
         let before = by_name.insert(name.to_owned(), Arc::clone(&registered));
@@ -115,7 +117,7 @@ impl Subroutines {
         Ok(())
     }
 
-    /// Takes one away; says whether there was one. Calls that run go on.
+    /// Takes one away; says whether there was one. Calls that run go on; the batch ids of what has its name later begin anew.
     pub fn remove(&self, name: &str) -> bool {
         let removed = self.by_name.write().expect("no holder panics").remove(name);
         removed.inspect(|removed| removed.retire()).is_some()
@@ -225,7 +227,7 @@ impl Registered {
         if name.is_empty() || name.len() > limits::SUBROUTINE_NAME_BYTES_MAX || !name.chars().all(is_valid) {
             return Err(RegisterError::Name(name.to_owned()));
         }
-        let (places, calls, running) = (Arc::default(), AtomicU64::new(0), Arc::new(()));
+        let (places, calls, running) = (Arc::default(), Arc::default(), Arc::new(()));
         let failures_logged = Mutex::new(Pace::new(Instant::now()));
         Ok(Self { name: name.into(), subroutine, places, calls, running, failures_logged })
     }
@@ -332,6 +334,25 @@ mod tests {
         for bad in ["", "a b", "a/b", "ü", &"n".repeat(129)] {
             assert!(matches!(subroutines.register(bad, nothing()), Err(RegisterError::Name(_))), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn ids_go_on_where_a_name_is_given_to_another() {
+        let subroutines = Subroutines::new();
+        let found = || match subroutines.look_up("x", |_| true) {
+            Lookup::Found(found) => found,
+            Lookup::Missing(_) => panic!("it is there"),
+        };
+        subroutines.replace("x", nothing()).unwrap();
+        let before = found();
+        assert_eq!((before.next_id(), before.next_id()), (1, 2));
+        subroutines.replace("x", nothing()).unwrap();
+        // A call may have found what was there before, and begin only now.
+        assert_eq!((found().next_id(), before.next_id(), found().next_id()), (3, 4, 5));
+        assert_eq!(found().info().calls, 5);
+        subroutines.remove("x");
+        subroutines.register("x", nothing()).unwrap();
+        assert_eq!(found().next_id(), 1);
     }
 
     #[test]

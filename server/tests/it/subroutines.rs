@@ -88,6 +88,19 @@ async fn the_file_names_programs_and_is_read_again_on_sighup() {
     assert_eq!((services[0].calls, services[0].running), (1, 1));
     assert_eq!(controller.call("two", (), OPTIONS).await.unwrap(), "two\n");
     assert!(controller.call("one", (), OPTIONS).await.is_err());
+    // Ids go on where a section has changed.
+    replace(&file, &format!("handlers = 7\n{lasting}{}", section("two", "echo other", "batch")));
+    swarmd.signal(Signal::HUP);
+    let mut last = 1;
+    loop {
+        let reply = controller.call_batch("two", (), OPTIONS).await.unwrap();
+        assert_eq!(reply.id, last + 1);
+        last = reply.id;
+        if reply.bytes == "other\n" {
+            break;
+        }
+        assert!(last < 10_000, "it was not read again");
+    }
     drop(items);
     let (status, log, _) = swarmd.end(Signal::TERM);
     assert!(status.success());
