@@ -75,8 +75,11 @@ const NEAREST_MAX: usize = 3;
 /// How long the processes of a gateway that has ended may take to follow: what they have between SIGTERM and SIGKILL, and half as much again.
 const PROCESSES_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// How much two names must be alike for one to be taken for the other (Jaro-Winkler, 0 to 1). Chosen: a letter more, less or other.
-const LIKENESS_MIN: f64 = 0.75;
+/// One edit is taken for a slip in so many letters of the longer of two names, and one in any case. Chosen: most of a name is right.
+const LETTERS_PER_EDIT: usize = 4;
+
+/// Letters of which it is taken that a name begins with them, and was not typed to its end. Chosen: fewer fit to many.
+const BEGINNING_MIN: usize = 3;
 
 impl Subroutines {
     /// None.
@@ -181,13 +184,10 @@ impl Subroutines {
         if let Some(found) = by_name.get(name) {
             return Lookup::Found(Arc::clone(found));
         }
-        let mut near: Vec<(f64, &String)> = by_name
-            .keys()
-            .filter(|known| visible(known))
-            .map(|known| (strsim::jaro_winkler(name, known), known))
-            .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
-            .collect();
-        near.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let visible = by_name.keys().filter(|known| visible(known));
+        let mut near: Vec<(usize, &String)> =
+            visible.filter_map(|known| Some((edits(name, known)?, known))).collect();
+        near.sort_unstable();
         Lookup::Missing(near.into_iter().take(NEAREST_MAX).map(|(_, known)| known.clone()).collect())
     }
 
@@ -196,6 +196,21 @@ impl Subroutines {
         let by_name = self.by_name.read().expect("no holder panics");
         by_name.values().filter(|registered| visible(&registered.name)).map(|it| it.info()).collect()
     }
+}
+
+/// How many edits lead from a name to one that may have been meant: a letter more, less or other, or two that have changed places. A beginning is one away.
+fn edits(name: &str, known: &str) -> Option<usize> {
+    let longer = name.len().max(known.len());
+    let edits_max = (longer / LETTERS_PER_EDIT).max(1);
+    if name.len() >= BEGINNING_MIN && known.starts_with(name) {
+        return Some(1);
+    }
+    if name.len().abs_diff(known.len()) > edits_max {
+        return None;
+    }
+    let edits = strsim::osa_distance(name, known);
+    // Of a single letter nothing would be left.
+    (edits <= edits_max && edits < longer).then_some(edits)
 }
 
 /// A gateway that serves subroutines.
@@ -365,5 +380,27 @@ mod tests {
         let Lookup::Missing(near) = subroutines.look_up("captur", visible) else { panic!("it is not there") };
         assert_eq!(near, ["capture"]);
         assert_eq!(subroutines.list(visible).len(), 3);
+        for name in ["ok", "seq", "segv", "echo", "s", "disk-usage", "disk-used", "list-files"] {
+            subroutines.register(name, nothing()).unwrap();
+        }
+        for (typed, told) in [
+            ("sqe", &["seq"][..]),
+            ("opk", &["ok"]),
+            ("k", &["ok"]),
+            ("x", &[]),
+            ("sek", &["seq"]),
+            ("sev", &["segv", "seq"]),
+            ("ehco", &["echo"]),
+            ("disk", &["disk-usage", "disk-used"]),
+            ("disk-usege", &["disk-usage", "disk-used"]),
+            ("lsit-flies", &["list-files"]),
+            ("Captures", &["capture"]),
+            ("files", &[]),
+        ] {
+            let Lookup::Missing(near) = subroutines.look_up(typed, visible) else {
+                panic!("{typed} is there")
+            };
+            assert_eq!(near, told, "{typed}");
+        }
     }
 }
