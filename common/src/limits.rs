@@ -287,7 +287,7 @@ pub const LISTED_PATH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Places that the built-in `list-files` could not look at and names; others are counted.
 pub const UNREADABLE_NAMED_MAX: usize = 100;
 
-/// How long a gateway waits for a call to end before it says that it goes on. Well below [`REPLY_TIMEOUT`].
+/// How long a gateway waits for a call to end before it says that it goes on; less where the call has little more time. Well below [`REPLY_TIMEOUT`].
 pub const CALL_REPLY_DELAY: Duration = Duration::from_secs(1);
 
 /// How long a peer may take to say the next thing in a conversation that waits for it alone.

@@ -184,6 +184,31 @@ fn a_batch_may_be_made_piece_by_piece_and_may_block() {
     });
 }
 
+/// Story: what came little by little was held for as long as the next came within a second, until the caller gave the gateway up.
+#[test]
+fn a_batch_that_is_made_little_by_little_is_given_before_its_end() {
+    let (subroutines, heard) = (Subroutines::new(), watch::Sender::new(false));
+    let hearing = heard.clone();
+    let drops = move |_: Context, (): ()| {
+        let heard = hearing.subscribe();
+        async move {
+            let drops = stream::unfold(heard, async |heard| {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let goes_on = !*heard.borrow();
+                goes_on.then(|| (Ok::<_, Failure>(Bytes::from_static(b".")), heard))
+            });
+            Ok::<_, Failure>(Reply::parts(drops))
+        }
+    };
+    subroutines.register("drops", Subroutine::batch(drops)).unwrap();
+    with_gateway(&subroutines, async |controller, _| {
+        let mut batch = controller.batch("drops", (), OPTIONS).await.unwrap();
+        assert!(batch.next().await.unwrap().is_some());
+        heard.send_replace(true);
+        while batch.next().await.unwrap().is_some() {}
+    });
+}
+
 fn count_to(living: &watch::Sender<u64>) -> Subroutine {
     let living = living.clone();
     Subroutine::stream(move |_: Context, (end, size): (i64, usize)| {

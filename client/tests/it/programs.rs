@@ -365,6 +365,21 @@ fn what_had_come_before_a_failure_is_given_however_little_it_is() {
     world.wait_for("swarmwire_handlers_in_use", Duration::from_secs(10), |count| count == 0.0);
 }
 
+/// Story: what a program had said within its caller's `--timeout` of less than a second was held until that had passed, and lost.
+#[test]
+fn what_had_come_before_a_short_deadline_of_the_caller_is_given() {
+    let (world, home) = with(&[("slow", script(CallKind::Batch, "echo early; sleep 60 & wait", &[]))]);
+    let given = || {
+        let assert = home.swarm(["call", "gw", "slow", "--timeout", "700ms"]);
+        let output = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+        (assert, output)
+    };
+    // A machine that has much else to do may not come so far in this time.
+    let (assert, _) = (0..20).map(|_| given()).find(|(_, output)| output == "early\n").expect("it is lost");
+    refused(assert, 1, &["deadline: "]);
+    world.wait_for("swarmwire_handlers_in_use", Duration::from_secs(10), |count| count == 0.0);
+}
+
 /// Runs a command that fails; its objects, and what stands on standard error.
 fn failed(home: &ControllerHome, arguments: &[&str], code: i32) -> (Vec<Value>, String) {
     let assert = home.swarm(arguments).code(code);

@@ -73,7 +73,7 @@ fn run(
         _room: Arc::clone(&room),
     };
     let taken_up = Arc::downgrade(&room);
-    let mut caller = Caller::new(send, id, deadline, options.output_bytes_max);
+    let mut caller = Caller::new(send, id, start, deadline, options.output_bytes_max);
     let mut input = Input::new(input.into(), continues.then_some(recv), ends_at, cancelled);
     async move {
         let (_running, _answering) = (running, answering);

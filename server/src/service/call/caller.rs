@@ -45,6 +45,8 @@ pub(super) struct Caller {
     send: FrameSender,
     id: u64,
     deadline: Option<Deadline>,
+    /// When it is said at the latest that the call goes on.
+    reply_at: Instant,
     /// What is said next: a frame, and what follows it. It lies here, since each future that it passed through had room for two of it.
     due: [Bytes; 2],
     /// Ready once nobody reads any more.
@@ -63,12 +65,21 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    pub(super) fn new(send: FrameSender, id: u64, deadline: Option<Deadline>, bytes_max: u64) -> Self {
+    /// Of a call that has begun at `start`.
+    pub(super) fn new(
+        send: FrameSender,
+        id: u64,
+        start: Instant,
+        deadline: Option<Deadline>,
+        bytes_max: u64,
+    ) -> Self {
         let stopped = Box::pin(send.stopped());
+        let reply_at = Deadline::reply_at(deadline.as_ref(), start);
         Self {
             send,
             id,
             deadline,
+            reply_at,
             due: [Bytes::new(), Bytes::new()],
             stopped,
             has_reply: false,
@@ -84,7 +95,11 @@ impl Caller {
     pub(super) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Ended> {
         let mut work = pin!(work);
         loop {
-            let pause = if self.has_reply { limits::HEARTBEAT_INTERVAL } else { limits::CALL_REPLY_DELAY };
+            let pause = if self.has_reply {
+                Pause::For(limits::HEARTBEAT_INTERVAL)
+            } else {
+                Pause::Until(self.reply_at)
+            };
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
@@ -318,7 +333,7 @@ impl Caller {
                 })
             }
             () = stopped => Err(Ended::Gone),
-            late = passed(deadline.as_ref(), patience) => Err(late.map_or(Ended::Gone, Ended::Failed)),
+            late = passed(deadline.as_ref(), patience.map(Pause::For)) => Err(late.map_or(Ended::Gone, Ended::Failed)),
         }
     }
 
@@ -338,9 +353,19 @@ impl Caller {
     }
 }
 
+/// How long it is waited for what may take longer.
+#[derive(Clone, Copy, Debug)]
+enum Pause {
+    For(Duration),
+    Until(Instant),
+}
+
 /// Waits until the deadline, and gives what it means, or until a pause is over; for ever without either.
-async fn passed(deadline: Option<&Deadline>, pause: Option<Duration>) -> Option<Failure> {
-    let pause = pause.map(|pause| Instant::now() + pause);
+async fn passed(deadline: Option<&Deadline>, pause: Option<Pause>) -> Option<Failure> {
+    let pause = pause.map(|pause| match pause {
+        Pause::For(time) => Instant::now() + time,
+        Pause::Until(at) => at,
+    });
     let deadline = deadline.filter(|deadline| pause.is_none_or(|pause| deadline.at <= pause));
     match deadline.map(|deadline| deadline.at).or(pause) {
         Some(at) => sleep_until(at.into()).await,

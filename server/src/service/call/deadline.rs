@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use swarmwire_common::wire::status::Status;
+use swarmwire_common::{limits, wire::status::Status};
 
 use crate::subroutines::Failure;
 
@@ -39,6 +39,12 @@ impl Deadline {
         Some(Self { at: start.checked_add(time)?, time, bound })
     }
 
+    /// When the caller of a call that has begun at `start` is told that it goes on, at the latest, and gets what there is: so early that this arrives in time.
+    pub(super) fn reply_at(deadline: Option<&Self>, start: Instant) -> Instant {
+        let early = deadline.map(|deadline| deadline.time / 4 * 3);
+        start + early.map_or(limits::CALL_REPLY_DELAY, |early| early.min(limits::CALL_REPLY_DELAY))
+    }
+
     /// What its caller is told of a call that has taken longer.
     pub(super) fn failure(&self) -> Failure {
         let time = humantime::format_duration(self.time);
@@ -69,6 +75,25 @@ mod tests {
         assert_eq!(told(1_500, Some(2)), Some((Duration::from_millis(1_500), of_caller("1s 500ms"))));
         for asked_ms in [0, 2_000, 10_000, u64::MAX] {
             assert_eq!(told(asked_ms, Some(2)), Some((Duration::from_secs(2), of_subroutine.clone())));
+        }
+    }
+    #[test]
+    fn a_reply_comes_well_before_the_deadline() {
+        let start = Instant::now();
+        let after_ms = |asked_ms, allowed_ms: Option<u64>| {
+            let allowed = allowed_ms.map(Duration::from_millis);
+            let deadline = Deadline::earlier(start, asked_ms, (&"slow".into(), allowed));
+            (Deadline::reply_at(deadline.as_ref(), start) - start).as_millis()
+        };
+        for (asked_ms, allowed_ms, reply_ms) in [
+            (0, None, 1000),
+            (700, None, 525),
+            (700, Some(400), 300),
+            (0, Some(1000), 750),
+            (2000, None, 1000),
+            (u64::MAX, Some(u64::MAX), 1000),
+        ] {
+            assert_eq!(after_ms(asked_ms, allowed_ms), reply_ms, "{asked_ms} {allowed_ms:?}");
         }
     }
 }
