@@ -35,7 +35,11 @@ impl Timestamp {
     /// What [`Self::to_decimal`] has written.
     pub fn from_decimal(text: &str) -> Option<Self> {
         let (is_before, size) = text.strip_prefix('-').map_or((false, text), |size| (true, size));
-        let (whole, part) = size.split_once('.').filter(|(_, part)| part.len() == 9)?;
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let (whole, part) = size.split_once('.')?;
+        if part.len() != 9 || !is_number(whole) || !is_number(part) {
+            return None;
+        }
         let size =
             i128::from(whole.parse::<u64>().ok()?) * 1_000_000_000 + i128::from(part.parse::<u32>().ok()?);
         let nanoseconds = if is_before { -size } else { size };

@@ -30,11 +30,14 @@ pub fn give_back() {
 
 #[cfg(all(test, target_env = "gnu"))]
 mod tests {
-    use std::{fs, hint::black_box};
+    use std::{env, fs, hint::black_box, process::Command};
 
     use super::give_back;
 
     const BLOCK_BYTES: usize = 64 << 10;
+
+    /// Set in the process that is looked at.
+    const ROLE: &str = "SWARMWIRE_HEAP";
 
     fn resident_bytes() -> usize {
         let told = fs::read_to_string("/proc/self/status").expect("the kernel tells");
@@ -42,15 +45,27 @@ mod tests {
         line.and_then(|line| line.trim().parse::<usize>().ok()).expect("the kernel tells this") << 10
     }
 
+    /// In a process of its own, where nothing else takes memory or gives it back.
     #[test]
     fn memory_between_blocks_in_use_goes_back() {
+        if env::var_os(ROLE).is_some() {
+            return measure();
+        }
+        let name = "heap::tests::memory_between_blocks_in_use_goes_back";
+        let mut child = Command::new(env::current_exe().expect("this program"));
+        let output = child.args([name, "--exact", "--nocapture"]).env(ROLE, "").output().expect("it starts");
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("1 passed"), "{output:?}");
+    }
+
+    fn measure() {
         let (content, kept): (Vec<_>, Vec<_>) =
             (0..2048).map(|_| (vec![1_u8; BLOCK_BYTES], Box::new([1_u8; 16]))).unzip();
         drop(black_box(content));
         let before = resident_bytes();
         give_back();
         let after = resident_bytes();
-        assert!(after + 1024 * BLOCK_BYTES < before, "{before} before, {after} after");
+        assert!(after + 512 * BLOCK_BYTES < before, "{before} before, {after} after");
         drop(black_box(kept));
     }
 }
