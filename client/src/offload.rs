@@ -230,8 +230,8 @@ impl Offload {
         account.before.get_or_insert(usage);
         account.stopped = None;
         account.after = Some(usage);
-        let owes = was_interrupted
-            && owed(&self.terms.eligible(files.there.clone(), (self.clock)()), interrupted.as_ref()) > 0;
+        // Whether they may go is asked when they do.
+        let owes = files.there.iter().any(|file| is_owed(file, interrupted.as_ref()));
         if !owes && !self.is_due(usage, was_interrupted) {
             account.state = if was_interrupted { State::Reached } else { State::NotDue };
             if let Some(Ok(probe)) = probe {
@@ -323,10 +323,15 @@ impl Offload {
     }
 }
 
-/// How many of `files`, which may go and are sorted, are left of the batch at which an earlier one was interrupted: they may be at both places.
+/// Whether a file belongs to the batch at which an earlier one was interrupted, if it may go: it may be at both places.
+fn is_owed(file: &Candidate, interrupted: Option<&Interrupted>) -> bool {
+    let last = interrupted.and_then(|interrupted| interrupted.last.as_ref());
+    last.is_some_and(|(mtime, path)| (file.mtime, &file.path) <= (*mtime, path))
+}
+
+/// How many of `files`, which may go and are sorted, are those.
 fn owed(files: &[Candidate], interrupted: Option<&Interrupted>) -> usize {
-    let Some((mtime, path)) = interrupted.and_then(|interrupted| interrupted.last.as_ref()) else { return 0 };
-    files.partition_point(|file| (file.mtime, &file.path) <= (*mtime, path))
+    files.partition_point(|file| is_owed(file, interrupted))
 }
 
 async fn note(

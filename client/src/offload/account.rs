@@ -80,7 +80,9 @@ impl Account {
             for file in std::mem::take(&mut self.not_taken) {
                 if is_one_file_system && there.get(file.path.as_bytes()).is_some_and(|there| **there == file)
                 {
-                    self.failed.remove(&file.path);
+                    if self.failed.remove(&file.path).is_none() {
+                        self.failed_unnamed = self.failed_unnamed.saturating_sub(1);
+                    }
                     self.elsewhere.insert(file.path);
                 }
             }
@@ -209,6 +211,18 @@ mod tests {
                 (&expected.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()[..], is_one)
             );
         }
+    }
+
+    /// Story: of more than are named, those that are none of ours were told as failures in the end.
+    #[test]
+    fn however_many_lie_on_another_file_system_none_is_counted() {
+        let names: Vec<_> = (0..limits::NAMED_OUTCOMES_MAX + 3).map(|number| number.to_string()).collect();
+        let all = files(&names.iter().map(|name| (&name[..], 10)).collect::<Vec<_>>());
+        let mut account = Account::default();
+        account.add(&all.there, &[], &[]);
+        assert_eq!((account.failed.len(), account.failed_unnamed), (limits::NAMED_OUTCOMES_MAX, 3));
+        account.settle(&all, true);
+        assert_eq!((account.failed.len(), account.failed_unnamed), (0, 0));
     }
 
     #[test]
